@@ -1,0 +1,51 @@
+"""`check`, the one call of a notebook's check cells."""
+
+import os
+from collections.abc import Callable
+
+from autograder.evidence import MIME, PUBLIC_SEEDS, collect, collect_limited
+from autograder.exercise import find_exercise
+from autograder.judge import Verdict, judge_evidence
+from autograder.key import load_key
+from autograder.limits import Limits
+from autograder.progress import record
+from autograder.report import show, to_line
+
+GRADING_SEEDS = "COURSE_GRADING_SEEDS"  # set by the grader in the kernel's environment
+
+
+class CheckFailed(Exception):
+    """An answer is not right yet. The report above it says why; the traceback would say nothing more."""
+
+    def _render_traceback_(self) -> list[str]:  # IPython's hook: one line instead of a stack of our own frames
+        return [str(self)]
+
+
+def check(name: str, answer: Callable) -> None:
+    """Check an answer to the exercise `name`, show a report, and raise CheckFailed when it is not right yet.
+
+    In grading, where the environment holds fresh seeds, nothing is judged or shown: the raw data is emitted as one
+    output, and a judge in another process reads it.
+    """
+    exercise = find_exercise(name)
+    seeds = os.environ.get(GRADING_SEEDS)
+    if seeds:
+        _emit(collect_limited(exercise, answer, [int(s) for s in seeds.split(",")], Limits.from_environment()))
+        return
+    verdict = judge_with_key(collect(exercise, answer, PUBLIC_SEEDS))
+    record(verdict)
+    show(verdict)
+    if not verdict.passed:
+        raise CheckFailed(to_line(verdict))
+
+
+def _emit(evidence: dict) -> None:
+    from IPython.display import display
+
+    display({MIME: evidence}, raw=True)
+
+
+def judge_with_key(evidence: dict) -> Verdict:
+    """The verdict on evidence that this process collected on the public seeds."""
+    exercise = find_exercise(evidence["exercise"])
+    return judge_evidence(exercise.name, evidence, load_key(exercise.topic), PUBLIC_SEEDS)

@@ -1,0 +1,181 @@
+"""The command `autograder`: what a student can do without a notebook.
+
+    autograder check 01_pretraining answers.py [--json]
+    autograder progress [01_pretraining]
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from autograder.check import judge_with_key
+from autograder.evidence import PUBLIC_SEEDS, collect_limited
+from autograder.exercise import exercises_of
+from autograder.judge import Verdict, judge_evidence
+from autograder.key import KEYS, KeyMissing, load_key
+from autograder.limits import Limits, Stopped, stream
+from autograder.progress import progress, record
+from autograder.report import to_text
+
+LOADING_SECONDS = 120.0  # for a file whose own top level computes something
+
+
+class BadFile(Exception):
+    """The file cannot be checked; the message says why."""
+
+
+def check_file(topic: str, path: Path, limits: Limits) -> list[Verdict]:
+    """Judge a Python file that defines a chapter's functions, one verdict an exercise.
+
+    The file runs in a child process, each exercise in a child of that. Raises BadFile when it cannot be loaded.
+    """
+    load_key(topic)
+    import torch  # noqa: F401 - loaded here once, so that no limit counts it
+
+    exercises = exercises_of(topic)
+    source = _read_source(path)
+
+    def answer_all() -> Iterator[dict]:
+        try:
+            namespace = _load(source, path)
+        except BaseException as error:  # SystemExit too
+            yield {"loading": f"{type(error).__name__}: {error}{_line_of(error, path)}"}
+            return
+        yield {"loaded": True}
+        for exercise in exercises:
+            if callable(namespace.get(exercise.name)):
+                yield collect_limited(exercise, namespace[exercise.name], PUBLIC_SEEDS, limits)
+            else:
+                yield {"missing": exercise.name}
+
+    # An exercise is bounded inside; the bound out here catches what ends the whole process.
+    outer = Limits(max(LOADING_SECONDS, 10 * limits.seconds), limits.memory_mb + 1024)
+    verdicts: list[Verdict] = []
+    for message in stream(answer_all, outer):
+        if isinstance(message, Stopped):
+            if not verdicts:
+                raise BadFile(f"{path} was stopped while it was loaded: {message.sentence}")
+            verdicts.append(_no_evidence(exercises[len(verdicts)].name, f"It was stopped: {message.sentence}"))
+        elif "loading" in message:
+            raise BadFile(f"{path} cannot be loaded. {message['loading']}")
+        elif "missing" in message:
+            verdicts.append(_no_evidence(message["missing"], f"{path.name} defines no function {message['missing']}."))
+        elif "exercise" in message:
+            verdicts.append(judge_with_key(message))
+    return verdicts + [_no_evidence(e.name, "It was not run.") for e in exercises[len(verdicts):]]
+
+
+def as_json(topic: str, path: Path, verdicts: list[Verdict]) -> dict:
+    """The verdicts as JSON data; score and points are in points."""
+    points = load_key(topic).points
+    return {
+        "topic": topic,
+        "file": str(path),
+        "passed": all(v.passed for v in verdicts),
+        "score": round(sum(points[v.exercise] * v.score for v in verdicts), 2),
+        "points": sum(points.values()),
+        "exercises": [
+            {
+                "name": v.exercise,
+                "score": round(points[v.exercise] * v.score, 2),
+                "points": points[v.exercise],
+                "problem": v.problem,
+                "diagnosis": v.hint,
+                "cases": [
+                    {"name": c.name, "passed": c.passed, "diagnosis": c.diagnosis, "mistake": c.mistake,
+                     "problem": c.problem, "differences": [vars(d) for d in c.differences]}
+                    for c in v.cases
+                ],
+            }
+            for v in verdicts
+        ],
+    }
+
+
+def _no_evidence(name: str, problem: str) -> Verdict:
+    return judge_evidence(name, None, None, (), problem=problem)
+
+
+def _read_source(path: Path) -> str:
+    if path.suffix == ".ipynb":
+        raise BadFile(f"{path} is a notebook; this command checks a Python file. Run the notebook's check cells.")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise BadFile(f"There is no file {path}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadFile(f"{path} cannot be read as UTF-8 text: {error}") from None
+
+
+def _load(source: str, path: Path) -> dict:
+    sys.path.insert(0, str(path.resolve().parent))
+    namespace = {"__name__": path.stem, "__file__": str(path.resolve())}
+    exec(compile(source, str(path.resolve()), "exec"), namespace)
+    return namespace
+
+
+def _line_of(error: BaseException, path: Path) -> str:
+    number = getattr(error, "lineno", None)
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == str(path.resolve()):
+            number = trace.tb_lineno
+        trace = trace.tb_next
+    return f" (line {number})" if number else ""
+
+
+def _check(arguments) -> int:
+    try:
+        verdicts = check_file(arguments.topic, arguments.file, Limits.from_environment())
+    except (BadFile, KeyMissing) as error:
+        if arguments.json:
+            print(json.dumps({"error": str(error)}))
+        else:
+            print(error, file=sys.stderr)
+        return 2
+    for verdict in verdicts:
+        record(verdict)
+    result = as_json(arguments.topic, arguments.file, verdicts)
+    if arguments.json:
+        print(json.dumps(result, ensure_ascii=False, indent=1))
+    else:
+        print("\n\n".join(to_text(v, result["exercises"][i]["points"]) for i, v in enumerate(verdicts)))
+        print(f"\n{result['score']:g} of {result['points']:g} points")
+    return 0 if result["passed"] else 1
+
+
+def _progress(arguments) -> int:
+    print(progress(arguments.topic))
+    return 0
+
+
+def _rejudge(arguments) -> int:
+    from autograder.grading.rejudge import main  # the instructor's side: needs nbgrader and solutions/
+
+    return main([arguments.topic])
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line. Exit code 0: everything passes; 1: something does not; 2: it could not be checked."""
+    parser = argparse.ArgumentParser(prog="autograder", description="Check answers to the course's exercises.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    topics = ", ".join(sorted(p.stem for p in KEYS.glob("*.json")))
+    check = commands.add_parser("check", help="judge a Python file that defines a chapter's functions")
+    check.add_argument("topic", help=f"the chapter: {topics}")
+    check.add_argument("file", type=Path)
+    check.add_argument("--json", action="store_true", help="print the verdicts as JSON")
+    check.set_defaults(run=_check)
+    shown = commands.add_parser("progress", help="which exercises pass so far")
+    shown.add_argument("topic", nargs="?", help="one chapter only")
+    shown.set_defaults(run=_progress)
+    rejudge = commands.add_parser("rejudge", help="instructors: judge the executed class again, running nothing")
+    rejudge.add_argument("topic")
+    rejudge.set_defaults(run=_rejudge)
+    arguments = parser.parse_args(argv)
+    return arguments.run(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

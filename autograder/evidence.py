@@ -1,0 +1,110 @@
+"""Evidence: what an answer returned on the probes of an exercise, before anybody judges it.
+
+    {"version": 1, "exercise": "causal_lm_loss", "records": [
+        {"case": "ordinary_batch", "seed": 1, "data": {"loss": {"float": "3.25"}}},
+        {"case": "a_batch_of_one", "seed": 1, "error": {"type": "ValueError", "message": "...", "line": "..."}},
+        {"case": "huge_logits", "seed": 1, "stopped": {"reason": "time", "sentence": "..."}}]}
+"""
+
+import inspect
+import linecache
+import random
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+
+from autograder.exercise import Case, Exercise, Unexpected
+from autograder.limits import Limits, Stopped, stream
+from autograder.values import encode
+
+MIME = "application/vnd.course.evidence+json"
+VERSION = 1
+PUBLIC_SEEDS = (1, 2, 3)  # of the checks in a student's notebook; grading draws fresh ones
+STALLS_ALLOWED = 3  # cases of one exercise that may hang before the rest is not tried
+
+
+def collect(exercise: Exercise, answer: Callable, seeds: Sequence[int]) -> dict:
+    """Run every case on every seed in this process."""
+    return _evidence(exercise, [run_case(case, answer, seed) for case in exercise.cases for seed in seeds])
+
+
+def collect_limited(exercise: Exercise, answer: Callable, seeds: Sequence[int], limits: Limits) -> dict:
+    """The same in forked children with limits: a case that hangs or dies costs that case, the others still run."""
+    todo = [(case, seed) for case in exercise.cases for seed in seeds]
+    records, stalls = [], 0
+    while todo:
+        started = todo
+
+        def run_all(started=started) -> Iterator[dict]:
+            for case, seed in started:
+                yield run_case(case, answer, seed)
+
+        stopped = None
+        for message in stream(run_all, limits):
+            if isinstance(message, Stopped):
+                stopped = message
+            else:
+                records.append(message)
+                todo = todo[1:]
+        if stopped is None:
+            break
+        killer, seed = todo[0]
+        records.append(_stopped(killer, seed, stopped.reason, stopped.sentence))
+        stalls += stopped.reason == "time"
+        todo = [item for item in todo[1:] if item[0] is not killer]  # it failed: its other seeds need no trial
+        if stalls >= STALLS_ALLOWED:
+            records += [_stopped(case, s, "time", "not run: the cases before it used up the time.") for case, s in todo]
+            break
+    return _evidence(exercise, records)
+
+
+def run_case(case: Case, answer: Callable, seed: int) -> dict:
+    """One record. Whatever the answer raises becomes data, with the student's own line."""
+    record = {"case": case.name, "seed": seed}
+    _seed_everything(seed)
+    try:
+        data = case.probe(answer, seed)
+        return record | {"data": {name: encode(value) for name, value in data.items() if name[0] != "_"}}
+    except KeyboardInterrupt:
+        raise
+    except MemoryError:
+        sentence = "it asked for more memory than an answer may use."
+        return record | {"stopped": {"reason": "memory", "sentence": sentence}}
+    except BaseException as error:  # SystemExit too: an answer that calls exit() is wrong, not the end of the check
+        return record | {"error": _describe(error, answer)}
+
+
+def _evidence(exercise: Exercise, records: list[dict]) -> dict:
+    return {"version": VERSION, "exercise": exercise.name, "records": records}
+
+
+def _stopped(case: Case, seed: int, reason: str, sentence: str) -> dict:
+    return {"case": case.name, "seed": seed, "stopped": {"reason": reason, "sentence": sentence}}
+
+
+def _seed_everything(seed: int) -> None:
+    import numpy
+    import torch
+
+    random.seed(seed)
+    numpy.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def _describe(error: BaseException, answer: Callable) -> dict:
+    described = {"type": type(error).__name__, "message": str(error)[:500], "line": "", "number": 0}
+    if isinstance(error, Unexpected):
+        return described
+    described["unanswered"] = isinstance(error, NotImplementedError)
+    file = _file_of(answer)
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):  # the innermost line the student wrote
+        if frame.filename == file:
+            line = frame.line or linecache.getline(frame.filename, frame.lineno or 0).strip()
+            return described | {"line": line[:200], "number": frame.lineno or 0}
+    return described
+
+
+def _file_of(answer: Callable) -> str | None:
+    try:
+        return inspect.unwrap(answer).__code__.co_filename
+    except (AttributeError, ValueError):
+        return None

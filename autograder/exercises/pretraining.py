@@ -1,0 +1,737 @@
+"""Probes of chapter 01: pre-training.
+
+Sizes in a case are distinct and mostly odd, and no input is symmetric, so that a swapped axis or a wrong divisor shows.
+"""
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Mapping
+
+import torch
+
+from autograder.exercise import Exercise, Unexpected
+
+TOPIC = "01_pretraining"
+IGNORE = -100  # the label that cross-entropy leaves out
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _tensor(value, what: str) -> torch.Tensor:
+    if not isinstance(value, torch.Tensor):
+        raise Unexpected(f"{what} should be a tensor; your function returned {type(value).__name__}.")
+    return value
+
+
+def _pair(value, what: str) -> tuple:
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise Unexpected(f"The function should return two things, {what}; it returned {type(value).__name__}.")
+    return tuple(value)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+make_labels = Exercise("make_labels", TOPIC, "Exercise 1: labels, and what padding is not")
+
+
+def _padded_ids(seed: int, rows: int, length: int, side: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids in [1, 50) with 0 as padding, rows of different lengths. Shapes (rows, length)."""
+    g = _generator(seed)
+    ids = torch.randint(1, 50, (rows, length), generator=g)
+    mask = torch.ones(rows, length, dtype=torch.long)
+    for row in range(1, rows):
+        n = int(torch.randint(1, length - 2, (1,), generator=g))
+        where = slice(length - n, None) if side == "right" else slice(None, n)
+        ids[row, where], mask[row, where] = 0, 0
+    return ids, mask
+
+
+@make_labels.case
+def padded_on_the_right(answer, seed):
+    """Rows padded on the right: labels repeat the ids, and are -100 on padding."""
+    ids, mask = _padded_ids(seed, 5, 11, "right")
+    return {"labels": answer(ids, mask)}
+
+
+@make_labels.case
+def padded_on_the_left(answer, seed):
+    """Rows padded on the left, as for generation: the mask says where padding is, not the side."""
+    ids, mask = _padded_ids(seed, 3, 7, "left")
+    return {"labels": answer(ids, mask)}
+
+
+@make_labels.case
+def a_real_token_with_the_padding_id(answer, seed):
+    """A real token may have the same id as padding (many models pad with the end token): only the mask decides."""
+    ids, mask = _padded_ids(seed, 3, 9, "right")
+    ids[:, 1] = 0  # a real token: the mask says 1
+    mask[:, 1] = 1
+    return {"labels": answer(ids, mask)}
+
+
+@make_labels.case
+def inputs_are_left_alone(answer, seed):
+    """The input ids are the same after the call: the model still needs them."""
+    ids, mask = _padded_ids(seed, 5, 9, "right")
+    labels = answer(ids, mask)
+    return {"labels": labels, "input_ids": ids, "attention_mask": mask}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+causal_lm_loss = Exercise("causal_lm_loss", TOPIC, "Exercise 2: the causal language-modelling loss")
+
+
+def _logits_and_labels(seed: int, rows: int, length: int, vocab: int, padded: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (rows, length, vocab) and labels (rows, length), -100 on right padding."""
+    g = _generator(seed)
+    logits = 2 * torch.randn(rows, length, vocab, generator=g)
+    labels = torch.randint(0, vocab, (rows, length), generator=g)
+    if padded:
+        for row in range(1, rows):
+            labels[row, length - 2 * row :] = IGNORE
+    return logits, labels
+
+
+def _lm_sizes(rows: int, length: int, vocab: int, labels: torch.Tensor) -> dict[str, int]:
+    return {
+        "the batch size": rows,
+        "the length of a row": length,
+        "the size of the vocabulary": vocab,
+        "the number of targets": int((labels[:, 1:] != IGNORE).sum()),
+    }
+
+
+@causal_lm_loss.case
+def an_ordinary_batch(answer, seed):
+    """A batch without padding: the mean of -log p(next token) over every position that has a next token."""
+    logits, labels = _logits_and_labels(seed, 3, 11, 17, padded=False)
+    return {"loss": answer(logits, labels), "_sizes": _lm_sizes(3, 11, 17, labels)}
+
+
+@causal_lm_loss.case
+def padded_rows(answer, seed):
+    """Rows of different lengths: each real target counts once, padding (-100) not at all."""
+    logits, labels = _logits_and_labels(seed, 5, 13, 19, padded=True)
+    return {"loss": answer(logits, labels), "_sizes": _lm_sizes(5, 13, 19, labels)}
+
+
+@causal_lm_loss.case
+def left_padded_rows(answer, seed):
+    """Padding on the left: the labels say what counts, whichever side is padded."""
+    logits, labels = _logits_and_labels(seed, 3, 9, 7, padded=False)
+    labels[1, :4], labels[2, :1] = IGNORE, IGNORE
+    return {"loss": answer(logits, labels), "_sizes": _lm_sizes(3, 9, 7, labels)}
+
+
+@causal_lm_loss.case
+def a_batch_of_one(answer, seed):
+    """A batch of a single short row."""
+    logits, labels = _logits_and_labels(seed, 1, 3, 5, padded=False)
+    return {"loss": answer(logits, labels)}
+
+
+@causal_lm_loss.case
+def huge_logits(answer, seed):
+    """Logits of size 10 000: the loss is large but finite (a plain exp overflows)."""
+    logits, labels = _logits_and_labels(seed, 3, 5, 7, padded=False)
+    return {"loss": answer(1e4 * logits, labels)}
+
+
+@causal_lm_loss.case
+def gradient(answer, seed):
+    """The gradient reaches exactly the positions that predict a real token."""
+    logits, labels = _logits_and_labels(seed, 3, 7, 5, padded=True)
+    logits.requires_grad_()
+    loss = _tensor(answer(logits, labels), "The loss")
+    if not loss.requires_grad:
+        raise Unexpected("The loss is cut off from the logits: no gradient can flow. Look for .item(), .detach() or .data.")
+    loss.sum().backward()
+    return {"gradient": logits.grad}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+count_ngrams = Exercise("count_ngrams", TOPIC, "Exercise 3: counting n-grams")
+
+
+def _documents(seed: int, count: int, vocab: int) -> list[list[int]]:
+    """Documents of different lengths; each begins with 0 (<bos>) and ends with 1 (<eos>)."""
+    g = _generator(seed)
+    lengths = [3 + (5 * i + seed) % 7 for i in range(count)]
+    return [[0, *torch.randint(2, vocab, (n,), generator=g).tolist(), 1] for n in lengths]
+
+
+def _table(counts) -> dict:
+    """Counts of any mapping type in one canonical form."""
+    if not isinstance(counts, Mapping):
+        raise Unexpected(f"count_ngrams should return a dict of context -> Counter; it returned {type(counts).__name__}.")
+    lines, total = [], 0
+    for context, followers in counts.items():
+        if not isinstance(context, tuple):
+            raise Unexpected(f"A context should be a tuple of token ids; one of your keys is {context!r}.")
+        if not isinstance(followers, Mapping):
+            raise Unexpected(f"The value of a context should be a Counter; yours is {type(followers).__name__}.")
+        for token, count in followers.items():
+            if count:
+                lines.append(f"{tuple(int(t) for t in context)} -> {int(token)}: {int(count)}")
+                total += int(count)
+    return {"total_count": total, "counts": "\n".join(sorted(lines))}
+
+
+@count_ngrams.case
+def bigrams(answer, seed):
+    """n = 2: the context is the one token before."""
+    return _table(answer(_documents(seed, 5, 6), 2))
+
+
+@count_ngrams.case
+def trigrams(answer, seed):
+    """n = 3: the context is the two tokens before, or the one there is at the beginning of a document."""
+    return _table(answer(_documents(seed, 7, 5), 3))
+
+
+@count_ngrams.case
+def unigrams(answer, seed):
+    """n = 1: every token is counted under the empty context ()."""
+    return _table(answer(_documents(seed, 3, 5), 1))
+
+
+@count_ngrams.case
+def fourgrams_of_repetition(answer, seed):
+    """Repeated text: the same 4-gram counts every time it occurs."""
+    word = 2 + seed % 3
+    return _table(answer([[0] + [word, 5] * 4 + [1], [0] + [word, 5] * 2 + [1]], 4))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+ngram_loss = Exercise("ngram_loss", TOPIC, "Exercise 4: the loss of an n-gram model")
+
+
+def _random_counts(seed: int, n: int, vocab: int, hole: bool) -> dict[tuple, Counter]:
+    """Counts for every context of up to n - 1 tokens; with a hole, some tokens and contexts were never seen."""
+    g = _generator(seed)
+    counts = {}
+    for size in range(n):
+        for context in itertools.product(range(vocab), repeat=size):
+            numbers = torch.randint(1, 9, (vocab,), generator=g).tolist()
+            if hole:
+                numbers[2 + seed % 2] = 0
+            counts[context] = Counter({token: c for token, c in enumerate(numbers) if c})
+    return counts
+
+
+def _ngram_data(answer, seed: int, n: int, vocab: int, alpha: float, hole: bool, count: int = 5) -> dict:
+    documents = _documents(seed, count, vocab)
+    predicted = sum(len(d) - 1 for d in documents)
+    loss = answer(_random_counts(seed, n, vocab, hole), documents, n, vocab, alpha)
+    return {"loss": loss, "_sizes": {"the number of predicted tokens": predicted, "the number of documents": count}}
+
+
+@ngram_loss.case
+def add_one(answer, seed):
+    """A bigram model with alpha = 1: the mean of -log p over every token after <bos>, in nats."""
+    return _ngram_data(answer, seed, 2, 6, 1.0, hole=True)
+
+
+@ngram_loss.case
+def a_small_alpha(answer, seed):
+    """A trigram model with alpha = 0.01: unseen tokens are costly, not impossible."""
+    return _ngram_data(answer, seed, 3, 5, 0.01, hole=True)
+
+
+@ngram_loss.case
+def maximum_likelihood(answer, seed):
+    """alpha = 0 and nothing unseen: plain relative frequencies."""
+    return _ngram_data(answer, seed, 2, 7, 0.0, hole=False)
+
+
+@ngram_loss.case
+def an_unseen_context(answer, seed):
+    """A context that was never counted: with alpha > 0 every token has probability 1 / vocab_size."""
+    documents = _documents(seed, 3, 7)
+    counts = {context: c for context, c in _random_counts(seed, 2, 7, False).items() if context != (documents[0][1],)}
+    return {"loss": answer(counts, documents, 2, 7, 0.5)}
+
+
+@ngram_loss.case
+def impossible_text(answer, seed):
+    """alpha = 0 and an unseen token: the loss is infinite, and nothing is raised."""
+    documents = [*_documents(seed, 3, 6), [0, 2, 3, 2, 3, 1]]
+    return {"loss": answer(_random_counts(seed, 2, 6, True), documents, 2, 6, 0.0)}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+perplexity = Exercise("perplexity", TOPIC, "Exercise 5: perplexity and bits per byte")
+
+
+def _token_losses(seed: int, n: int) -> torch.Tensor:
+    return 0.2 + 3 * torch.rand(n, generator=_generator(seed))
+
+
+@perplexity.case
+def some_tokens(answer, seed):
+    """The perplexity of a text is exp of its mean loss per token."""
+    n = 13 + seed % 4
+    return {"perplexity": answer(_token_losses(seed, n)), "_sizes": {"the number of tokens": n}}
+
+
+@perplexity.case
+def a_uniform_guess(answer, seed):
+    """Guessing uniformly among V tokens has perplexity V."""
+    return {"perplexity": answer(torch.full((7,), math.log(11 + seed % 90)))}
+
+
+@perplexity.case
+def one_expensive_token(answer, seed):
+    """A single very unlikely token does not blow it up: the mean comes first, exp second."""
+    losses = torch.cat([_token_losses(seed, 29), torch.tensor([60.0])])
+    return {"perplexity": answer(losses)}
+
+
+bits_per_byte = Exercise("bits_per_byte", TOPIC, "Exercise 5: perplexity and bits per byte")
+
+
+@bits_per_byte.case
+def plain_text(answer, seed):
+    """All the loss of a text, in bits, divided by its length in bytes."""
+    text = "the red ball is here ." + " mia has it ." * (seed % 5 + 1)
+    n = len(text.split())
+    sizes = {"the number of tokens": n, "the number of bytes": len(text)}
+    return {"bits_per_byte": answer(_token_losses(seed, n), text), "_sizes": sizes}
+
+
+@bits_per_byte.case
+def text_beyond_ascii(answer, seed):
+    """A letter outside ASCII takes two bytes or more in UTF-8: bytes count, not characters."""
+    text = "Привет, мир ! " * (seed % 3 + 1) + "καλημέρα"
+    return {"bits_per_byte": answer(_token_losses(seed, 9), text), "_sizes": {"the number of characters": len(text)}}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+next_token_probs = Exercise("next_token_probs", TOPIC, "Exercise 6: choosing the next token")
+
+
+def _next_logits(seed: int, rows: int, vocab: int) -> torch.Tensor:
+    """Logits (rows, vocab) without ties."""
+    return 2 * torch.randn(rows, vocab, generator=_generator(seed))
+
+
+@next_token_probs.case
+def plain_softmax(answer, seed):
+    """Nothing asked for: the softmax of the logits."""
+    return {"probs": answer(_next_logits(seed, 3, 7))}
+
+
+@next_token_probs.case
+def temperatures(answer, seed):
+    """Temperature 0.5 sharpens the distribution, 2 flattens it."""
+    logits = _next_logits(seed, 3, 7)
+    return {"probs_at_half": answer(logits, temperature=0.5), "probs_at_two": answer(logits, temperature=2.0)}
+
+
+@next_token_probs.case
+def temperature_zero(answer, seed):
+    """Temperature 0 means greedy: all probability on the largest logit."""
+    return {"probs": answer(_next_logits(seed, 5, 7), temperature=0.0)}
+
+
+@next_token_probs.case
+def top_k_alone(answer, seed):
+    """top_k = 3 keeps the three most likely tokens of each row and renormalises."""
+    return {"probs": answer(_next_logits(seed, 5, 11), top_k=3)}
+
+
+@next_token_probs.case
+def top_k_beyond_the_vocabulary(answer, seed):
+    """A top_k larger than the vocabulary keeps everything."""
+    return {"probs": answer(_next_logits(seed, 3, 5), top_k=50)}
+
+
+@next_token_probs.case
+def top_p_alone(answer, seed):
+    """top_p = 0.8 keeps the fewest most likely tokens whose probabilities sum to 0.8 or more, in each row."""
+    return {"probs": answer(_next_logits(seed, 7, 13), top_p=0.8)}
+
+
+@next_token_probs.case
+def a_tiny_top_p(answer, seed):
+    """However small top_p is, the most likely token stays."""
+    return {"probs": answer(_next_logits(seed, 3, 7), top_p=1e-4)}
+
+
+@next_token_probs.case
+def all_three(answer, seed):
+    """Temperature first, then top-k, then top-p on what top-k left, renormalised."""
+    return {"probs": answer(_next_logits(seed, 9, 15), temperature=1.7, top_k=7, top_p=0.75)}
+
+
+@next_token_probs.case
+def large_logits(answer, seed):
+    """Logits of size 10 000 still give probabilities."""
+    return {"probs": answer(1e4 * _next_logits(seed, 3, 7), temperature=1.3)}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+learning_rate = Exercise("learning_rate", TOPIC, "Exercise 7: warm-up and cosine decay")
+
+
+def _rates(answer, steps, max_lr: float, warmup: int, total: int, min_lr: float) -> dict:
+    return {"rates": torch.tensor([float(answer(s, max_lr, warmup, total, min_lr)) for s in steps], dtype=torch.float64)}
+
+
+@learning_rate.case
+def warm_up(answer, seed):
+    """The warm-up is a straight line from 0 at step 0 to max_lr at step warmup_steps."""
+    warmup = 7 + seed % 5
+    return _rates(answer, range(warmup + 1), 3e-3, warmup, 53, 1e-4)
+
+
+@learning_rate.case
+def decay(answer, seed):
+    """From there, half a cosine down to min_lr at step total_steps."""
+    warmup = 5 + seed % 4
+    return _rates(answer, range(warmup, 42), 2e-3, warmup, 41, 3e-4)
+
+
+@learning_rate.case
+def after_the_end(answer, seed):
+    """Beyond total_steps the rate stays at min_lr; it does not rise again."""
+    return _rates(answer, range(29, 60, 5), 1e-2, 3, 29 + seed % 2, 1e-3)
+
+
+@learning_rate.case
+def no_warm_up(answer, seed):
+    """With warmup_steps = 0 the rate is max_lr at step 0."""
+    return _rates(answer, range(0, 19, 3), 1e-3 * (1 + seed % 3), 0, 19, 0.0)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+train = Exercise("train", TOPIC, "Exercise 8: the training loop")
+
+
+class _Watched(torch.optim.SGD):
+    """SGD that notes, at every step, the learning rates and the gradient norm it was given."""
+
+    def __init__(self, model, momentum: float):
+        groups = [{"params": [model.weight]}, {"params": [model.bias]}]
+        super().__init__(groups, lr=123.0, momentum=momentum)
+        self.rates, self.norms = [], []
+
+    def step(self, closure=None):
+        self.rates.append([float(group["lr"]) for group in self.param_groups])
+        grads = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
+        self.norms.append(float(torch.cat([g.flatten() for g in grads]).norm()) if grads else 0.0)
+        return super().step(closure)
+
+
+def _run_training(answer, seed: int, steps: int, lr_at, momentum: float = 0.0, scale: float = 1.0, **options) -> dict:
+    """Train a linear model on `steps` small batches and return everything that happened."""
+    g = _generator(seed)
+    model = torch.nn.Linear(5, 3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=g))
+    model.eval()
+    batches = [(torch.randn(7, 5, generator=g), scale * torch.randn(7, 3, generator=g)) for _ in range(steps)]
+    modes = []
+
+    def compute_loss(model, batch):
+        modes.append(model.training)
+        x, y = batch
+        return (model(x) - y).square().mean()
+
+    optimizer = _Watched(model, momentum)
+    losses = answer(model, batches, optimizer, lr_at, compute_loss, **options)
+    return {"losses": losses, "model": model, "optimizer": optimizer, "modes": modes}
+
+
+def _loss_list(losses, steps: int) -> torch.Tensor:
+    if not isinstance(losses, (list, tuple)):
+        raise Unexpected(f"train should return a list of losses, one a step; it returned {type(losses).__name__}.")
+    if any(isinstance(x, torch.Tensor) and x.requires_grad for x in losses):
+        raise Unexpected(
+            "A loss in your list still holds its computation graph, so memory grows with every step. Keep loss.item()."
+        )
+    return torch.tensor([float(x) for x in losses])
+
+
+@train.case
+def losses_and_weights(answer, seed):
+    """After a few steps of plain SGD: the loss of every step, measured before its update, and the final weights."""
+    ran = _run_training(answer, seed, 6, lambda step: 0.05, max_norm=1e9)
+    return {"losses": _loss_list(ran["losses"], 6), "weight": ran["model"].weight, "bias": ran["model"].bias}
+
+
+@train.case
+def learning_rates(answer, seed):
+    """At step s the optimizer works with lr_at(s), s = 0, 1, 2, …, in every parameter group."""
+    ran = _run_training(answer, seed, 5, lambda step: 0.01 * (step + 1) ** 2, max_norm=1e9)
+    return {"rates": torch.tensor(ran["optimizer"].rates)}
+
+
+@train.case
+def gradients_start_from_zero(answer, seed):
+    """Each step uses the gradient of its own batch alone."""
+    ran = _run_training(answer, seed, 5, lambda step: 0.0, max_norm=1e9)
+    return {"gradient_norms": torch.tensor(ran["optimizer"].norms)}
+
+
+@train.case
+def clipping(answer, seed):
+    """The norm of all gradients together is clipped to max_norm before the step; small gradients stay as they are."""
+    large = _run_training(answer, seed, 4, lambda step: 0.01, momentum=0.5, scale=30.0, max_norm=0.7)
+    small = _run_training(answer, seed, 4, lambda step: 0.01, scale=0.1, max_norm=50.0)
+    return {
+        "clipped_norms": torch.tensor(large["optimizer"].norms),
+        "free_norms": torch.tensor(small["optimizer"].norms),
+        "weight": large["model"].weight,
+    }
+
+
+@train.case
+def training_mode(answer, seed):
+    """The model is in training mode when the loss is computed (dropout is on), whatever it was before."""
+    return {"modes": [bool(m) for m in _run_training(answer, seed, 3, lambda step: 0.1)["modes"]]}
+
+
+@train.case
+def after_every_step(answer, seed):
+    """after_step(step, loss) is called after every update, with the step's number and its loss."""
+    calls = []
+    ran = _run_training(
+        answer, seed, 4, lambda step: 0.05, after_step=lambda step, loss: calls.append((int(step), float(loss)))
+    )
+    return {
+        "steps": [step for step, _ in calls],
+        "losses": torch.tensor([loss for _, loss in calls]),
+        "updates": len(ran["optimizer"].rates),
+    }
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+mask_tokens = Exercise("mask_tokens", TOPIC, "Exercise 9: BERT's masking")
+
+_MASK = 4
+
+
+def _maskable(seed: int, rows: int, length: int, vocab: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids (rows, length) in [5, vocab) and which of them are special (first, last, and some padding at the end)."""
+    g = _generator(seed)
+    ids = torch.randint(5, vocab, (rows, length), generator=g)
+    special = torch.zeros(rows, length, dtype=torch.bool)
+    special[:, 0], special[:, -3:] = True, True
+    ids[:, 0], ids[:, -3:] = 1, 0
+    return ids, special
+
+
+def _masked(answer, seed: int, rows: int, length: int, vocab: int, **options):
+    ids, special = _maskable(seed, rows, length, vocab)
+    before = ids.clone()
+    corrupted, labels = _pair(answer(ids, special, _MASK, vocab, _generator(seed), **options), "corrupted ids and labels")
+    corrupted, labels = _tensor(corrupted, "The corrupted ids"), _tensor(labels, "The labels")
+    if corrupted.shape != before.shape or labels.shape != before.shape:
+        raise Unexpected(
+            f"Both tensors should have the shape of input_ids, {tuple(before.shape)}; yours have "
+            f"{tuple(corrupted.shape)} and {tuple(labels.shape)}."
+        )
+    return before, special, ids, corrupted, labels
+
+
+@mask_tokens.case(rule="rates")
+def how_many_are_chosen(answer, seed):
+    """Each ordinary token is chosen with probability 0.15; a chosen token's label is its original id, others have -100."""
+    before, special, _, corrupted, labels = _masked(answer, seed, 97, 101, 61)
+    chosen = labels != IGNORE
+    return {
+        "chosen_draws": chosen[~special],
+        "chosen_labels_that_are_not_the_original_id": int((labels[chosen] != before[chosen]).sum()),
+        "tokens_changed_without_being_chosen": int((corrupted[~chosen] != before[~chosen]).sum()),
+    }
+
+
+@mask_tokens.case(rule="rates")
+def another_rate(answer, seed):
+    """The rate is an argument: with rate = 0.4, four tokens in ten are chosen."""
+    _, special, _, _, labels = _masked(answer, seed, 53, 59, 61, rate=0.4)
+    return {"chosen_draws": (labels != IGNORE)[~special]}
+
+
+@mask_tokens.case(rule="rates")
+def eighty_ten_ten(answer, seed):
+    """Of the chosen tokens 80 % become [MASK], 10 % a random token, 10 % stay as they are."""
+    before, special, _, corrupted, labels = _masked(answer, seed, 151, 211, 61)
+    chosen = (labels != IGNORE) & ~special
+    now, was = corrupted[chosen], before[chosen]
+    return {
+        "became_mask_draws": now == _MASK,
+        "became_another_token_draws": (now != _MASK) & (now != was),
+        "stayed_draws": now == was,
+    }
+
+
+@mask_tokens.case
+def special_tokens(answer, seed):
+    """Special tokens (<cls>, <sep>, padding) are never chosen and never changed."""
+    before, special, _, corrupted, labels = _masked(answer, seed, 97, 11, 61)
+    return {
+        "special_tokens_chosen": int((labels[special] != IGNORE).sum()),
+        "special_tokens_changed": int((corrupted[special] != before[special]).sum()),
+    }
+
+
+@mask_tokens.case(rule="rates")
+def random_tokens_cover_the_vocabulary(answer, seed):
+    """Random replacements come from the whole vocabulary, all ids equally likely."""
+    before, special, _, corrupted, labels = _masked(answer, seed, 151, 211, 61, rate=0.5)
+    replaced = corrupted[(labels != IGNORE) & ~special & (corrupted != _MASK) & (corrupted != before)]
+    return {"in_the_lower_half_draws": replaced < 30, "outside_the_vocabulary": int(((replaced < 0) | (replaced >= 61)).sum())}
+
+
+@mask_tokens.case
+def input_ids_survive(answer, seed):
+    """The input ids are the same after the call: the next epoch masks other tokens of the same text."""
+    before, _, after, _, _ = _masked(answer, seed, 7, 23, 61)
+    return {"input_ids_changed_in_place": int((before != after).sum())}
+
+
+@mask_tokens.case
+def same_generator_same_mask(answer, seed):
+    """All randomness comes from the generator: the same generator seed gives the same masks."""
+    first, second = _masked(answer, seed, 7, 23, 61), _masked(answer, seed, 7, 23, 61)
+    return {"differences": int((first[3] != second[3]).sum() + (first[4] != second[4]).sum())}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+mlm_loss = Exercise("mlm_loss", TOPIC, "Exercise 10: the loss of masked language modelling")
+
+
+def _mlm_inputs(seed: int, rows: int, length: int, vocab: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (rows, length, vocab); labels (rows, length) with a few targets, -100 elsewhere."""
+    g = _generator(seed)
+    logits = 2 * torch.randn(rows, length, vocab, generator=g)
+    labels = torch.randint(0, vocab, (rows, length), generator=g)
+    chosen = torch.rand(rows, length, generator=g) < 0.3
+    chosen[0, 0], chosen[0, 1], chosen[-1, -1] = True, False, True  # the ends count too: nothing is shifted
+    return logits, labels.masked_fill(~chosen, IGNORE)
+
+
+@mlm_loss.case
+def chosen_positions_only(answer, seed):
+    """The mean of -log p(original token) over the chosen positions, each predicted in its own place."""
+    logits, labels = _mlm_inputs(seed, 3, 11, 17)
+    sizes = {"the batch size": 3, "the length of a row": 11, "the number of chosen tokens": int((labels != IGNORE).sum())}
+    return {"loss": answer(logits, labels), "_sizes": sizes}
+
+
+@mlm_loss.case
+def nothing_chosen(answer, seed):
+    """A batch in which no token was chosen has loss 0, not NaN."""
+    logits, labels = _mlm_inputs(seed, 1, 5, 7)
+    return {"loss": answer(logits, torch.full_like(labels, IGNORE))}
+
+
+@mlm_loss.case
+def mlm_huge_logits(answer, seed):
+    """Logits of size 10 000 give a finite loss."""
+    logits, labels = _mlm_inputs(seed, 3, 7, 5)
+    return {"loss": answer(1e4 * logits, labels)}
+
+
+@mlm_loss.case
+def mlm_gradient(answer, seed):
+    """The gradient reaches the chosen positions and no others."""
+    logits, labels = _mlm_inputs(seed, 3, 7, 5)
+    logits.requires_grad_()
+    loss = _tensor(answer(logits, labels), "The loss")
+    if not loss.requires_grad:
+        raise Unexpected("The loss is cut off from the logits: no gradient can flow. Look for .item(), .detach() or .data.")
+    loss.sum().backward()
+    return {"gradient": logits.grad}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+nsp_pairs = Exercise("nsp_pairs", TOPIC, "Exercise 11: pairs for next-sentence prediction")
+
+
+def _story(document: int, sentences: int) -> list[str]:
+    return [f"document {document} sentence {i} ." for i in range(sentences)]
+
+
+def _pairs(answer, documents: list[list[str]], seed: int) -> list[tuple[str, str, bool]]:
+    pairs = answer(documents, _generator(seed))
+    if not isinstance(pairs, (list, tuple)):
+        raise Unexpected(f"nsp_pairs should return a list of (first, second, is_next); it returned {type(pairs).__name__}.")
+    checked = []
+    for pair in pairs:
+        if not isinstance(pair, (tuple, list)) or len(pair) != 3:
+            raise Unexpected(f"Each item should be (first, second, is_next); one of yours is {str(pair)[:80]!r}.")
+        first, second, is_next = pair
+        if not isinstance(first, str) or not isinstance(second, str):
+            raise Unexpected(f"first and second should be sentences (str); yours are {type(first).__name__} and "
+                             f"{type(second).__name__}.")
+        checked.append((first, second, bool(is_next)))
+    return checked
+
+
+def _place(sentence: str) -> tuple[int, int]:
+    words = sentence.split()
+    return int(words[1]), int(words[3])
+
+
+@nsp_pairs.case
+def one_pair_a_sentence(answer, seed):
+    """Every sentence that has a successor is the first of exactly one pair; documents of one sentence give none."""
+    documents = [_story(i, 1 + (i * 3 + seed) % 5) for i in range(11)]
+    return {"firsts": "\n".join(sorted(first for first, _, _ in _pairs(answer, documents, seed)))}
+
+
+@nsp_pairs.case(rule="rates")
+def half_of_them_real(answer, seed):
+    """Half of the pairs are real."""
+    documents = [_story(i, 9) for i in range(301)]
+    return {"real_draws": torch.tensor([is_next for _, _, is_next in _pairs(answer, documents, seed)])}
+
+
+@nsp_pairs.case
+def real_pairs(answer, seed):
+    """In a real pair the second sentence is the one that follows the first in its document."""
+    pairs = _pairs(answer, [_story(i, 5 + i % 3) for i in range(41)], seed)
+    wrong = sum(_place(b) != (_place(a)[0], _place(a)[1] + 1) for a, b, is_next in pairs if is_next)
+    return {"real_pairs_whose_second_does_not_follow": wrong, "there_are_some": any(p[2] for p in pairs)}
+
+
+@nsp_pairs.case
+def other_pairs(answer, seed):
+    """In the other pairs the second sentence comes from another document."""
+    pairs = _pairs(answer, [_story(i, 5 + i % 3) for i in range(7)] , seed)
+    others = [(_place(a), _place(b)) for a, b, is_next in pairs if not is_next]
+    return {"seconds_from_the_same_document": sum(a[0] == b[0] for a, b in others), "there_are_some": bool(others)}
+
+
+@nsp_pairs.case
+def never_the_true_successor(answer, seed):
+    """Different documents may share a sentence: a pair labelled "not next" never holds the true successor's words."""
+    documents = [[f"document {i} sentence 0 .", "the end ."] for i in range(61)]
+    documents += [["document 61 sentence 0 .", "nobody came ."]]
+    pairs = _pairs(answer, documents, seed)
+    return {
+        "false_negatives": sum(not is_next and b == "the end ." and a != documents[61][0] for a, b, is_next in pairs),
+        "pairs": len(pairs),
+    }
+
+
+@nsp_pairs.case
+def varied_others(answer, seed):
+    """The other sentences vary: they come from many documents and from every place in them."""
+    pairs = _pairs(answer, [_story(i, 5) for i in range(61)], seed)
+    places = [_place(b) for _, b, is_next in pairs if not is_next]
+    documents, within = {d for d, _ in places}, {s for _, s in places}
+    return {"from_many_documents": len(documents) > 15, "from_every_place": len(within) == 5}
+
+
+@nsp_pairs.case
+def same_generator_same_pairs(answer, seed):
+    """All randomness comes from the generator: the same generator seed gives the same pairs."""
+    documents = [_story(i, 5) for i in range(23)]
+    return {"repeated": _pairs(answer, documents, seed) == _pairs(answer, documents, seed)}

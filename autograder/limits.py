@@ -1,0 +1,149 @@
+"""Bounds on code nobody has read: a forked child with a time and a memory limit.
+
+`stream` is the one place where untrusted functions are run under limits, so that a stronger sandbox can take its
+place. Where a system cannot fork (Windows), the function runs in this process without limits.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+CAN_FORK = hasattr(os, "fork")
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Limits:
+    """seconds: wall time between two messages; memory_mb: what the child may allocate beyond what it starts with."""
+
+    seconds: float = 30.0
+    memory_mb: int = 4096
+
+    @classmethod
+    def from_environment(cls) -> "Limits":
+        """The defaults, unless COURSE_CASE_SECONDS or COURSE_MEMORY_MB say otherwise."""
+        return cls(
+            float(os.environ.get("COURSE_CASE_SECONDS", cls.seconds)),
+            int(os.environ.get("COURSE_MEMORY_MB", cls.memory_mb)),
+        )
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The child ended before it was done. `reason` is 'time', 'memory' or 'died'; `sentence` is for the student."""
+
+    reason: str
+    sentence: str
+
+
+def stream(produce: Callable[[], Iterator], limits: Limits) -> Iterator:
+    """Run the generator function `produce` in a child and yield its messages (JSON values) as they come.
+
+    The last item is a `Stopped` when the child hung, ran out of memory or died.
+    """
+    if not CAN_FORK:
+        yield from produce()
+        return
+    reader, writer = os.pipe()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        _be_the_child(produce, writer, limits)
+    os.close(writer)
+    try:
+        yield from _read_messages(reader, child, limits)
+    finally:
+        os.close(reader)
+        _kill_group(child)
+
+
+def _be_the_child(produce, writer: int, limits: Limits) -> None:
+    """Never returns."""
+    code = 1
+    try:
+        os.setsid()  # a group of its own, so that what the answer starts dies with it
+        _die_with_parent()
+        silence = open(os.devnull, "w")  # noqa: SIM115 - it must outlive this function
+        sys.stdout = sys.stderr = silence
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _limit_memory(limits.memory_mb)
+        _single_thread()
+        with os.fdopen(writer, "w") as pipe:
+            for message in produce():
+                pipe.write(json.dumps(message) + "\n")
+                pipe.flush()
+            pipe.write("end\n")
+        code = 0
+    except MemoryError:
+        code = 77
+    finally:
+        os._exit(code)
+
+
+def _die_with_parent() -> None:
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _limit_memory(memory_mb: int) -> None:
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        with open("/proc/self/statm") as file:  # address space in use, in pages
+            used = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        limit = used + memory_mb * 2**20
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def _single_thread() -> None:
+    # OpenMP's worker threads do not survive a fork: a parallel region in the child would wait for them for ever.
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
+def _read_messages(reader: int, child: int, limits: Limits) -> Iterator:
+    pending = b""
+    deadline = time.monotonic() + limits.seconds
+    while True:
+        ready, _, _ = select.select([reader], [], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            yield Stopped("time", f"it did not finish within {limits.seconds:g} seconds. Is there an endless loop?")
+            return
+        piece = os.read(reader, 1 << 20)
+        if not piece:
+            yield _how_it_died(child, limits)
+            return
+        *lines, pending = (pending + piece).split(b"\n")
+        for line in lines:
+            if line == b"end":
+                return
+            yield json.loads(line)
+            deadline = time.monotonic() + limits.seconds
+
+
+def _how_it_died(child: int, limits: Limits) -> Stopped:
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    if code == 77 or code == -signal.SIGKILL:
+        return Stopped("memory", f"it asked for more than {limits.memory_mb / 1024:g} GiB of memory.")
+    if code < 0:
+        return Stopped("died", f"it crashed the Python process ({signal.Signals(-code).name}).")
+    return Stopped("died", f"it ended the Python process (exit code {code}).")
+
+
+def _kill_group(child: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(child, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(child, 0)
