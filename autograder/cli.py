@@ -1,7 +1,7 @@
 """The command `autograder`: what a student can do without a notebook.
 
-    autograder check 01_pretraining answers.py [--json]
-    autograder progress [01_pretraining]
+autograder check 01_pretraining answers.py [--json]
+autograder progress [01_pretraining]
 """
 
 import argparse
@@ -64,7 +64,7 @@ def check_file(topic: str, path: Path, limits: Limits) -> list[Verdict]:
             verdicts.append(_no_evidence(message["missing"], f"{path.name} defines no function {message['missing']}."))
         elif "exercise" in message:
             verdicts.append(judge_with_key(message))
-    return verdicts + [_no_evidence(e.name, "It was not run.") for e in exercises[len(verdicts):]]
+    return verdicts + [_no_evidence(e.name, "It was not run.") for e in exercises[len(verdicts) :]]
 
 
 def as_json(topic: str, path: Path, verdicts: list[Verdict]) -> dict:
@@ -84,8 +84,14 @@ def as_json(topic: str, path: Path, verdicts: list[Verdict]) -> dict:
                 "problem": v.problem,
                 "diagnosis": v.hint,
                 "cases": [
-                    {"name": c.name, "passed": c.passed, "diagnosis": c.diagnosis, "mistake": c.mistake,
-                     "problem": c.problem, "differences": [vars(d) for d in c.differences]}
+                    {
+                        "name": c.name,
+                        "passed": c.passed,
+                        "diagnosis": c.diagnosis,
+                        "mistake": c.mistake,
+                        "problem": c.problem,
+                        "differences": [vars(d) for d in c.differences],
+                    }
                     for c in v.cases
                 ],
             }

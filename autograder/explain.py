@@ -1,9 +1,16 @@
 """What the numbers say: sentences about a value that is not the expected one and matches no known mistake."""
 
+import math
+
 import numpy as np
 
 from autograder.rules import Entry, close_elements, exact
 from autograder.values import Other
+
+_FACTORS = {
+    "log 2 lies between them, are these bits and nats": math.log(2),
+    "1 / log 2 lies between them, are these bits and nats": 1 / math.log(2),
+}
 
 
 def describe(value) -> str:
@@ -37,7 +44,7 @@ def what_they_say(got: Entry, want: Entry, rtol: float, sizes: dict[str, int]) -
         return f"A value of type {g.type} came where {_kind(w)} is expected."
     if isinstance(w, (list, str)) or isinstance(g, (list, str)):
         return _about_sequences(g, w)
-    if isinstance(w, (bool, int, float)) or isinstance(w, np.ndarray):
+    if isinstance(w, (bool, int, float, np.ndarray)):
         g, w = np.asarray(g), np.asarray(w)
         if g.shape != w.shape and not (g.size == w.size == 1):
             return _about_shapes(g, w, rtol, sizes)
@@ -55,7 +62,7 @@ def _about_sequences(g, w) -> str:
     if isinstance(g, str):
         index = next((i for i, (a, b) in enumerate(zip(g, w, strict=True)) if a != b), 0)
         start = max(0, index - 20)
-        return f"The first difference: “{g[start:index + 20]}” where “{w[start:index + 20]}” is expected."
+        return f"The first difference: “{g[start : index + 20]}” where “{w[start : index + 20]}” is expected."
     return ""
 
 
@@ -117,7 +124,7 @@ def _relation(g: np.ndarray, w: np.ndarray, rtol: float, sizes: dict[str, int]) 
     ratios = g[big] / w[big]
     ratio = float(np.median(ratios))
     if ratio and np.allclose(ratios, ratio, rtol=10 * rtol) and _all_close(g / ratio, w, 10 * rtol):
-        return _about_ratio(ratio, sizes, several=w.size > 1)
+        return _about_ratio(ratio, sizes, several=big.sum() > 1)
     offset = float(np.median(g - w))
     if w.size > 2 and _all_close(g - offset, w, rtol):
         return f"Every value is {_number(offset)} more than expected."
@@ -125,13 +132,19 @@ def _relation(g: np.ndarray, w: np.ndarray, rtol: float, sizes: dict[str, int]) 
 
 
 def _about_ratio(ratio: float, sizes: dict[str, int], several: bool) -> str:
+    """A constant factor between several values says something; one between two numbers only if we can name it."""
     said = f"Your {'values are' if several else 'value is'} {_number(ratio)} times the expected one{'s' * several}"
     for name, size in sizes.items():
         if size > 1 and abs(ratio - size) < 1e-3 * size:
             return f"{said}: {size} is {name}."
         if size > 1 and abs(ratio * size - 1) < 1e-3:
             return f"{said}: that is one over {size}, {name}."
-    return said + "."
+    for meaning, factor in _FACTORS.items():
+        if abs(ratio - factor) < 1e-3 * factor:
+            return f"{said}: {meaning}."
+    whole = round(max(abs(ratio), 1 / abs(ratio)))
+    named = whole > 1 and min(abs(ratio - whole), abs(ratio * whole - 1)) < 1e-4 * whole
+    return f"{said}." if several or named else ""
 
 
 def _first_difference(g: np.ndarray, w: np.ndarray, differs: np.ndarray) -> str:

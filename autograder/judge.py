@@ -109,7 +109,7 @@ def judge_evidence(name: str, evidence, oracle: Oracle, seeds: Sequence[int], pr
 
 
 @dataclass
-class _Record:
+class Record:
     """One case on one seed, decoded. Either summary, or the sentence `failure`."""
 
     summary: Summary | None
@@ -118,7 +118,7 @@ class _Record:
     unanswered: bool = False
 
 
-def _read(exercise: Exercise, evidence, seeds: Sequence[int]) -> dict[tuple[str, int], _Record]:
+def _read(exercise: Exercise, evidence, seeds: Sequence[int]) -> dict[tuple[str, int], Record]:
     if not isinstance(evidence, dict) or evidence.get("version") != VERSION:
         raise MalformedEvidence("The check cell emitted something that is not evidence of this course's check.")
     if evidence.get("exercise") != exercise.name:
@@ -128,36 +128,35 @@ def _read(exercise: Exercise, evidence, seeds: Sequence[int]) -> dict[tuple[str,
         raise MalformedEvidence("The evidence holds no list of records.")
     found = {(r["case"], r["seed"]): r for r in raw if isinstance(r.get("case"), str) and type(r.get("seed")) is int}
     return {
-        (case.name, seed): _read_record(case, found.get((case.name, seed)))
-        for case in exercise.cases
-        for seed in seeds
+        (case.name, seed): read_record(case, found.get((case.name, seed))) for case in exercise.cases for seed in seeds
     }
 
 
-def _read_record(case: Case, raw: dict | None) -> _Record:
+def read_record(case: Case, raw: dict | None) -> Record:
+    """Decode one record of evidence. Whatever is wrong with it becomes the sentence `failure`."""
     if raw is None:
-        return _Record(None, failure="It was not run.")
+        return Record(None, failure="It was not run.")
     if isinstance(raw.get("stopped"), dict):
-        return _Record(None, failure=f"Your function was stopped: {str(raw['stopped'].get('sentence'))[:300]}")
+        return Record(None, failure=f"Your function was stopped: {str(raw['stopped'].get('sentence'))[:300]}")
     if isinstance(raw.get("error"), dict):
         return _read_error(raw["error"])
     try:
         data = {str(name): decode(value) for name, value in dict(raw["data"]).items()}
         summary = RULES[case.rule](data)
     except Exception as error:  # a rule may stumble over data of a form it did not foresee: that data is not right
-        return _Record(None, failure=f"What your function returned cannot be compared ({type(error).__name__}).")
-    return _Record(summary)
+        return Record(None, failure=f"What your function returned cannot be compared ({type(error).__name__}).")
+    return Record(summary)
 
 
-def _read_error(raw: dict) -> _Record:
+def _read_error(raw: dict) -> Record:
     kind, message = str(raw.get("type", ""))[:80], str(raw.get("message", ""))[:500]
     if kind == "Unexpected":
-        return _Record(None, failure=message, error=f"{kind}: {message}")
+        return Record(None, failure=message, error=f"{kind}: {message}")
     if raw.get("unanswered") is True:
-        return _Record(None, failure="Not answered yet.", error=kind, unanswered=True)
+        return Record(None, failure="Not answered yet.", error=kind, unanswered=True)
     line, number = str(raw.get("line", ""))[:200], raw.get("number")
     where = f" in your line {number}: `{line}`" if line else ""
-    return _Record(None, failure=f"Your function raised {kind}{where}: {message}", error=kind)
+    return Record(None, failure=f"Your function raised {kind}{where}: {message}", error=kind)
 
 
 def _judge_case(exercise: Exercise, case: Case, seeds, records, oracle: Oracle) -> CaseVerdict:

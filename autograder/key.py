@@ -1,8 +1,8 @@
 """The answer key: the oracle of a student's notebook. Outputs of the reference on the public seeds, as data.
 
-    autograder/keys/NN_topic.json
-    {"topic": …, "seeds": [1, 2, 3], "exercises": {name: {
-        "points": 4, "expected": {case: {seed: summary}}, "mistakes": [{"name", "hint", "prints": {case: {seed: …}}}]}}}
+autograder/keys/NN_topic.json
+{"topic": …, "seeds": [1, 2, 3], "exercises": {name: {
+    "points": 4, "expected": {case: {seed: summary}}, "mistakes": [{"name", "hint", "prints": {case: {seed: …}}}]}}}
 """
 
 import json

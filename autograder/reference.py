@@ -14,7 +14,7 @@ from pathlib import Path
 from autograder.evidence import run_case
 from autograder.exercise import Case, Exercise, exercises_of
 from autograder.fingerprints import fingerprint
-from autograder.judge import KnownMistake
+from autograder.judge import KnownMistake, read_record
 from autograder.rules import RULES, SIZES, Entry, Summary
 from autograder.values import decode
 
@@ -35,7 +35,7 @@ class Reference:
         if not (self.folder / f"{topic}.py").exists():
             raise ReferenceFailed(f"There is no chapter {topic!r} in {solutions}.")
         self._summaries: dict[tuple[str, str, int], Summary] = {}
-        self._known: dict[tuple[str, tuple[int, ...]], list[KnownMistake]] = {}
+        self._prints: dict[tuple[str, str, int], dict] = {}  # by exercise, mistake and seed
 
     @cached_property
     def notebook(self):
@@ -82,20 +82,21 @@ class Reference:
 
     def mistakes(self, exercise: Exercise, seeds: Sequence[int]) -> list[KnownMistake]:
         """The known mistakes with their fingerprints on `seeds`."""
-        key = (exercise.name, tuple(seeds))
-        if key not in self._known:
-            self._known[key] = [
-                KnownMistake(name, hint_of(function), prints_of(exercise, function, seeds))
-                for name, function in self.mistake_functions(exercise.name).items()
-            ]
-        return self._known[key]
+        known = []
+        for name, function in self.mistake_functions(exercise.name).items():
+            prints = {}
+            for seed in seeds:
+                key = (exercise.name, name, seed)
+                if key not in self._prints:
+                    self._prints[key] = prints_of(exercise, function, [seed])
+                prints |= self._prints[key]
+            known.append(KnownMistake(name, hint_of(function), prints))
+        return known
 
     def _marked(self, file: str, attribute: str, exercise: str) -> dict[str, Callable]:
         module = _load_module(self.folder / f"{file}.py")
         return {
-            name: function
-            for name, function in vars(module).items()
-            if getattr(function, attribute, None) == exercise
+            name: function for name, function in vars(module).items() if getattr(function, attribute, None) == exercise
         }
 
 
@@ -137,8 +138,8 @@ def prints_of(exercise: Exercise, answer: Callable, seeds: Sequence[int]) -> dic
     prints = {}
     for case in exercise.cases:
         for seed in seeds:
-            record = run_case(case, answer, seed)
-            prints[case.name, seed] = fingerprint(summary_of(case, record), record.get("error", {}).get("type"))
+            record = read_record(case, run_case(case, answer, seed))
+            prints[case.name, seed] = fingerprint(record.summary, record.error)
     return prints
 
 

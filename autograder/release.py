@@ -24,7 +24,7 @@ import nbformat
 from autograder.key import KEYS, build_key, same_key
 from autograder.reference import ROOT, SOLUTIONS, Reference, checked_exercise
 
-SETUP_CELL = '''\
+SETUP_CELL = """\
 # Lets this notebook run on its own (in Colab, say). Where the course is installed, it does nothing.
 import importlib.util, subprocess, sys
 
@@ -33,7 +33,7 @@ if importlib.util.find_spec("autograder") is None:
     command = [sys.executable, "-m", "pip", "install", "-q", "git+{repository}"]
     if subprocess.run(command).returncode:
         raise SystemExit("The installation failed. Is this machine online? Run this cell once more.")
-'''
+"""
 
 
 class ReleaseFailed(Exception):
@@ -60,6 +60,8 @@ def source_notebook(topic: str, address: str, solutions: Path = SOLUTIONS) -> nb
     notebook.cells[0].source = f"{title}\n\n{_badge(topic, address)}\n{rest}"
     notebook.cells.insert(1, nbformat.v4.new_code_cell(SETUP_CELL.format(repository=address).rstrip()))
     _give_ids(notebook)
+    for cell in notebook.cells:
+        cell.metadata.pop("lines_to_next_cell", None)  # how jupytext remembers blank lines of the .py
     notebook.metadata = nbformat.from_dict(
         {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -90,6 +92,12 @@ def write_key(key: dict, keys: Path) -> None:
         return
     keys.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(key, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
+
+
+def tool_environment() -> dict[str, str]:
+    """Environment for a child Python: it finds this repository, and what nbgrader calls by name (alembic)."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}
 
 
 def _badge(topic: str, address: str) -> str:
@@ -130,7 +138,7 @@ def _generate(topic: str, course: Path, solutions: Path) -> None:
             f"--CourseDirectory.release_directory={produced}",
             f"--CourseDirectory.db_url=sqlite:///{scratch}/gradebook.db",
         ]
-        run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+        run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=tool_environment())
         if run.returncode:
             raise ReleaseFailed(f"nbgrader generate_assignment {topic} failed:\n{run.stderr[-3000:]}")
         extra = [p.name for p in (produced / topic).iterdir() if p.name != f"{topic}.ipynb"]

@@ -16,7 +16,6 @@ _FRAME = (
     "padding:.75em 1em;margin:.4em 0"
 )
 _MONO = "font-family:ui-monospace,Menlo,Consolas,monospace;font-size:12.5px"
-_CELL = "padding:.15em .9em .15em 0;vertical-align:top;text-align:left;border:0;background:none"
 
 
 def show(verdict: Verdict) -> None:
@@ -78,12 +77,11 @@ def to_html(verdict: Verdict, points: float | None = None) -> str:
     else:
         if verdict.mistake:
             parts.append(_html_diagnosis(verdict.hint))
-        parts += [_html_case(case, bool(verdict.mistake)) for case in verdict.cases]
+        parts += _html_cases(verdict)
         if not verdict.passed:
-            parts.append(
-                f"<div style='margin-top:.5em;color:{_GREY}'>Where to look: the section “{escape(verdict.section)}”.</div>"
-            )
-    return f"<div style=\"{_FRAME.format(accent=accent)}\">{''.join(parts)}</div>"
+            where = f"Where to look: the section “{escape(verdict.section)}”."
+            parts.append(f"<div style='margin-top:.5em;color:{_GREY}'>{where}</div>")
+    return f'<div style="{_FRAME.format(accent=accent)}">{"".join(parts)}</div>'
 
 
 def progress_text(rows) -> str:
@@ -104,15 +102,17 @@ def progress_html(rows) -> str:
         if row.topic != topic:
             topic = row.topic
             top = "margin-top:.6em;" if parts else ""
-            parts.append(f"<div style='{top}font-weight:600'>{escape(topic)} "
-                         f"<span style='font-weight:400;color:{_GREY}'>{_count(rows, topic)}</span></div>")
+            parts.append(
+                f"<div style='{top}font-weight:600'>{escape(topic)} "
+                f"<span style='font-weight:400;color:{_GREY}'>{_count(rows, topic)}</span></div>"
+            )
         color = {"✓": _GREEN, "◐": _AMBER}.get(_mark(row), _GREY)
         parts.append(
             f"<div style='display:inline-block;min-width:15em;margin-right:1em'>"
             f"<span style='color:{color}'>{_mark(row)}</span> <code>{escape(row.exercise)}</code> "
             f"<span style='color:{_GREY}'>{_last(row)}</span></div>"
         )
-    return f"<div style=\"{_FRAME.format(accent=_GREY)}\">{''.join(parts)}</div>"
+    return f'<div style="{_FRAME.format(accent=_GREY)}">{"".join(parts)}</div>'
 
 
 def _count(rows, topic: str) -> str:
@@ -150,7 +150,7 @@ def _html_head(verdict: Verdict, points: float | None, accent: str) -> str:
     sign = "✓" if verdict.passed else "○" if verdict.unanswered else "✗"
     return (
         f"<div style='font-size:15px;font-weight:600;margin-bottom:.35em'><span style='color:{accent}'>{sign}</span> "
-        f"<span style=\"{_MONO};font-size:14px\">{escape(name)}</span>"
+        f'<span style="{_MONO};font-size:14px">{escape(name)}</span>'
         f"<span style='font-weight:400;color:{_GREY}'> · {escape(rest.strip() + _points(verdict, points))}</span></div>"
     )
 
@@ -162,24 +162,38 @@ def _html_diagnosis(hint: str) -> str:
     )
 
 
-def _html_case(case: CaseVerdict, explained: bool) -> str:
-    color, sign = (_GREEN, "✓") if case.passed else (_RED, "✗")
+def _html_cases(verdict: Verdict) -> list[str]:
+    """Each case as a line; the details of the first failure open, those of later ones folded away."""
+    parts, told = [], False
+    for case in verdict.cases:
+        color, sign = (_GREEN, "✓") if case.passed else (_RED, "✗")
+        parts.append(f"<div><span style='color:{color};font-weight:600'>{sign}</span> {escape(case.sentence)}</div>")
+        if case.passed:
+            continue
+        inside = _html_details(case, explained=bool(verdict.mistake))
+        if told:
+            inside = f"<details><summary style='color:{_GREY};cursor:pointer'>what came</summary>{inside}</details>"
+        told = True
+        parts.append(f"<div style='margin:.1em 0 .4em 1.4em'>{inside}</div>")
+    return parts
+
+
+def _html_details(case: CaseVerdict, explained: bool) -> str:
     inside = f"<div>{escape(case.problem)}</div>" if case.problem else ""
-    if case.differences:
-        inside += f"<table style='border-collapse:collapse;margin:.1em 0'>{''.join(map(_html_rows, case.differences))}</table>"
-        inside += "".join(f"<div>{escape(d.says)}</div>" for d in case.differences if d.says)
+    inside += "".join(map(_html_difference, case.differences))
     if case.diagnosis and not explained:
         inside += _html_diagnosis(case.diagnosis)
-    inside = inside and f"<div style='margin:.1em 0 .5em 1.4em'>{inside}</div>"
-    return f"<div><span style='color:{color};font-weight:600'>{sign}</span> {escape(case.sentence)}</div>{inside}"
+    return inside
 
 
-def _html_rows(d: Difference) -> str:
-    def row(label: str, kind: str, value: str) -> str:
+def _html_difference(d: Difference) -> str:
+    def row(kind: str, value: str) -> str:
         return (
-            f"<tr style='background:none'><td style='{_CELL};color:{_GREY}'>{label}</td>"
-            f"<td style='{_CELL};color:{_GREY}'>{kind}</td>"
-            f"<td style=\"{_CELL};{_MONO};overflow-wrap:anywhere\">{escape(value)}</td></tr>"
+            f"<span style='color:{_GREY};font-size:13px'>{kind}</span>"
+            f'<span style="{_MONO};overflow-wrap:anywhere;padding-top:1px">{escape(value)}</span>'
         )
 
-    return row(f"<code>{escape(d.name)}</code>", "expected", d.expected) + row("", "got", d.got)
+    grid = "display:grid;grid-template-columns:max-content 1fr;gap:.1em .8em;align-items:baseline"
+    name = f'<div style="{_MONO};color:{_GREY}">{escape(d.name)}</div>'
+    says = f"<div>{escape(d.says)}</div>" if d.says else ""
+    return f"{name}<div style='{grid}'>{row('expected', d.expected)}{row('got', d.got)}</div>{says}"

@@ -12,7 +12,7 @@ import numpy as np
 
 MAX_BYTES = 2_000_000  # of one array: a probe's answers are small, a larger one is a mistake or an attack
 DTYPES = frozenset(
-    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64".split()
+    ["bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"]
 )
 
 

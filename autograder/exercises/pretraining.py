@@ -5,6 +5,7 @@ Sizes in a case are distinct and mostly odd, and no input is symmetric, so that 
 
 import itertools
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping
 
@@ -30,6 +31,25 @@ def _pair(value, what: str) -> tuple:
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise Unexpected(f"The function should return two things, {what}; it returned {type(value).__name__}.")
     return tuple(value)
+
+
+def _number(value, what: str) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise Unexpected(f"{what} should be a number; your function returned {type(value).__name__}.") from None
+
+
+def _gradient(loss_of, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The gradient of loss_of(logits, labels) at the logits."""
+    logits.requires_grad_()
+    loss = _tensor(loss_of(logits, labels), "The loss")
+    if not loss.requires_grad:
+        raise Unexpected(
+            "The loss is cut off from the logits: no gradient flows. Look for .item(), .detach() or .data."
+        )
+    loss.sum().backward()
+    return logits.grad
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -83,7 +103,9 @@ def inputs_are_left_alone(answer, seed):
 causal_lm_loss = Exercise("causal_lm_loss", TOPIC, "Exercise 2: the causal language-modelling loss")
 
 
-def _logits_and_labels(seed: int, rows: int, length: int, vocab: int, padded: bool) -> tuple[torch.Tensor, torch.Tensor]:
+def _logits_and_labels(
+    seed: int, rows: int, length: int, vocab: int, padded: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits (rows, length, vocab) and labels (rows, length), -100 on right padding."""
     g = _generator(seed)
     logits = 2 * torch.randn(rows, length, vocab, generator=g)
@@ -143,12 +165,7 @@ def huge_logits(answer, seed):
 def gradient(answer, seed):
     """The gradient reaches exactly the positions that predict a real token."""
     logits, labels = _logits_and_labels(seed, 3, 7, 5, padded=True)
-    logits.requires_grad_()
-    loss = _tensor(answer(logits, labels), "The loss")
-    if not loss.requires_grad:
-        raise Unexpected("The loss is cut off from the logits: no gradient can flow. Look for .item(), .detach() or .data.")
-    loss.sum().backward()
-    return {"gradient": logits.grad}
+    return {"gradient": _gradient(answer, logits, labels)}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -165,7 +182,7 @@ def _documents(seed: int, count: int, vocab: int) -> list[list[int]]:
 def _table(counts) -> dict:
     """Counts of any mapping type in one canonical form."""
     if not isinstance(counts, Mapping):
-        raise Unexpected(f"count_ngrams should return a dict of context -> Counter; it returned {type(counts).__name__}.")
+        raise Unexpected(f"A dict of context -> Counter should come back; it was {type(counts).__name__}.")
     lines, total = [], 0
     for context, followers in counts.items():
         if not isinstance(context, tuple):
@@ -256,9 +273,20 @@ def an_unseen_context(answer, seed):
 
 @ngram_loss.case
 def impossible_text(answer, seed):
-    """alpha = 0 and an unseen token: the loss is infinite, and nothing is raised."""
+    """alpha = 0 and an unseen token or an unseen context: the loss is infinite, and nothing is raised."""
     documents = [*_documents(seed, 3, 6), [0, 2, 3, 2, 3, 1]]
-    return {"loss": answer(_random_counts(seed, 2, 6, True), documents, 2, 6, 0.0)}
+    unseen_token = _random_counts(seed, 2, 6, True)
+    unseen_context = {context: c for context, c in _random_counts(seed, 2, 6, False).items() if context != (2,)}
+    return {
+        "with_an_unseen_token": answer(unseen_token, documents, 2, 6, 0.0),
+        "with_an_unseen_context": answer(unseen_context, documents, 2, 6, 0.0),
+    }
+
+
+@ngram_loss.case
+def a_long_text(answer, seed):
+    """A thousand tokens: the product of their probabilities is too small for a float, the sum of logarithms is not."""
+    return _ngram_data(answer, seed, 2, 9, 0.5, hole=False, count=131)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -285,7 +313,7 @@ def a_uniform_guess(answer, seed):
 @perplexity.case
 def one_expensive_token(answer, seed):
     """A single very unlikely token does not blow it up: the mean comes first, exp second."""
-    losses = torch.cat([_token_losses(seed, 29), torch.tensor([60.0])])
+    losses = torch.cat([_token_losses(seed, 29), torch.tensor([80.0])])
     return {"perplexity": answer(losses)}
 
 
@@ -312,9 +340,17 @@ def text_beyond_ascii(answer, seed):
 next_token_probs = Exercise("next_token_probs", TOPIC, "Exercise 6: choosing the next token")
 
 
-def _next_logits(seed: int, rows: int, vocab: int) -> torch.Tensor:
-    """Logits (rows, vocab) without ties."""
-    return 2 * torch.randn(rows, vocab, generator=_generator(seed))
+def _next_logits(
+    seed: int, rows: int, vocab: int, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
+) -> torch.Tensor:
+    """Logits (rows, vocab) on which rounding decides nothing: no near ties, no sum of probabilities close to top_p."""
+    candidates = 2 * torch.randn(3 * rows, vocab, generator=_generator(seed))
+    ordered = candidates.sort(descending=True).values
+    clear = (ordered[:, :-1] - ordered[:, 1:]).amin(-1) > 1e-3
+    if top_p is not None:
+        sums = (ordered[:, :top_k] / temperature).softmax(-1).cumsum(-1)
+        clear &= (sums - top_p).abs().amin(-1) > 1e-3
+    return candidates[clear][:rows]
 
 
 @next_token_probs.case
@@ -351,7 +387,7 @@ def top_k_beyond_the_vocabulary(answer, seed):
 @next_token_probs.case
 def top_p_alone(answer, seed):
     """top_p = 0.8 keeps the fewest most likely tokens whose probabilities sum to 0.8 or more, in each row."""
-    return {"probs": answer(_next_logits(seed, 7, 13), top_p=0.8)}
+    return {"probs": answer(_next_logits(seed, 7, 13, top_p=0.8), top_p=0.8)}
 
 
 @next_token_probs.case
@@ -363,13 +399,15 @@ def a_tiny_top_p(answer, seed):
 @next_token_probs.case
 def all_three(answer, seed):
     """Temperature first, then top-k, then top-p on what top-k left, renormalised."""
-    return {"probs": answer(_next_logits(seed, 9, 15), temperature=1.7, top_k=7, top_p=0.75)}
+    asked = {"temperature": 1.7, "top_k": 7, "top_p": 0.75}
+    return {"probs": answer(_next_logits(seed, 21, 15, **asked), **asked)}
 
 
 @next_token_probs.case
 def large_logits(answer, seed):
     """Logits of size 10 000 still give probabilities."""
-    return {"probs": answer(1e4 * _next_logits(seed, 3, 7), temperature=1.3)}
+    # Doubling the temperature is exact in binary: at this size another factor's rounding would show in the result.
+    return {"probs": answer(1e4 * _next_logits(seed, 3, 7), temperature=2.0)}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -377,7 +415,8 @@ learning_rate = Exercise("learning_rate", TOPIC, "Exercise 7: warm-up and cosine
 
 
 def _rates(answer, steps, max_lr: float, warmup: int, total: int, min_lr: float) -> dict:
-    return {"rates": torch.tensor([float(answer(s, max_lr, warmup, total, min_lr)) for s in steps], dtype=torch.float64)}
+    rates = [_number(answer(step, max_lr, warmup, total, min_lr), "The learning rate") for step in steps]
+    return {"rates": torch.tensor(rates, dtype=torch.float64)}
 
 
 @learning_rate.case
@@ -397,7 +436,7 @@ def decay(answer, seed):
 @learning_rate.case
 def after_the_end(answer, seed):
     """Beyond total_steps the rate stays at min_lr; it does not rise again."""
-    return _rates(answer, range(29, 60, 5), 1e-2, 3, 29 + seed % 2, 1e-3)
+    return _rates(answer, range(29, 60, 5), 1e-2, 3, 30 + seed % 3, 1e-3)
 
 
 @learning_rate.case
@@ -425,8 +464,20 @@ class _Watched(torch.optim.SGD):
         return super().step(closure)
 
 
-def _run_training(answer, seed: int, steps: int, lr_at, momentum: float = 0.0, scale: float = 1.0, **options) -> dict:
-    """Train a linear model on `steps` small batches and return everything that happened."""
+def _run_training(
+    answer,
+    seed: int,
+    steps: int,
+    lr_at,
+    momentum: float = 0.0,
+    scale: float = 1.0,
+    calls: list | None = None,
+    **options,
+) -> dict:
+    """Train a linear model on `steps` small batches and return everything that happened.
+
+    calls: receives (step, loss, updates so far) at each call of after_step.
+    """
     g = _generator(seed)
     model = torch.nn.Linear(5, 3)
     with torch.no_grad():
@@ -442,6 +493,8 @@ def _run_training(answer, seed: int, steps: int, lr_at, momentum: float = 0.0, s
         return (model(x) - y).square().mean()
 
     optimizer = _Watched(model, momentum)
+    if calls is not None:
+        options["after_step"] = lambda step, loss: calls.append((int(step), float(loss), len(optimizer.rates)))
     losses = answer(model, batches, optimizer, lr_at, compute_loss, **options)
     return {"losses": losses, "model": model, "optimizer": optimizer, "modes": modes}
 
@@ -492,20 +545,19 @@ def clipping(answer, seed):
 @train.case
 def training_mode(answer, seed):
     """The model is in training mode when the loss is computed (dropout is on), whatever it was before."""
-    return {"modes": [bool(m) for m in _run_training(answer, seed, 3, lambda step: 0.1)["modes"]]}
+    modes = _run_training(answer, seed, 3, lambda step: 0.1)["modes"]
+    return {"losses_computed_in_training_mode": bool(modes) and all(modes), "losses_computed": bool(modes)}
 
 
 @train.case
 def after_every_step(answer, seed):
     """after_step(step, loss) is called after every update, with the step's number and its loss."""
     calls = []
-    ran = _run_training(
-        answer, seed, 4, lambda step: 0.05, after_step=lambda step, loss: calls.append((int(step), float(loss)))
-    )
+    _run_training(answer, seed, 4, lambda step: 0.05, calls=calls)
     return {
-        "steps": [step for step, _ in calls],
-        "losses": torch.tensor([loss for _, loss in calls]),
-        "updates": len(ran["optimizer"].rates),
+        "steps": [step for step, _, _ in calls],
+        "losses": torch.tensor([loss for _, loss, _ in calls]),
+        "updates_made_before_each_call": [updates for _, _, updates in calls],
     }
 
 
@@ -528,25 +580,31 @@ def _maskable(seed: int, rows: int, length: int, vocab: int) -> tuple[torch.Tens
 def _masked(answer, seed: int, rows: int, length: int, vocab: int, **options):
     ids, special = _maskable(seed, rows, length, vocab)
     before = ids.clone()
-    corrupted, labels = _pair(answer(ids, special, _MASK, vocab, _generator(seed), **options), "corrupted ids and labels")
+    corrupted, labels = _two_tensors(answer(ids, special, _MASK, vocab, _generator(seed), **options), before)
+    return before, special, ids, corrupted, labels
+
+
+def _two_tensors(returned, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    corrupted, labels = _pair(returned, "corrupted ids and labels")
     corrupted, labels = _tensor(corrupted, "The corrupted ids"), _tensor(labels, "The labels")
-    if corrupted.shape != before.shape or labels.shape != before.shape:
+    if corrupted.shape != ids.shape or labels.shape != ids.shape:
         raise Unexpected(
-            f"Both tensors should have the shape of input_ids, {tuple(before.shape)}; yours have "
+            f"Both tensors should have the shape of input_ids, {tuple(ids.shape)}; yours have "
             f"{tuple(corrupted.shape)} and {tuple(labels.shape)}."
         )
-    return before, special, ids, corrupted, labels
+    return corrupted, labels
 
 
 @mask_tokens.case(rule="rates")
 def how_many_are_chosen(answer, seed):
-    """Each ordinary token is chosen with probability 0.15; a chosen token's label is its original id, others have -100."""
+    """Each ordinary token is chosen with probability 0.15; a chosen token's label is its id, all others have -100."""
     before, special, _, corrupted, labels = _masked(answer, seed, 97, 101, 61)
     chosen = labels != IGNORE
     return {
         "chosen_draws": chosen[~special],
-        "chosen_labels_that_are_not_the_original_id": int((labels[chosen] != before[chosen]).sum()),
-        "tokens_changed_without_being_chosen": int((corrupted[~chosen] != before[~chosen]).sum()),
+        "some_label_is_not_the_original_id": bool((labels[chosen] != before[chosen]).any()),
+        "some_token_changed_without_being_chosen": bool((corrupted[~chosen] != before[~chosen]).any()),
+        "every_row_chose_the_same_places": bool((chosen == chosen[0]).all()),
     }
 
 
@@ -575,8 +633,9 @@ def special_tokens(answer, seed):
     """Special tokens (<cls>, <sep>, padding) are never chosen and never changed."""
     before, special, _, corrupted, labels = _masked(answer, seed, 97, 11, 61)
     return {
-        "special_tokens_chosen": int((labels[special] != IGNORE).sum()),
-        "special_tokens_changed": int((corrupted[special] != before[special]).sum()),
+        "some_special_token_chosen": bool((labels[special] != IGNORE).any()),
+        "some_special_token_changed": bool((corrupted[special] != before[special]).any()),
+        "some_ordinary_token_chosen": bool((labels[~special] != IGNORE).any()),
     }
 
 
@@ -585,21 +644,33 @@ def random_tokens_cover_the_vocabulary(answer, seed):
     """Random replacements come from the whole vocabulary, all ids equally likely."""
     before, special, _, corrupted, labels = _masked(answer, seed, 151, 211, 61, rate=0.5)
     replaced = corrupted[(labels != IGNORE) & ~special & (corrupted != _MASK) & (corrupted != before)]
-    return {"in_the_lower_half_draws": replaced < 30, "outside_the_vocabulary": int(((replaced < 0) | (replaced >= 61)).sum())}
+    return {
+        "in_the_lower_half_draws": replaced < 30,
+        "some_outside_the_vocabulary": bool(((replaced < 0) | (replaced >= 61)).any()),
+    }
 
 
 @mask_tokens.case
 def input_ids_survive(answer, seed):
     """The input ids are the same after the call: the next epoch masks other tokens of the same text."""
-    before, _, after, _, _ = _masked(answer, seed, 7, 23, 61)
-    return {"input_ids_changed_in_place": int((before != after).sum())}
+    before, _, after, corrupted, _ = _masked(answer, seed, 7, 23, 61)
+    return {
+        "input_ids_changed_in_place": bool((before != after).any()),
+        "returned_ids_differ_from_the_input": bool((before != corrupted).any()),
+    }
 
 
 @mask_tokens.case
 def same_generator_same_mask(answer, seed):
     """All randomness comes from the generator: the same generator seed gives the same masks."""
-    first, second = _masked(answer, seed, 7, 23, 61), _masked(answer, seed, 7, 23, 61)
-    return {"differences": int((first[3] != second[3]).sum() + (first[4] != second[4]).sum())}
+    ids, special = _maskable(seed, 7, 23, 61)
+    first, again, other = (
+        _two_tensors(answer(ids.clone(), special, _MASK, 61, _generator(s)), ids) for s in (seed, seed, seed + 1)
+    )
+    return {
+        "repeated_with_the_same_seed": all(torch.equal(a, b) for a, b in zip(first, again)),
+        "repeated_with_another_seed": all(torch.equal(a, b) for a, b in zip(first, other)),
+    }
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -620,7 +691,8 @@ def _mlm_inputs(seed: int, rows: int, length: int, vocab: int) -> tuple[torch.Te
 def chosen_positions_only(answer, seed):
     """The mean of -log p(original token) over the chosen positions, each predicted in its own place."""
     logits, labels = _mlm_inputs(seed, 3, 11, 17)
-    sizes = {"the batch size": 3, "the length of a row": 11, "the number of chosen tokens": int((labels != IGNORE).sum())}
+    chosen = int((labels != IGNORE).sum())
+    sizes = {"the batch size": 3, "the length of a row": 11, "the number of chosen tokens": chosen}
     return {"loss": answer(logits, labels), "_sizes": sizes}
 
 
@@ -642,12 +714,7 @@ def mlm_huge_logits(answer, seed):
 def mlm_gradient(answer, seed):
     """The gradient reaches the chosen positions and no others."""
     logits, labels = _mlm_inputs(seed, 3, 7, 5)
-    logits.requires_grad_()
-    loss = _tensor(answer(logits, labels), "The loss")
-    if not loss.requires_grad:
-        raise Unexpected("The loss is cut off from the logits: no gradient can flow. Look for .item(), .detach() or .data.")
-    loss.sum().backward()
-    return {"gradient": logits.grad}
+    return {"gradient": _gradient(answer, logits, labels)}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -661,22 +728,27 @@ def _story(document: int, sentences: int) -> list[str]:
 def _pairs(answer, documents: list[list[str]], seed: int) -> list[tuple[str, str, bool]]:
     pairs = answer(documents, _generator(seed))
     if not isinstance(pairs, (list, tuple)):
-        raise Unexpected(f"nsp_pairs should return a list of (first, second, is_next); it returned {type(pairs).__name__}.")
+        raise Unexpected(f"A list of (first, second, is_next) should come back; it was {type(pairs).__name__}.")
     checked = []
     for pair in pairs:
         if not isinstance(pair, (tuple, list)) or len(pair) != 3:
             raise Unexpected(f"Each item should be (first, second, is_next); one of yours is {str(pair)[:80]!r}.")
         first, second, is_next = pair
         if not isinstance(first, str) or not isinstance(second, str):
-            raise Unexpected(f"first and second should be sentences (str); yours are {type(first).__name__} and "
-                             f"{type(second).__name__}.")
+            raise Unexpected(
+                f"first and second should be sentences (str); yours are {type(first).__name__} and "
+                f"{type(second).__name__}."
+            )
         checked.append((first, second, bool(is_next)))
     return checked
 
 
 def _place(sentence: str) -> tuple[int, int]:
-    words = sentence.split()
-    return int(words[1]), int(words[3])
+    """Document and number of a sentence of `_story`."""
+    found = re.fullmatch(r"document (\d+) sentence (\d+) \.", sentence)
+    if not found:
+        raise Unexpected(f"One of your sentences, {sentence[:80]!r}, stands in no document.")
+    return int(found[1]), int(found[2])
 
 
 @nsp_pairs.case
@@ -689,7 +761,7 @@ def one_pair_a_sentence(answer, seed):
 @nsp_pairs.case(rule="rates")
 def half_of_them_real(answer, seed):
     """Half of the pairs are real."""
-    documents = [_story(i, 9) for i in range(301)]
+    documents = [_story(i, 9) for i in range(101)]
     return {"real_draws": torch.tensor([is_next for _, _, is_next in _pairs(answer, documents, seed)])}
 
 
@@ -697,16 +769,20 @@ def half_of_them_real(answer, seed):
 def real_pairs(answer, seed):
     """In a real pair the second sentence is the one that follows the first in its document."""
     pairs = _pairs(answer, [_story(i, 5 + i % 3) for i in range(41)], seed)
-    wrong = sum(_place(b) != (_place(a)[0], _place(a)[1] + 1) for a, b, is_next in pairs if is_next)
-    return {"real_pairs_whose_second_does_not_follow": wrong, "there_are_some": any(p[2] for p in pairs)}
+    real = [(_place(a), _place(b)) for a, b, is_next in pairs if is_next]
+    return {"some_second_does_not_follow": any(b != (a[0], a[1] + 1) for a, b in real), "there_are_some": bool(real)}
 
 
 @nsp_pairs.case
 def other_pairs(answer, seed):
-    """In the other pairs the second sentence comes from another document."""
-    pairs = _pairs(answer, [_story(i, 5 + i % 3) for i in range(7)] , seed)
+    """In the other pairs the second sentence comes from another document; no pair is lost on the way."""
+    pairs = _pairs(answer, [_story(i, 29 + i) for i in range(3)], seed)
     others = [(_place(a), _place(b)) for a, b, is_next in pairs if not is_next]
-    return {"seconds_from_the_same_document": sum(a[0] == b[0] for a, b in others), "there_are_some": bool(others)}
+    return {
+        "some_second_from_the_same_document": any(a[0] == b[0] for a, b in others),
+        "there_are_some": bool(others),
+        "some_pair_is_missing": len(pairs) < 28 + 29 + 30,
+    }
 
 
 @nsp_pairs.case
@@ -715,23 +791,32 @@ def never_the_true_successor(answer, seed):
     documents = [[f"document {i} sentence 0 .", "the end ."] for i in range(61)]
     documents += [["document 61 sentence 0 .", "nobody came ."]]
     pairs = _pairs(answer, documents, seed)
+    ends = [is_next for a, b, is_next in pairs if b == "the end ." and a != documents[61][0]]
     return {
-        "false_negatives": sum(not is_next and b == "the end ." and a != documents[61][0] for a, b, is_next in pairs),
-        "pairs": len(pairs),
+        "some_true_successor_labelled_not_next": not all(ends),
+        "there_are_real_pairs": any(is_next for _, _, is_next in pairs),
+        "there_are_others": any(not is_next for _, _, is_next in pairs),
     }
 
 
 @nsp_pairs.case
 def varied_others(answer, seed):
-    """The other sentences vary: they come from many documents and from every place in them."""
+    """The other sentences vary: they come from many documents, near and far, and from every place in them."""
     pairs = _pairs(answer, [_story(i, 5) for i in range(61)], seed)
-    places = [_place(b) for _, b, is_next in pairs if not is_next]
-    documents, within = {d for d, _ in places}, {s for _, s in places}
-    return {"from_many_documents": len(documents) > 15, "from_every_place": len(within) == 5}
+    places = [(_place(a), _place(b)) for a, b, is_next in pairs if not is_next]
+    return {
+        "from_many_documents": len({b[0] for _, b in places}) > 15,
+        "near_and_far": len({(b[0] - a[0]) % 61 for a, b in places}) > 15,
+        "from_every_place": len({b[1] for _, b in places}) == 5,
+    }
 
 
 @nsp_pairs.case
 def same_generator_same_pairs(answer, seed):
-    """All randomness comes from the generator: the same generator seed gives the same pairs."""
+    """All randomness comes from the generator: the same seed gives the same pairs, another seed gives others."""
     documents = [_story(i, 5) for i in range(23)]
-    return {"repeated": _pairs(answer, documents, seed) == _pairs(answer, documents, seed)}
+    first, again, other = (_pairs(answer, documents, s) for s in (seed, seed, seed + 1))
+    return {
+        "repeated_with_the_same_seed": first == again,
+        "labels_repeated_with_another_seed": [p[2] for p in first] == [p[2] for p in other],
+    }

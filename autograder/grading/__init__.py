@@ -1,0 +1,11 @@
+"""Grading a class with stock nbgrader: what `nbgrader_config.py` plugs into `nbgrader autograde`.
+
+intake      whatever was handed in -> a plain notebook, or a sentence why it cannot be read
+rebuild     the release with the student's answers in it: the only thing that is ever run
+execute     run it; the kernel emits evidence
+runner      one notebook in one kernel, under limits (the place for a stronger sandbox)
+harmless    outputs and texts of students as something a browser may show
+verdict     evidence -> report and points
+rejudge     the same again from the executed notebooks, running nothing
+classreport what the class did not understand
+"""

@@ -1,0 +1,46 @@
+"""Questions about the cells of a released notebook, and where nbgrader keeps the course's files."""
+
+from pathlib import Path
+
+from nbformat.notebooknode import NotebookNode
+
+from autograder.reference import is_solution
+
+DEMO = "demo"  # tag of long demonstrations (training runs, plots), which grading does not run
+IMPORTS = "imports"
+
+
+def grade_id(cell: NotebookNode) -> str | None:
+    """The name nbgrader knows the cell by."""
+    return cell.metadata.get("nbgrader", {}).get("grade_id")
+
+
+def is_check(cell: NotebookNode) -> bool:
+    """Whether the cell's output decides points: graded, and not an answer itself."""
+    marks = cell.metadata.get("nbgrader", {})
+    return bool(marks.get("grade")) and not is_solution(cell) and cell.cell_type == "code"
+
+
+def is_demo(cell: NotebookNode) -> bool:
+    """Whether the cell is a long demonstration."""
+    return DEMO in cell.metadata.get("tags", [])
+
+
+def course_notes(notebook: NotebookNode) -> NotebookNode:
+    """What grading notes in a notebook: repairs, unreadable, grading_seeds. None of it comes from the student."""
+    return notebook.metadata.setdefault("course", NotebookNode())
+
+
+def coursedir_of(preprocessor):
+    """The course directory of the converter that runs a preprocessor."""
+    return preprocessor.parent.parent.coursedir
+
+
+def release_path(coursedir, assignment: str, notebook: str) -> Path:
+    """Where the released notebook of an assignment lies."""
+    return Path(coursedir.format_path(coursedir.release_directory, ".", assignment)) / f"{notebook}.ipynb"
+
+
+def solutions_path(coursedir) -> Path:
+    """The folder that holds the chapters as they are written."""
+    return Path(coursedir.root) / coursedir.source_directory

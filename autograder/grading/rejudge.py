@@ -1,0 +1,98 @@
+"""Judge an executed class again, running nothing: after a reference, a case's rule or a mistake was corrected.
+
+    autograder rejudge 01_pretraining [--student NAME]
+    python -m autograder.grading.rejudge 01_pretraining
+
+Reads the evidence that the check cells of `autograded` notebooks carry, writes the new reports into them, and records
+the new points with nbgrader's own means. Afterwards, `nbgrader generate_feedback --force` makes new pages.
+"""
+
+import argparse
+import glob
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nbformat
+from nbgrader.api import Gradebook
+from nbgrader.apps.baseapp import NbGrader
+from nbgrader.coursedir import CourseDirectory
+
+from autograder.grading.cells import solutions_path
+from autograder.grading.verdict import SaveGrades, judge_notebook, reference
+
+
+@dataclass
+class Rejudged:
+    """One submission: its score before and after, and the failures of the judge, by check cell."""
+
+    student: str
+    notebook: str
+    old: float
+    new: float
+    failures: dict[str, Exception] = field(default_factory=dict)
+
+
+def course_directory() -> CourseDirectory:
+    """The course that the `nbgrader_config.py` in this folder describes."""
+    app = NbGrader()
+    app.initialize([])
+    return app.coursedir
+
+
+def executed(coursedir: CourseDirectory, topic: str, student: str = "*") -> Iterator[tuple[str, Path]]:
+    """(student, notebook) of every submission that was autograded."""
+    for folder in sorted(glob.glob(coursedir.format_path(coursedir.autograded_directory, student, topic))):
+        for path in sorted(Path(folder).glob("*.ipynb")):
+            yield Path(folder).parent.name, path
+
+
+def rejudge(coursedir: CourseDirectory, topic: str, student: str = "*") -> Iterator[Rejudged]:
+    """Judge again and record, one submission after the other."""
+    solutions = solutions_path(coursedir)
+    for name, path in executed(coursedir, topic, student):
+        notebook = nbformat.read(path, as_version=4)
+        old = _score(coursedir, path.stem, topic, name)
+        failures = judge_notebook(notebook, lambda chapter: reference(chapter, solutions))
+        _replace(path, notebook)
+        names = {"notebook": path.stem, "assignment": topic, "student": name, "db_url": coursedir.db_url}
+        SaveGrades().preprocess(notebook, {"nbgrader": names})
+        yield Rejudged(name, path.stem, old, _score(coursedir, path.stem, topic, name), failures)
+
+
+def _score(coursedir: CourseDirectory, notebook: str, topic: str, student: str) -> float:
+    with Gradebook(coursedir.db_url, coursedir.course_id) as gradebook:
+        return gradebook.find_submission_notebook(notebook, topic, student).score
+
+
+def _replace(path: Path, notebook) -> None:
+    """Write over a file that nbgrader made read-only, leaving it so, and never half written."""
+    mode, unfinished = path.stat().st_mode, path.with_suffix(".tmp")
+    nbformat.write(notebook, unfinished)
+    unfinished.chmod(mode)
+    unfinished.replace(path)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line. Exit code 1 when something could not be judged or nothing was there."""
+    parser = argparse.ArgumentParser(prog="autograder rejudge", description="Judge an executed class again.")
+    parser.add_argument("topic", help="the chapter, such as 01_pretraining")
+    parser.add_argument("--student", default="*", help="one student only, or a pattern")
+    arguments = parser.parse_args(argv)
+    rejudged = []
+    for one in rejudge(course_directory(), arguments.topic, arguments.student):
+        rejudged.append(one)
+        changed = "" if one.old == one.new else "   changed"
+        print(f"{one.student:<24} {one.old:7.2f} -> {one.new:7.2f}{changed}")
+        for cell, error in one.failures.items():
+            print(f"    {cell} could not be judged: {type(error).__name__}: {error}")
+    if not rejudged:
+        print(
+            f"No autograded submission of {arguments.topic} was found. Run nbgrader autograde {arguments.topic} first."
+        )
+    return int(not rejudged or any(one.failures for one in rejudged))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,233 @@
+"""Run one notebook in one kernel, under limits.
+
+`run_notebook` is the whole interface: a notebook goes in, its code cells come out with outputs. What runs a student's
+code inside can be changed here, for a stronger sandbox, and nowhere else.
+
+A cell that ends the kernel, or cannot be interrupted, costs that cell: a fresh kernel runs the cells before it again,
+without the check cells, and goes on behind it.
+"""
+
+import contextlib
+import copy
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from nbclient import NotebookClient
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from nbformat.notebooknode import NotebookNode
+from nbformat.v4 import new_output
+
+from autograder.grading.cells import is_check, is_demo
+
+MAX_OUTPUT = 30_000_000  # characters kept of the outputs of one cell; evidence is smaller by far
+INTERRUPT_SECONDS = 20  # an interrupted cell that is not idle by then is not going to be
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+_PASSED_ON = (
+    "PATH",
+    "HOME",
+    "USER",
+    "LANG",
+    "TZ",
+    "TMPDIR",
+    "PYTHONPATH",
+    "VIRTUAL_ENV",
+    "CONDA_PREFIX",
+    "SYSTEMROOT",
+)
+_PASSED_ON_PREFIXES = (
+    "LC_",
+    "LD_",
+    "DYLD_",
+    "COURSE_",
+    "JUPYTER_",
+    "HF_",
+    "MPL",
+    "CUDA_",
+    "NVIDIA_",
+    "NBGRADER_",
+)
+_SECRET = ("TOKEN", "KEY", "SECRET", "PASSWORD", "COURSE_FIXED_SEEDS")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """cell_seconds: of a cell; check_seconds: of a check cell, whose cases have limits of their own;
+    notebook_seconds: after which no further cell is begun; memory_mb: of the kernel; restarts: of kernels that died.
+    """
+
+    cell_seconds: int = 300
+    check_seconds: int = 900
+    notebook_seconds: int = 3600
+    memory_mb: int = 12_288
+    restarts: int = 5
+
+
+def run_notebook(notebook: NotebookNode, environment: dict[str, str], limits: Limits, log) -> NotebookNode:
+    """Run the code cells in place, in an empty folder of their own. `environment` is all that the kernel sees.
+
+    Raises only where no kernel can be started, which is no fault of the notebook.
+    """
+    with tempfile.TemporaryDirectory(prefix="grading-", ignore_cleanup_errors=True) as folder:
+        run = _Run(notebook, environment | {"IPYTHONDIR": f"{folder}/.ipython"}, limits, folder, log)
+        try:
+            run.all_cells()
+        finally:
+            run.stop_kernel()
+    return notebook
+
+
+def kernel_environment(**extra: str) -> dict[str, str]:
+    """What a student's code may see of this process's environment (no secrets), single-threaded, and `extra`."""
+    here = str(Path(__file__).resolve().parents[2])  # so that the kernel runs the probes this grader judges by
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if (name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)) and not any(word in name for word in _SECRET)
+    }
+    kept["PYTHONPATH"] = os.pathsep.join(filter(None, [here, kept.get("PYTHONPATH", "")]))
+    return kept | {name: "1" for name in _THREADS} | extra
+
+
+class _Run:
+    """The state of one run: the kernel, the time left, the restarts left, the cells that must not be run again."""
+
+    def __init__(self, notebook, environment, limits, folder, log):
+        self.notebook, self.environment, self.limits = notebook, environment, limits
+        self.folder, self.log = folder, log
+        self.client: _Client | None = None
+        self.group: int | None = None  # the kernel's process group
+        self.restarts = 0
+        self.bad: set[int] = set()
+        self.deadline = time.monotonic() + limits.notebook_seconds
+
+    def all_cells(self) -> None:
+        self.start_kernel()
+        for index, cell in enumerate(self.notebook.cells):
+            if cell.cell_type != "code" or not cell.source.strip():
+                continue
+            cell.outputs = []
+            if is_demo(cell):
+                cell.outputs = [new_output("stream", text="(a long demonstration: it is not run in grading)\n")]
+            elif self.restarts > self.limits.restarts:
+                _tell(cell, "not run: cells before it ended the Python process too often.")
+            elif time.monotonic() > self.deadline:
+                _tell(cell, "not run: the cells before it used up the time for the whole notebook.")
+            else:
+                self._run_or_recover(cell, index)
+
+    def start_kernel(self) -> None:
+        self.client = _Client(self.notebook)
+        self.client.km = self.client.create_kernel_manager()
+        silence = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.client.start_new_kernel(env=self.environment, cwd=self.folder, **silence)
+        self.client.start_new_kernel_client()
+        self.group = self.client.km.provisioner.pgid
+        _limit_memory(self.client.km.provisioner.pid, self.limits.memory_mb)
+
+    def stop_kernel(self) -> None:
+        if self.client is None:
+            return
+        self.client._cleanup_kernel()
+        self.client = None
+        if self.group and self.group != os.getpgrp():
+            with contextlib.suppress(OSError):  # what a dead kernel left running
+                os.killpg(self.group, signal.SIGKILL)
+
+    def _run_or_recover(self, cell: NotebookNode, index: int) -> None:
+        trouble = self._run_cell(cell, index)
+        if trouble:
+            _tell(cell, trouble)
+        while trouble and self.client is None and self.restarts < self.limits.restarts:
+            self.restarts += 1
+            self.start_kernel()
+            trouble = self._replay(index)
+        if self.client is None:
+            self.restarts += 1  # one more than allowed: the cells that follow say so
+
+    def _replay(self, before: int) -> str:
+        """Run the harmless cells before an index again, for what they define. Returns the trouble, if any."""
+        scratch = copy.deepcopy(self.notebook)  # what the cells printed the first time stays
+        self.client.nb = scratch
+        for index, cell in enumerate(scratch.cells[:before]):
+            runnable = cell.cell_type == "code" and cell.source.strip() and not is_check(cell) and not is_demo(cell)
+            if runnable and index not in self.bad:
+                trouble = self._run_cell(cell, index)
+                if self.client is None:
+                    return trouble
+        self.client.nb = self.notebook
+        return ""
+
+    def _run_cell(self, cell: NotebookNode, index: int) -> str:
+        """Run one cell. Returns why it was stopped, '' where it was not; the kernel is gone where it had to be."""
+        client = self.client
+        client.timeout = self.limits.check_seconds if is_check(cell) else self.limits.cell_seconds
+        client.begin_cell()
+        try:
+            client.execute_cell(cell, index)
+        except DeadKernelError:
+            trouble = "this cell ended the Python process (it left it, crashed it, or used too much memory)."
+        except CellTimeoutError:
+            trouble = f"this cell did not finish within {client.timeout} seconds and could not be interrupted."
+        else:
+            if client.interrupted:
+                self.bad.add(index)
+                return f"this cell did not finish within {client.timeout} seconds. Is there an endless loop?"
+            return ""
+        self.log.warning("Cell %s: %s", index, trouble)
+        self.bad.add(index)
+        self.stop_kernel()
+        return trouble
+
+
+class _Client(NotebookClient):
+    """nbclient, bounded in what it keeps, and deaf to widgets."""
+
+    def __init__(self, notebook: NotebookNode):
+        super().__init__(
+            notebook,
+            kernel_name=notebook.metadata.get("kernelspec", {}).get("name", "python3"),
+            allow_errors=True,
+            interrupt_on_timeout=True,
+            error_on_timeout={"ename": "Interrupted", "evalue": "", "traceback": []},
+            raise_on_iopub_timeout=True,
+            iopub_timeout=INTERRUPT_SECONDS,
+            shutdown_kernel="immediate",
+            record_timing=False,
+            coalesce_streams=True,
+            skip_cells_with_tag="",
+        )
+        self.begin_cell()
+
+    def begin_cell(self) -> None:
+        self.interrupted = False
+        self.kept = 0
+
+    async def _async_handle_timeout(self, timeout, cell=None):
+        self.interrupted = True
+        return await super()._async_handle_timeout(timeout, cell)
+
+    def output(self, outs, msg, display_id, cell_index):
+        self.kept += sum(len(str(value)) for value in msg["content"].values())
+        if self.kept <= MAX_OUTPUT:
+            return super().output(outs, msg, display_id, cell_index)
+        return None
+
+    def handle_comm_msg(self, outs, msg, cell_index) -> None:
+        """Ignored: nothing shows widgets here, and their state is the student's to choose."""
+
+
+def _tell(cell: NotebookNode, sentence: str) -> None:
+    cell.outputs.append(new_output("error", ename="Stopped", evalue=sentence, traceback=[f"Stopped: {sentence}"]))
+
+
+def _limit_memory(process: int, memory_mb: int) -> None:
+    # RLIMIT_DATA rather than RLIMIT_AS: torch maps far more addresses than it uses.
+    with contextlib.suppress(ImportError, AttributeError, OSError, ValueError):
+        import resource
+
+        resource.prlimit(process, resource.RLIMIT_DATA, (memory_mb * 2**20, memory_mb * 2**20))

@@ -1,0 +1,138 @@
+"""From the evidence in an executed notebook to a report and points, in nbgrader's own terms.
+
+A check cell leaves here with two outputs: the report, which carries the evidence along so that the cell can be judged
+again without running anything, and a number, which nbgrader records. A check cell that gave no evidence gets 0 and a
+sentence. A judge that fails gives nothing: that is no zero of the student's, so the cell waits for a manual grade.
+"""
+
+import json
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+from nbformat.notebooknode import NotebookNode
+from nbformat.v4 import new_output
+from nbgrader.preprocessors import NbGraderPreprocessor, SaveAutoGrades
+
+from autograder.evidence import MIME
+from autograder.exercise import find_exercise
+from autograder.grading.cells import course_notes, coursedir_of, grade_id, is_check, solutions_path
+from autograder.judge import Oracle, judge_evidence
+from autograder.reference import Reference, checked_exercise
+from autograder.report import to_html, to_text
+
+MAX_EVIDENCE = 20_000_000  # characters of JSON
+OracleOf = Callable[[str], Oracle]  # topic -> oracle
+
+
+class Judge(NbGraderPreprocessor):
+    """nbgrader preprocessor between Execute and SaveGrades."""
+
+    def preprocess(self, nb: NotebookNode, resources: dict):
+        student, solutions = resources["nbgrader"]["student"], solutions_path(coursedir_of(self))
+        failures = judge_notebook(nb, lambda topic: reference(topic, solutions))
+        for name, error in failures.items():
+            sentence = f"{student}: {name} could not be judged: {type(error).__name__}: {error}"
+            self.log.error(sentence, exc_info=error)
+            self.parent.parent.unjudged.append(sentence)
+        return nb, resources
+
+
+class SaveGrades(SaveAutoGrades):
+    """SaveAutoGrades, where a cell that could not be judged is one that needs a manual grade."""
+
+    def _add_score(self, cell: NotebookNode, resources: dict) -> None:
+        super()._add_score(cell, resources)
+        if course_notes(cell).get("unjudged"):
+            names = (self.notebook_id, self.assignment_id, self.student_id)
+            grade = self.gradebook.find_grade(cell.metadata["nbgrader"]["grade_id"], *names)
+            grade.auto_score, grade.needs_manual_grade = None, True
+            self.gradebook.db.commit()
+
+
+@lru_cache
+def reference(topic: str, solutions: Path) -> Reference:
+    """The reference of a chapter, kept so that a class is judged against one computation."""
+    return Reference(topic, solutions)
+
+
+def judge_notebook(nb: NotebookNode, oracle_of: OracleOf) -> dict[str, Exception]:
+    """Rewrite the check cells' outputs. Returns the failures of the judge itself, by the cell's grade_id.
+
+    Works alike on a freshly executed notebook and on one that was judged before.
+    """
+    failures, notes = {}, course_notes(nb)
+    unreadable, seeds = notes.get("unreadable"), tuple(notes.get("grading_seeds", ()))
+    for cell in nb.cells:
+        if not is_check(cell):
+            continue
+        evidence, problem = None, unreadable
+        try:
+            if not seeds and not unreadable:
+                raise NotExecuted("the notebook was not executed: run nbgrader autograde without --no-execute")
+            evidence, problem = (None, unreadable) if unreadable else _evidence_of(cell)
+            _judge_cell(cell, evidence, problem, seeds, oracle_of)
+        except Exception as error:  # whatever it is, it is not the student's
+            failures[grade_id(cell)] = error
+            _wait_for_a_person(cell, evidence, problem, error)
+    return failures
+
+
+class NotExecuted(Exception):
+    """There is nothing to judge, through no fault of the student's."""
+
+
+def _judge_cell(cell: NotebookNode, evidence, problem: str | None, seeds: tuple, oracle_of: OracleOf) -> None:
+    exercise = find_exercise(checked_exercise(cell) or "(none)")
+    verdict = judge_evidence(exercise.name, evidence, oracle_of(exercise.topic), seeds, problem=problem)
+    points = float(cell.metadata.nbgrader.points)
+    earned = round(points * verdict.score, 2)
+    report = {"text/html": to_html(verdict, points), "text/plain": to_text(verdict, points)}
+    number = new_output("execute_result", data={"text/plain": f"{earned:g}"}, execution_count=None)
+    _rewrite(cell, report, evidence, problem)
+    cell.outputs.append(number)
+    cell.metadata.course |= {"exercise": exercise.name, "mistakes": verdict.diagnoses}
+
+
+def _rewrite(cell: NotebookNode, report: dict, evidence, problem: str | None) -> None:
+    """Put the report in place of the outputs, and keep what a re-judge needs: the evidence, or why there is none."""
+    if problem is None and evidence is not None:
+        report = report | {MIME: evidence}
+    cell.outputs = [new_output("display_data", data=report)]
+    cell.execution_count = None
+    cell.metadata.course = NotebookNode({} if problem is None else {"problem": problem})
+
+
+def _evidence_of(cell: NotebookNode) -> tuple[object, str | None]:
+    """The evidence a check cell emitted, and a sentence where there is none to judge."""
+    known = course_notes(cell).get("problem")  # from an earlier judgement
+    if known:
+        return None, known
+    emitted = [output.data[MIME] for output in cell.outputs if MIME in output.get("data", {})]
+    if not emitted:
+        return None, f"The check cell emitted no result{_why(cell)}."
+    if len(emitted) > 1:
+        return (
+            None,
+            f"The check cell emitted {len(emitted)} results where one is expected, so none of them counts.",
+        )
+    if len(json.dumps(emitted[0])) > MAX_EVIDENCE:
+        return (
+            None,
+            "What the check cell emitted is too large: your function returned far more than was asked for.",
+        )
+    return emitted[0], None
+
+
+def _why(cell: NotebookNode) -> str:
+    errors = [output for output in cell.outputs if output.output_type == "error"]
+    return f": {str(errors[-1].ename)[:80]}: {str(errors[-1].evalue).rstrip('.')[:400]}" if errors else ""
+
+
+def _wait_for_a_person(cell: NotebookNode, evidence, problem: str | None, error: Exception) -> None:
+    """Say so in the page, and keep the evidence for a re-judge."""
+    sentence = (
+        "This cell could not be judged. That is an error of the grader, not yours; an instructor will look at it."
+    )
+    _rewrite(cell, {"text/plain": f"{sentence}\n({type(error).__name__})"}, evidence, problem)
+    cell.metadata.course |= {"unjudged": True, "mistakes": {}}

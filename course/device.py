@@ -1,0 +1,65 @@
+"""Which machine this is, and so how large a dose the notebooks take.
+
+There are two tiers, "cpu" and "gpu". The tier is detected; the environment variable COURSE_TIER overrides it.
+"""
+
+import os
+
+TIERS = ("cpu", "gpu")
+
+
+def tier() -> str:
+    """"gpu" where torch sees an accelerator it can train on, else "cpu". COURSE_TIER=cpu or COURSE_TIER=gpu decides otherwise."""
+    asked = os.environ.get("COURSE_TIER", "").strip().lower()
+    if asked and asked not in TIERS:
+        raise ValueError(f"COURSE_TIER is '{asked}', but a tier is one of: {', '.join(TIERS)}. Unset it to have it detected.")
+    found = _accelerator()
+    if asked == "gpu" and found is None:
+        raise ValueError("COURSE_TIER asks for a GPU, but torch sees none. Unset it, or install a torch build for your GPU.")
+    return asked or ("cpu" if found is None else "gpu")
+
+
+def device():
+    """The torch.device on which this tier computes."""
+    import torch
+
+    return torch.device(_accelerator() if tier() == "gpu" else "cpu")
+
+
+def _accelerator() -> str | None:
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else None
+
+
+def describe_machine() -> str:
+    """One sentence: cores, memory, graphics card, tier."""
+    import torch
+
+    accelerator = _accelerator()
+    if accelerator == "cuda":
+        memory = torch.cuda.get_device_properties(0).total_memory / 2**30
+        card = f"{torch.cuda.get_device_name(0)} ({memory:.0f} GiB)"
+    else:
+        card = "an Apple GPU" if accelerator == "mps" else "no GPU"
+    cores = usable_cores()
+    parts = [f"{cores} CPU core{'s' if cores > 1 else ''}", f"{_memory_gib()} of memory", card]
+    return f"This machine has {parts[0]}, {parts[1]} and {parts[2]}: the notebooks run in the '{tier()}' tier."
+
+
+def usable_cores() -> int:
+    """How many cores this process may use, which in a container is often fewer than the machine has."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS and Windows have no affinity call
+        return os.cpu_count() or 1
+
+
+def _memory_gib() -> str:
+    try:
+        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    except (AttributeError, ValueError, OSError):
+        return "an unknown amount"
+    return f"{size:.0f} GiB"

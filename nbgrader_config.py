@@ -1,0 +1,66 @@
+"""How stock nbgrader grades this course. Run its commands from this folder:
+
+    nbgrader generate_assignment 01_pretraining     (after `make release`, which writes solutions/*/*.ipynb)
+    nbgrader autograde 01_pretraining               reads classroom/submitted/STUDENT/01_pretraining/
+    nbgrader generate_feedback 01_pretraining
+    nbgrader export
+
+What a class produces lives in `classroom/`, or where the environment variable COURSE_CLASSROOM points.
+"""
+
+import os
+import sys
+import warnings
+from pathlib import Path
+
+from sqlalchemy.exc import SAWarning
+
+from autograder.grading import converter
+
+ROOT = Path(__file__).resolve().parent
+CLASSROOM = Path(os.environ.get("COURSE_CLASSROOM") or ROOT / "classroom").resolve()
+
+# nbgrader calls `alembic` by name: it lies beside this Python, also where the environment is not activated.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+
+# nbgrader 0.9 with SQLAlchemy 2: three harmless warnings for each submission would bury what matters.
+warnings.filterwarnings("ignore", category=SAWarning, module="nbgrader")
+
+c = get_config()  # noqa: F821 - nbgrader puts it here
+
+c.CourseDirectory.course_id = "training-language-models"
+c.CourseDirectory.root = str(ROOT)
+c.CourseDirectory.source_directory = "solutions"
+c.CourseDirectory.release_directory = "course"
+c.CourseDirectory.submitted_directory = str(CLASSROOM / "submitted")
+c.CourseDirectory.autograded_directory = str(CLASSROOM / "autograded")
+c.CourseDirectory.feedback_directory = str(CLASSROOM / "feedback")
+c.CourseDirectory.solution_directory = str(CLASSROOM / "solution")
+c.CourseDirectory.db_url = f"sqlite:///{CLASSROOM / 'gradebook.db'}"
+CLASSROOM.mkdir(parents=True, exist_ok=True)
+
+# Nothing but the notebook leaves a chapter's folder: solutions, mistakes and alternatives lie beside it.
+c.CourseDirectory.ignore = ["*.py", "*.pyc", "__pycache__", ".ipynb_checkpoints", "*.tmp", "*.json", "*.md"]
+
+c.ClearSolutions.code_stub = {"python": 'raise NotImplementedError("Replace this line with your answer.")'}
+c.ClearSolutions.text_stub = "*Replace this line with your answer.*"
+
+converter.install()  # submissions in any state: see autograder/grading/converter.py
+
+c.Autograde.sanitize_preprocessors = [
+    "autograder.grading.rebuild.Rebuild",
+    "nbgrader.preprocessors.ClearOutput",
+    "nbgrader.preprocessors.DeduplicateIds",
+    "nbgrader.preprocessors.OverwriteKernelspec",
+    "nbgrader.preprocessors.OverwriteCells",
+    "nbgrader.preprocessors.CheckCellMetadata",
+]
+c.Autograde.autograde_preprocessors = [
+    "autograder.grading.execute.Execute",
+    "autograder.grading.harmless.Harmless",
+    "autograder.grading.verdict.Judge",
+    "nbgrader.preprocessors.LimitOutput",
+    "autograder.grading.verdict.SaveGrades",
+    "nbgrader.preprocessors.AssignLatePenalties",
+    "nbgrader.preprocessors.CheckCellMetadata",
+]

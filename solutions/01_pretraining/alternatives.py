@@ -1,0 +1,1 @@
+from autograder.catalogue import alternative

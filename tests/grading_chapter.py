@@ -1,0 +1,209 @@
+"""A tiny chapter and its class, in a folder of their own: what the tests of grading are run on."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+from nbformat.notebooknode import NotebookNode
+
+from autograder.release import source_notebook
+
+ROOT = Path(__file__).resolve().parent.parent
+TOPIC = "90_tiny"
+SEEDS = (11, 12, 13)
+
+PROBES = '''
+from autograder.exercise import Exercise
+
+double = Exercise("double", topic="90_tiny", section="Doubling")
+shout = Exercise("shout", topic="90_tiny", section="Shouting")
+
+
+@double.case
+def a_number(answer, seed):
+    """A number is doubled."""
+    return {"double": answer(seed + 0.5)}
+
+
+@double.case
+def zero(answer, seed):
+    """Nought stays nought."""
+    return {"double": answer(0.0)}
+
+
+@shout.case
+def a_word(answer, seed):
+    """A word comes back in capitals."""
+    return {"shout": answer("word" + "y" * (seed % 3))}
+'''
+
+ANSWER = '"locked": false, "schema_version": 3, "solution": true, "task": false'
+LOCKED = '"locked": true, "schema_version": 3, "solution": false, "task": false'
+
+CHAPTER = f'''
+# %% [markdown]
+# # A tiny chapter
+
+# %% tags=["imports"]
+import math
+
+import tiny_probes
+from autograder import check
+
+# %% [markdown]
+# ## Doubling
+
+# %% nbgrader={{"grade": false, "grade_id": "double", {ANSWER}}}
+def double(x):
+    """Twice x."""
+    ### BEGIN SOLUTION
+    return 2 * x
+    ### END SOLUTION
+
+# %% nbgrader={{"grade": true, "grade_id": "double_check", "points": 4, {LOCKED}}}
+check("double", double)
+
+# %% tags=["demo"]
+raise SystemExit("a demonstration must not run in grading")
+
+# %% [markdown]
+# ## Shouting
+
+# %% nbgrader={{"grade": false, "grade_id": "shout", {ANSWER}}}
+def shout(text):
+    """The text in capitals."""
+    ### BEGIN SOLUTION
+    return text.upper()
+    ### END SOLUTION
+
+# %% nbgrader={{"grade": true, "grade_id": "shout_check", "points": 3, {LOCKED}}}
+check("shout", shout)
+
+# %% [markdown] nbgrader={{"grade": true, "grade_id": "essay", "points": 2, {ANSWER}}}
+# *Replace this line with your answer.*
+'''
+
+MISTAKES = '''
+from autograder.catalogue import mistake
+
+
+@mistake("double")
+def negated(x):
+    """The sign is wrong."""
+    return -2 * x
+
+
+@mistake("shout")
+def capitalised(text):
+    """Only the first letter is a capital."""
+    return text.capitalize()
+'''
+
+ALTERNATIVES = '''
+from autograder.catalogue import alternative
+
+
+@alternative("double")
+def added(x):
+    """An addition."""
+    return x + x
+'''
+
+CONFIG = f"""
+import tiny_probes
+
+load_subconfig("nbgrader_config.py", path={str(ROOT)!r})
+c = get_config()
+c.CourseDirectory.root = {{root!r}}
+"""
+
+# What students write.
+RIGHT = {"double": "def double(x):\n    return x + x", "shout": "def shout(text):\n    return text.upper()"}
+WRONG = {"double": "def double(x):\n    return -2 * x", "shout": "def shout(text):\n    return text.capitalize()"}
+
+
+@dataclass
+class Course:
+    """A course of one chapter below `root`, with a class in `root/classroom`."""
+
+    root: Path
+
+    @classmethod
+    def make(cls, root: Path) -> "Course":
+        """Write the chapter and release it with stock nbgrader."""
+        course = cls(root)
+        solutions = root / "solutions" / TOPIC
+        solutions.mkdir(parents=True)
+        for path, text in {
+            root / "tiny_probes.py": PROBES,
+            root / "nbgrader_config.py": CONFIG.format(root=str(root)),
+            solutions / f"{TOPIC}.py": CHAPTER.lstrip(),
+            solutions / "mistakes.py": MISTAKES,
+            solutions / "alternatives.py": ALTERNATIVES,
+        }.items():
+            path.write_text(text, encoding="utf-8")
+        notebook = source_notebook(TOPIC, "https://github.com/nobody/nothing", root / "solutions")
+        nbformat.write(notebook, solutions / f"{TOPIC}.ipynb")
+        course.nbgrader("generate_assignment", TOPIC, "--force")
+        return course
+
+    @property
+    def release(self) -> NotebookNode:
+        return nbformat.read(self.root / "course" / TOPIC / f"{TOPIC}.ipynb", as_version=4)
+
+    def hand_in(self, student: str, notebook: NotebookNode | bytes, name: str = f"{TOPIC}.ipynb") -> Path:
+        """Put a notebook, or the bytes of a file, where a student's submission lies."""
+        folder = self.root / "classroom" / "submitted" / student / TOPIC
+        folder.mkdir(parents=True, exist_ok=True)
+        content = notebook if isinstance(notebook, bytes) else nbformat.writes(notebook).encode()
+        (folder / name).write_bytes(content)
+        return folder
+
+    def autograded(self, student: str) -> NotebookNode:
+        path = self.root / "classroom" / "autograded" / student / TOPIC / f"{TOPIC}.ipynb"
+        return nbformat.read(path, as_version=4)
+
+    def feedback(self, student: str) -> str:
+        return (self.root / "classroom" / "feedback" / student / TOPIC / f"{TOPIC}.html").read_text(encoding="utf-8")
+
+    def nbgrader(self, *arguments: str, rc: int = 0, **environment: str) -> str:
+        """A stock nbgrader command, run in this course. Returns what it logged."""
+        return self.python("-m", "nbgrader", *arguments, rc=rc, **environment)
+
+    def python(self, *arguments: str, rc: int = 0, **environment: str) -> str:
+        """Python in this course's folder. Returns what it wrote."""
+        run = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self.root,
+            env=os.environ | self.environment() | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=500,
+        )
+        assert run.returncode == rc, run.stdout
+        return run.stdout
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(self.root)]),
+            "COURSE_CLASSROOM": str(self.root / "classroom"),
+            "COURSE_FIXED_SEEDS": ",".join(map(str, SEEDS)),
+            "COURSE_CASE_SECONDS": "3",
+        }
+
+
+def answered(release: NotebookNode, **answers: str) -> NotebookNode:
+    """The release with answer cells filled in, by grade_id."""
+    notebook = nbformat.from_dict(release)
+    for name, source in answers.items():
+        cell_of(notebook, name).source = source
+    return notebook
+
+
+def cell_of(notebook: NotebookNode, grade_id: str) -> NotebookNode:
+    """The cell with a grade_id."""
+    return next(cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("grade_id") == grade_id)

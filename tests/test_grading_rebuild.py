@@ -1,0 +1,289 @@
+"""What is run in grading is the release with the student's answers in it, whatever the student's file looks like."""
+
+import copy
+
+import nbformat
+import pytest
+from grading_chapter import cell_of
+from hypothesis import given
+from hypothesis import strategies as st
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_raw_cell
+
+from autograder.grading.rebuild import defined_names, rebuild
+
+STUB = "raise NotImplementedError"
+
+
+def answer_cell(name: str):
+    """An unanswered cell of the release."""
+    marks = {"grade_id": name, "grade": False, "solution": True, "locked": False, "schema_version": 3}
+    return new_code_cell(f"def {name}(x):\n    {STUB}", id=name, metadata={"nbgrader": marks, "deletable": False})
+
+
+def check_cell(name: str):
+    marks = {"grade_id": f"{name}_check", "grade": True, "solution": False, "locked": True, "points": 2}
+    return new_code_cell(
+        f'check("{name}", {name})', id=f"{name}_check", metadata={"nbgrader": marks | {"schema_version": 3}}
+    )
+
+
+def essay_cell():
+    marks = {"grade_id": "essay", "grade": True, "solution": True, "locked": False, "points": 2, "schema_version": 3}
+    return new_markdown_cell("Your answer.", id="essay", metadata={"nbgrader": marks})
+
+
+@pytest.fixture
+def release():
+    return new_notebook(
+        cells=[
+            new_markdown_cell("# Title", id="title"),
+            new_code_cell("import math", id="imports", metadata={"tags": ["imports"]}),
+            answer_cell("one"),
+            check_cell("one"),
+            new_code_cell("train()", id="demo", metadata={"tags": ["demo"]}),
+            answer_cell("two"),
+            check_cell("two"),
+            essay_cell(),
+        ],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+    )
+
+
+@pytest.fixture
+def submitted(release):
+    """Everything answered and nothing damaged."""
+    notebook = copy.deepcopy(release)
+    cell_of(notebook, "one").source = "def one(x):\n    return 1"
+    cell_of(notebook, "two").source = "def two(x):\n    return 2"
+    cell_of(notebook, "essay").source = "My essay."
+    return notebook
+
+
+def sources(notebook) -> list[str]:
+    return [cell.source for cell in notebook.cells]
+
+
+def insert_after(notebook, grade_id: str, *cells) -> None:
+    at = notebook.cells.index(cell_of(notebook, grade_id)) + 1
+    notebook.cells[at:at] = cells
+
+
+def strip_metadata(notebook) -> None:
+    for number, cell in enumerate(notebook.cells):
+        cell.metadata = nbformat.from_dict({})
+        cell.id = f"changed-{number}"
+
+
+def test_an_undamaged_submission_is_the_release_with_the_answers(release, submitted):
+    rebuilt, repairs = rebuild(release, submitted)
+    assert sources(rebuilt) == sources(submitted)
+    assert [c.id for c in rebuilt.cells] == [c.id for c in release.cells]
+    assert repairs == []
+    nbformat.validate(rebuilt)
+
+
+def test_a_blank_submission_is_the_release(release):
+    rebuilt, repairs = rebuild(release, copy.deepcopy(release))
+    assert sources(rebuilt) == sources(release)
+    assert repairs == []
+
+
+def test_nothing_but_sources_is_taken(release, submitted):
+    for cell in submitted.cells:
+        cell.metadata.tags = ["skip-execution", "demo", "imports"]
+        cell.metadata.jupyter = {"source_hidden": True}
+        if "nbgrader" in cell.metadata:
+            cell.metadata.nbgrader.points = 99
+            cell.metadata.nbgrader.schema_version = 1
+        if cell.cell_type == "code":
+            cell.outputs = [nbformat.v4.new_output("stream", text="forged")]
+            cell.execution_count = 3
+    submitted.metadata = nbformat.from_dict({"kernelspec": {"name": "bash"}, "course": {"grading_seeds": [0]}})
+    rebuilt, _ = rebuild(release, submitted)
+    assert [c.metadata for c in rebuilt.cells] == [c.metadata for c in release.cells]
+    assert rebuilt.metadata == release.metadata
+    assert all(not cell.get("outputs") and not cell.get("execution_count") for cell in rebuilt.cells)
+
+
+def test_check_cells_missing_changed_and_copied_cost_nothing(release, submitted):
+    submitted.cells.remove(cell_of(submitted, "one_check"))
+    cell_of(submitted, "two_check").source = "4.0"
+    insert_after(submitted, "two_check", copy.deepcopy(cell_of(submitted, "two_check")))
+    rebuilt, repairs = rebuild(release, submitted)
+    assert [s for s in sources(rebuilt) if s.startswith("check")] == ['check("one", one)', 'check("two", two)']
+    assert "4.0" not in sources(rebuilt)
+    assert len(repairs) == 2
+    assert "`one_check` was missing" in repairs[0]
+    assert "`two_check` had been changed" in repairs[1]
+
+
+def test_a_copied_check_cell_beside_the_whole_one_is_no_repair(release, submitted):
+    insert_after(submitted, "two_check", copy.deepcopy(cell_of(submitted, "two_check")))
+    rebuilt, repairs = rebuild(release, submitted)
+    assert len(rebuilt.cells) == len(release.cells)
+    assert repairs == []
+
+
+def test_of_two_copies_of_an_answer_both_run_and_the_later_wins(release, submitted):
+    later = copy.deepcopy(cell_of(submitted, "one"))
+    later.source = "def one(x):\n    return 'better'"
+    submitted.cells.append(later)
+    rebuilt, repairs = rebuild(release, submitted)
+    at = sources(rebuilt).index("def one(x):\n    return 1")
+    assert sources(rebuilt)[at + 1] == later.source
+    assert sources(rebuilt)[at + 2] == 'check("one", one)'
+    assert "nbgrader" not in rebuilt.cells[at + 1].metadata
+    assert "2 copies of the answer cell `one`" in repairs[0]
+
+
+def test_an_unanswered_copy_does_not_undo_the_answer(release, submitted):
+    submitted.cells.append(copy.deepcopy(cell_of(release, "one")))
+    rebuilt, repairs = rebuild(release, submitted)
+    assert sources(rebuilt) == sources(submitted)[:-1]
+    assert repairs == []
+
+
+def test_an_answer_in_the_copy_of_an_unanswered_cell_counts(release, submitted):
+    answered = copy.deepcopy(cell_of(submitted, "one"))
+    cell_of(submitted, "one").source = cell_of(release, "one").source
+    insert_after(submitted, "one", answered)
+    rebuilt, _ = rebuild(release, submitted)
+    assert cell_of(rebuilt, "one").source == answered.source
+
+
+def test_answers_are_recognised_by_id_where_the_metadata_is_gone(release, submitted):
+    for cell in submitted.cells:
+        cell.metadata = nbformat.from_dict({})
+    rebuilt, repairs = rebuild(release, submitted)
+    assert cell_of(rebuilt, "two").source == "def two(x):\n    return 2"
+    assert cell_of(rebuilt, "essay").source == "My essay."
+    assert repairs == []
+
+
+def test_answers_are_recognised_by_their_functions_where_everything_is_gone(release, submitted):
+    cell_of(submitted, "one").source = "%matplotlib inline\nimport re\ndef one(x):\n    return 1"
+    strip_metadata(submitted)
+    rebuilt, repairs = rebuild(release, submitted)
+    assert cell_of(rebuilt, "one").source.endswith("return 1")
+    assert cell_of(rebuilt, "two").source.endswith("return 2")
+    assert sum("had lost its name" in repair for repair in repairs) == 2
+    assert sources(rebuilt).count('check("one", one)') == 1
+    assert len(rebuilt.cells) == len(release.cells) + 1  # the essay cannot be recognised: it stays a cell of its own
+
+
+def test_an_answer_that_does_not_parse_is_recognised_too(release, submitted):
+    cell_of(submitted, "one").source = "def one(x):\n    return ("
+    strip_metadata(submitted)
+    rebuilt, _ = rebuild(release, submitted)
+    assert cell_of(rebuilt, "one").source == "def one(x):\n    return ("
+
+
+def test_two_answer_cells_merged_into_one_count_for_both(release, submitted):
+    first, second = cell_of(submitted, "one"), cell_of(submitted, "two")
+    first.source = f"{first.source}\n\n{second.source}"
+    submitted.cells.remove(second)
+    rebuilt, repairs = rebuild(release, submitted)
+    assert cell_of(rebuilt, "two").source == first.source
+    assert "`two` was missing; another cell answers it" in repairs[0]
+
+
+def test_a_missing_answer_is_unanswered(release, submitted):
+    submitted.cells.remove(cell_of(submitted, "two"))
+    rebuilt, repairs = rebuild(release, submitted)
+    assert cell_of(rebuilt, "two").source == cell_of(release, "two").source
+    assert "`two` was missing: it counts as not answered" in repairs[0]
+
+
+def test_own_cells_keep_their_places_and_nothing_else(release, submitted):
+    first = new_code_cell("x = 0", id="mine", metadata={"tags": ["demo"], "nbgrader": {"grade": True}})
+    submitted.cells.insert(0, first)
+    insert_after(submitted, "one_check", new_code_cell("helper = 1"), new_markdown_cell("A note."), new_code_cell(" "))
+    submitted.cells.append(new_raw_cell("<b>raw</b>"))
+    rebuilt, _ = rebuild(release, submitted)
+    assert sources(rebuilt)[0] == "x = 0"
+    at = sources(rebuilt).index('check("one", one)')
+    assert sources(rebuilt)[at + 1 : at + 4] == ["helper = 1", "A note.", "train()"]
+    own = [cell for cell in rebuilt.cells if cell.id.startswith("own-")]
+    assert len(own) == 4
+    assert all(cell.metadata == {} for cell in own)
+    assert own[-1].cell_type == "markdown"
+    nbformat.validate(rebuilt)
+
+
+def test_copies_of_the_releases_cells_are_dropped(release, submitted):
+    for cell in release.cells:
+        extra = copy.deepcopy(cell)
+        extra.metadata, extra.id = nbformat.from_dict({}), f"again-{cell.id}"
+        submitted.cells.append(extra)
+    rebuilt, repairs = rebuild(release, submitted)
+    assert len(rebuilt.cells) == len(release.cells)
+    assert sources(rebuilt) == sources(submitted)[: len(release.cells)]
+    assert repairs == []
+
+
+def test_a_changed_import_cell_runs_too_and_a_changed_demonstration_does_not(release, submitted):
+    submitted.cells[1].source = "import math\nimport statistics"
+    submitted.cells[4].source = "train(for_ever=True)"
+    submitted.cells[0].source = "# Another title"
+    rebuilt, repairs = rebuild(release, submitted)
+    assert sources(rebuilt)[:3] == ["# Title", "import math", "import math\nimport statistics"]
+    assert "imports" not in rebuilt.cells[2].metadata.get("tags", [])
+    assert "train(for_ever=True)" not in sources(rebuilt)
+    assert len(repairs) == 1
+
+
+def test_a_notebook_of_another_chapter_says_so(release):
+    other = new_notebook(cells=[new_markdown_cell("# Other"), new_code_cell("def three(): ...")])
+    rebuilt, repairs = rebuild(release, other)
+    assert [c.source for c in rebuilt.cells if "nbgrader" in c.metadata] == [
+        c.source for c in release.cells if "nbgrader" in c.metadata
+    ]
+    assert len(repairs) == 1
+    assert "another chapter" in repairs[0]
+
+
+def test_what_a_student_writes_is_no_markup(release, submitted):
+    cell_of(submitted, "essay").source = "<script>alert(1)</script> and $a<b$"
+    rebuilt, _ = rebuild(release, submitted)
+    assert "<script" not in cell_of(rebuilt, "essay").source
+    assert "$a" in cell_of(rebuilt, "essay").source
+
+
+def test_neither_notebook_is_changed(release, submitted):
+    before = copy.deepcopy((release, submitted))
+    rebuild(release, submitted)
+    assert (release, submitted) == before
+
+
+def test_defined_names():
+    assert defined_names("%time x\n!ls\ndef f(): ...\nclass C: ...\ng = lambda: 0\nf()") == {"f", "C", "g"}
+    assert defined_names("def f(:\n  pass\nasync def g(): ...") == {"f", "g"}
+    assert defined_names("") == set()
+    assert defined_names("def f(): ...\n\0") == {"f"}  # a null byte, which Python refuses to parse
+
+
+PIECES = st.lists(st.tuples(st.integers(0, 7), st.sampled_from(["keep", "strip", "edit", "own", "twice"])), max_size=14)
+
+
+@given(PIECES)
+def test_whatever_was_done_to_the_file_every_cell_of_the_release_is_there_once(pieces):
+    original = new_notebook(cells=[answer_cell("one"), check_cell("one"), answer_cell("two"), check_cell("two")])
+    original.cells += [new_code_cell("import math", id="imports"), essay_cell()]
+    cells = []
+    for index, change in pieces:
+        cell = copy.deepcopy(original.cells[index % len(original.cells)])
+        if change == "strip":
+            cell.metadata, cell.id = nbformat.from_dict({}), f"x{len(cells)}"
+        elif change == "edit":
+            cell.source += "\n# changed"
+        elif change == "own":
+            cell = new_code_cell("y = 1")
+        cells += [cell] * (2 if change == "twice" else 1)
+    submitted = new_notebook()
+    submitted.cells = cells  # not by new_notebook: it would mend the doubled ids
+    rebuilt, _ = rebuild(original, submitted)
+    kept = [cell.id for cell in rebuilt.cells if not cell.id.startswith("own-")]
+    assert kept == [cell.id for cell in original.cells]
+    checks = [c.source for c in rebuilt.cells if c.id.endswith("_check")]
+    assert checks == ['check("one", one)', 'check("two", two)']
+    nbformat.validate(rebuilt)

@@ -1,0 +1,87 @@
+"""The notebooks run: solved from top to bottom, released up to the first open exercise, and what they claim is so."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+from autograder.reference import ROOT, SOLUTIONS
+from autograder.release import chapters, repository, source_notebook
+
+MINUTES = 60
+
+
+def _execute(notebook, folder: Path, tail: str = "") -> nbformat.NotebookNode:
+    """Run all cells in a fresh kernel, as JupyterLab would, and `tail` in one more cell at the end."""
+    if tail:
+        notebook.cells.append(nbformat.v4.new_code_cell(tail))
+    environment = os.environ | {"COURSE_PROGRESS_FILE": str(folder / "progress.json"), "PYTHONPATH": str(ROOT)}
+    client = NotebookClient(notebook, timeout=20 * MINUTES, resources={"metadata": {"path": str(folder)}})
+    client.execute(env=environment)
+    return notebook
+
+
+def _values(notebook) -> dict:
+    """What the tail cell printed."""
+    return json.loads(notebook.cells[-1].outputs[-1]["text"])
+
+
+@pytest.mark.timeout(5 * MINUTES)
+def test_start_here_solved(tmp_path):
+    _execute(source_notebook("00_start_here", repository(), SOLUTIONS), tmp_path)
+
+
+TAIL_01 = """
+import json, resource
+print(json.dumps({
+    "heldout": final_loss, "floor": floor, "ngrams": ngram_losses, "asks_back": asks_share,
+    "facts": history[-1]["facts"], "sums": history[-1]["sums"], "copying": history[-1]["copying"],
+    "learned_at": [learned_at(group) for group in ("facts", "sums", "copying")],
+    "agreement": abs(ours - output.loss.item()), "mask_accuracy": mask_accuracy, "mask_baseline": mask_baseline,
+    "nsp_accuracy": nsp_accuracy, "first_loss": losses[0], "log_V": math.log(VOCAB),
+    "gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(30 * MINUTES)
+def test_pretraining_solved_and_its_claims(tmp_path, record_property):
+    """The one long test: about five minutes on two cores."""
+    started = time.monotonic()
+    notebook = _execute(source_notebook("01_pretraining", repository(), SOLUTIONS), tmp_path, TAIL_01)
+    values = _values(notebook) | {"minutes": (time.monotonic() - started) / 60}
+    print("\n" + json.dumps(values, indent=1))
+    record_property("values", values)
+    assert values["agreement"] < 1e-5
+    assert abs(values["first_loss"] - values["log_V"]) < 1.0, "an untrained model guesses about uniformly"
+    assert list(values["ngrams"].values()) == sorted(values["ngrams"].values(), reverse=True)
+    assert values["heldout"] < values["ngrams"]["4"], "the model must beat the 4-gram"
+    assert values["floor"] < values["heldout"] < values["floor"] + 0.1
+    assert min(values["facts"], values["sums"], values["copying"]) > 0.8, "the abilities are learned"
+    assert len(set(values["learned_at"])) > 1, "and not all at the same time"
+    assert values["asks_back"] > 0.9, "the base model answers a question with another one"
+    assert values["mask_accuracy"] > values["mask_baseline"] + 0.2
+    assert values["nsp_accuracy"] > 0.6
+    assert values["gib"] < 3.0
+
+
+@pytest.mark.parametrize("topic", chapters())
+@pytest.mark.timeout(10 * MINUTES)
+def test_released_runs_up_to_the_first_exercise_and_stops_kindly(topic, tmp_path):
+    notebook = nbformat.read(ROOT / "course" / topic / f"{topic}.ipynb", as_version=4)
+    with pytest.raises(CellExecutionError):
+        _execute(notebook, tmp_path)
+    failed = [cell for cell in notebook.cells if any(o["output_type"] == "error" for o in cell.get("outputs", []))]
+    assert len(failed) == 1 and failed[0].source.startswith("check("), "only the first check cell stops the notebook"
+    outputs = failed[0].outputs
+    html = next(o["data"]["text/html"] for o in outputs if o["output_type"] == "display_data")
+    assert "not answered yet" in html
+    error = next(o for o in outputs if o["output_type"] == "error")
+    assert error["ename"] == "CheckFailed" and len(error["traceback"]) == 1, "one kind line, no stack of our frames"
+    assert "not answered yet" in error["evalue"]
