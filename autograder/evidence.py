@@ -66,10 +66,10 @@ def run_case(case: Case, answer: Callable, seed: int) -> dict:
         return record | {"data": {name: encode(value) for name, value in data.items() if name[0] != "_"}}
     except KeyboardInterrupt:
         raise
-    except MemoryError:
-        sentence = "it asked for more memory than an answer may use."
-        return record | {"stopped": {"reason": "memory", "sentence": sentence}}
     except BaseException as error:  # SystemExit too: an answer that calls exit() is wrong, not the end of the check
+        if _is_out_of_memory(error):
+            sentence = "it asked for more memory than an answer may use."
+            return record | {"stopped": {"reason": "memory", "sentence": sentence}}
         return record | {"error": _describe(error, answer)}
 
 
@@ -87,7 +87,13 @@ def _seed_everything(seed: int) -> None:
 
     random.seed(seed)
     numpy.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed would also note a stack trace for each device
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    # torch raises a RuntimeError where memory ends.
+    said = str(error) if isinstance(error, RuntimeError) else ""
+    return isinstance(error, MemoryError) or "allocate memory" in said or "out of memory" in said
 
 
 def _describe(error: BaseException, answer: Callable) -> dict:

@@ -8,8 +8,8 @@ from autograder.rules import Entry, close_elements, exact
 from autograder.values import Other
 
 _FACTORS = {
-    "log 2 lies between them, are these bits and nats": math.log(2),
-    "1 / log 2 lies between them, are these bits and nats": 1 / math.log(2),
+    "the factor is log 2, as between bits and nats": math.log(2),
+    "the factor is 1 / log 2, as between nats and bits": 1 / math.log(2),
 }
 
 
@@ -32,6 +32,7 @@ def describe(value) -> str:
     return _number(value)
 
 
+@np.errstate(all="ignore")  # the numbers come from anywhere: infinities among them are no news
 def what_they_say(got: Entry, want: Entry, rtol: float, sizes: dict[str, int]) -> str:
     """One sentence (or an empty string) on how `got` differs from `want`.
 
@@ -57,6 +58,8 @@ def what_they_say(got: Entry, want: Entry, rtol: float, sizes: dict[str, int]) -
 def _about_sequences(g, w) -> str:
     if type(g) is not type(w):
         return f"{_kind(g).capitalize()} came where {_kind(w)} is expected."
+    if isinstance(w, str) and "\n" in w:
+        return _about_lines(g.split("\n"), w.split("\n"))
     if len(g) != len(w):
         return f"It has {len(g)} {'characters' if isinstance(g, str) else 'items'}, expected {len(w)}."
     if isinstance(g, str):
@@ -64,6 +67,16 @@ def _about_sequences(g, w) -> str:
         start = max(0, index - 20)
         return f"The first difference: “{g[start : index + 20]}” where “{w[start : index + 20]}” is expected."
     return ""
+
+
+def _about_lines(g: list[str], w: list[str]) -> str:
+    missing, extra = [x for x in w if x not in set(g)], [x for x in g if x not in set(w)]
+    said = []
+    if missing:
+        said.append(f"{len(missing)} of {len(w)} expected lines are missing; the first is “{missing[0][:80]}”.")
+    if extra:
+        said.append(f"{len(extra)} of your lines should not be there; the first is “{extra[0][:80]}”.")
+    return " ".join(said) or "The lines are the expected ones, in another order or number."
 
 
 def _about_shapes(g: np.ndarray, w: np.ndarray, rtol: float, sizes: dict[str, int]) -> str:
@@ -124,7 +137,7 @@ def _relation(g: np.ndarray, w: np.ndarray, rtol: float, sizes: dict[str, int]) 
     ratios = g[big] / w[big]
     ratio = float(np.median(ratios))
     if ratio and np.allclose(ratios, ratio, rtol=10 * rtol) and _all_close(g / ratio, w, 10 * rtol):
-        return _about_ratio(ratio, sizes, several=big.sum() > 1)
+        return _about_ratio(ratio, sizes, several=bool(big.sum() > 1))
     offset = float(np.median(g - w))
     if w.size > 2 and _all_close(g - offset, w, rtol):
         return f"Every value is {_number(offset)} more than expected."
@@ -142,7 +155,7 @@ def _about_ratio(ratio: float, sizes: dict[str, int], several: bool) -> str:
     for meaning, factor in _FACTORS.items():
         if abs(ratio - factor) < 1e-3 * factor:
             return f"{said}: {meaning}."
-    whole = round(max(abs(ratio), 1 / abs(ratio)))
+    whole = round(max(abs(ratio), 1 / abs(ratio))) if 1e-6 < abs(ratio) < 1e6 else 1
     named = whole > 1 and min(abs(ratio - whole), abs(ratio * whole - 1)) < 1e-4 * whole
     return f"{said}." if several or named else ""
 

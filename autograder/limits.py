@@ -6,6 +6,7 @@ place. Where a system cannot fork (Windows), the function runs in this process w
 
 import contextlib
 import ctypes
+import faulthandler
 import json
 import os
 import select
@@ -72,6 +73,7 @@ def _be_the_child(produce, writer: int, limits: Limits) -> None:
     try:
         os.setsid()  # a group of its own, so that what the answer starts dies with it
         _die_with_parent()
+        faulthandler.disable()  # a crash is told in our own sentence, not in a dump on the terminal
         silence = open(os.devnull, "w")  # noqa: SIM115 - it must outlive this function
         sys.stdout = sys.stderr = silence
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -126,7 +128,12 @@ def _read_messages(reader: int, child: int, limits: Limits) -> Iterator:
         for line in lines:
             if line == b"end":
                 return
-            yield json.loads(line)
+            try:
+                message = json.loads(line)
+            except ValueError:
+                yield Stopped("died", "it disturbed the channel by which its results are read.")
+                return
+            yield message
             deadline = time.monotonic() + limits.seconds
 
 

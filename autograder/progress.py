@@ -70,9 +70,14 @@ def record(verdict: Verdict) -> None:
 def _read() -> dict:
     try:
         kept = json.loads(_path().read_text(encoding="utf-8"))
-        return {n: e for n, e in kept.items() if isinstance(e, dict)}
+        return {name: _shares(entry) for name, entry in kept.items() if isinstance(entry, dict)}
     except (OSError, ValueError, AttributeError):
         return {}
+
+
+def _shares(entry: dict) -> dict[str, float]:
+    """What can be used of an entry: shares between 0 and 1."""
+    return {key: x for key in ("best", "last") if isinstance(x := entry.get(key), (int, float)) and 0 <= x <= 1}
 
 
 def _path() -> Path:

@@ -60,6 +60,7 @@ def means(data: dict) -> Summary:
     }
 
 
+@np.errstate(all="ignore")
 def _rate(draws: np.ndarray) -> Entry:
     n = max(len(draws), 1)
     rate = draws.astype(float).mean(axis=0) if len(draws) else np.zeros(draws.shape[1:])
@@ -68,15 +69,19 @@ def _rate(draws: np.ndarray) -> Entry:
     return Entry(rate, np.sqrt(smoothed * (1 - smoothed) / (n + 4)))
 
 
+@np.errstate(all="ignore")
 def _mean(draws: np.ndarray) -> Entry:
     draws = draws.astype(float)
-    return Entry(draws.mean(axis=0), draws.std(axis=0, ddof=1) / np.sqrt(max(len(draws), 1)) + 1e-12)
+    if len(draws) < 2:  # no standard error can be had from it, so it agrees with nothing
+        return Entry(np.full(draws.shape[1:], np.nan), np.full(draws.shape[1:], np.nan))
+    return Entry(draws.mean(axis=0), draws.std(axis=0, ddof=1) / np.sqrt(len(draws)) + 1e-12)
 
 
 def _is_numeric(value) -> bool:
     return isinstance(value, np.ndarray) and value.ndim >= 1
 
 
+@np.errstate(all="ignore")
 def entries_agree(got: Entry, want: Entry, rtol: float) -> bool:
     """Whether two entries of the same name say the same."""
     if want.stderr is not None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 MAX_BYTES = 2_000_000  # of one array: a probe's answers are small, a larger one is a mistake or an attack
+MAX_DIGITS = 300  # of one integer: more than that does not fit a float
 DTYPES = frozenset(
     ["bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"]
 )
@@ -35,6 +36,8 @@ def encode(value) -> dict:
     if isinstance(value, (bool, np.bool_)):
         return {"bool": bool(value)}
     if isinstance(value, (int, np.integer)):
+        if abs(int(value)) >= 10 ** (MAX_DIGITS - 1):
+            return {"other": {"type": "integer", "repr": f"(more than {MAX_DIGITS - 1} digits)"}}
         return {"int": str(int(value))}
     if isinstance(value, (float, np.floating)):
         return {"float": repr(float(value))}
@@ -59,10 +62,8 @@ def _as_array(value) -> np.ndarray | None:
     if isinstance(value, np.ndarray):
         return value if str(value.dtype) in DTYPES else None
     if isinstance(value, (list, tuple)) and value and all(isinstance(v, (int, float)) for v in value):
-        try:
-            return np.asarray(value)
-        except OverflowError:
-            return None
+        array = np.asarray(value)
+        return array if str(array.dtype) in DTYPES else None  # integers beyond 64 bits stay a list
     return None
 
 
@@ -107,7 +108,7 @@ def _decode_array(content: dict) -> np.ndarray:
 _DECODERS = {
     "none": lambda content: None,
     "bool": lambda content: bool(content),
-    "int": lambda content: int(content) if len(content) < 400 else _too_long(),
+    "int": lambda content: int(content) if len(content) <= MAX_DIGITS else _too_long(),
     "float": lambda content: float(content),
     "text": lambda content: str(content),
     "array": _decode_array,

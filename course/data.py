@@ -1,4 +1,4 @@
-"""Reading the world's files: tokenizer, corpus, held-out documents with their true probabilities, probes, sets of tasks.
+"""Reading the world's files: tokenizer, corpus, held-out documents with true probabilities, probes, sets of tasks.
 
 `data/README.md` says what each file holds and how it was made.
 """
@@ -22,7 +22,7 @@ class DataMissing(FileNotFoundError):
 
 
 class HeldoutDocument(NamedTuple):
-    """A document no model was trained on. `logps` are true: nats for each word of the text, then for <eos>."""
+    """A document no model was trained on. `logps` are true, in nats: of each word of the text, then of <eos>."""
 
     kind: str  # story, facts, sums, copying or questions
     text: str
@@ -37,7 +37,10 @@ class Rows(NamedTuple):
 
 
 def load_tokenizer() -> "PreTrainedTokenizerFast":
-    """The word-level tokenizer, in the ordinary Hugging Face format, with a chat template. It adds no special token by itself."""
+    """The word-level tokenizer, in the ordinary Hugging Face format, with a chat template.
+
+    Calling it adds no <bos> or <eos>: write them, or use `encode_documents`.
+    """
     from transformers import AutoTokenizer
 
     folder = _existing("tokenizer/tokenizer.json").parent
@@ -90,20 +93,29 @@ def load_jsonl(name: str) -> list[dict]:
 
 
 def encode_documents(texts: Sequence[str], tokenizer: "PreTrainedTokenizerFast") -> list[list[int]]:
-    """Token ids of each document, from <bos> to <eos>."""
-    texts = [f"{tokenizer.bos_token} {text} {tokenizer.eos_token}" for text in texts]
-    return tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+    """Token ids of each document of the world, from <bos> to <eos>.
+
+    The texts are words separated by spaces, so looking each word up gives what the tokenizer would, but sooner.
+    """
+    ids, unknown = tokenizer.get_vocab(), tokenizer.unk_token_id
+    first, last = tokenizer.bos_token_id, tokenizer.eos_token_id
+    return [[first, *(ids.get(word, unknown) for word in text.split()), last] for text in texts]
 
 
-def pad_rows(texts: Sequence[str], tokenizer: "PreTrainedTokenizerFast", length: int = ROW) -> Rows:
-    """One document a row, padded on the right. The loss over such rows counts what `entropy_floor` counts."""
-    return _rows(encode_documents(texts, tokenizer), tokenizer.pad_token_id, length)
+def pad_rows(texts: Sequence[str], tokenizer: "PreTrainedTokenizerFast", length: int | None = None) -> Rows:
+    """One document a row, padded on the right to `length` tokens, or to the longest document.
+
+    The mean loss over such rows counts the tokens that `entropy_floor` counts: on the held-out documents, compare them.
+    """
+    documents = encode_documents(texts, tokenizer)
+    return _rows(documents, tokenizer.pad_token_id, length or max(map(len, documents), default=0))
 
 
 def pack_rows(texts: Sequence[str], tokenizer: "PreTrainedTokenizerFast", length: int = ROW) -> Rows:
     """Whole documents, as many to a row as fit, so that little of a batch is padding. No document crosses a row.
 
-    Each document goes to the fullest of the open rows that can take it; documents keep roughly their order.
+    A model sees the earlier documents of its row as well, and has to learn that they do not matter. Each document goes
+    to the fullest of the open rows that can take it; documents keep roughly their order.
     """
     open_rows: list[list[int]] = []
     rows: list[list[int]] = []
@@ -124,7 +136,7 @@ def _rows(rows: list[list[int]], pad: int, length: int) -> Rows:
 
     longest = max(map(len, rows), default=0)
     if longest > length:
-        raise ValueError(f"A document of {longest} tokens does not fit a row of {length}. Shorten it, or ask for longer rows.")
+        raise ValueError(f"A document of {longest} tokens does not fit a row of {length}: ask for longer rows.")
     input_ids = torch.tensor([row + [pad] * (length - len(row)) for row in rows]).reshape(len(rows), length)
     lengths = torch.tensor([len(row) for row in rows])
     attention_mask = (torch.arange(length) < lengths[:, None]).long()
@@ -134,7 +146,7 @@ def _rows(rows: list[list[int]], pad: int, length: int) -> Rows:
 def _existing(name: str) -> Path:
     path = DATA / name
     if not path.exists():
-        raise DataMissing(f"{path} is missing. It is generated: run `python -m data.build` in the repository's folder to write it again.")
+        raise DataMissing(f"{path} is missing. `python -m data.build`, run in the repository's folder, writes it again.")
     return path
 
 

@@ -48,7 +48,7 @@ CHAPTER = f'''
 # # A tiny chapter
 
 # %% tags=["imports"]
-import math
+import importlib
 
 import tiny_probes
 from autograder import check
@@ -64,6 +64,7 @@ def double(x):
     ### END SOLUTION
 
 # %% nbgrader={{"grade": true, "grade_id": "double_check", "points": 4, {LOCKED}}}
+importlib.reload(tiny_probes)  # the grader imports the course's own modules afresh, and this is none of them
 check("double", double)
 
 # %% tags=["demo"]
@@ -80,6 +81,7 @@ def shout(text):
     ### END SOLUTION
 
 # %% nbgrader={{"grade": true, "grade_id": "shout_check", "points": 3, {LOCKED}}}
+importlib.reload(tiny_probes)
 check("shout", shout)
 
 # %% [markdown] nbgrader={{"grade": true, "grade_id": "essay", "points": 2, {ANSWER}}}

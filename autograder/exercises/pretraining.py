@@ -56,15 +56,15 @@ def _gradient(loss_of, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tens
 make_labels = Exercise("make_labels", TOPIC, "Exercise 1: labels, and what padding is not")
 
 
-def _padded_ids(seed: int, rows: int, length: int, side: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids in [1, 50) with 0 as padding, rows of different lengths. Shapes (rows, length)."""
+def _padded_ids(seed: int, rows: int, length: int, side: str, padding: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids in [3, 50), padded in rows of different lengths. Shapes (rows, length)."""
     g = _generator(seed)
-    ids = torch.randint(1, 50, (rows, length), generator=g)
+    ids = torch.randint(3, 50, (rows, length), generator=g)
     mask = torch.ones(rows, length, dtype=torch.long)
     for row in range(1, rows):
         n = int(torch.randint(1, length - 2, (1,), generator=g))
         where = slice(length - n, None) if side == "right" else slice(None, n)
-        ids[row, where], mask[row, where] = 0, 0
+        ids[row, where], mask[row, where] = padding, 0
     return ids, mask
 
 
@@ -77,8 +77,8 @@ def padded_on_the_right(answer, seed):
 
 @make_labels.case
 def padded_on_the_left(answer, seed):
-    """Rows padded on the left, as for generation: the mask says where padding is, not the side."""
-    ids, mask = _padded_ids(seed, 3, 7, "left")
+    """Rows padded on the left with another id, as for generation: the mask says where padding is, not the side."""
+    ids, mask = _padded_ids(seed, 3, 7, "left", padding=2)
     return {"labels": answer(ids, mask)}
 
 
@@ -458,10 +458,15 @@ class _Watched(torch.optim.SGD):
         self.rates, self.norms = [], []
 
     def step(self, closure=None):
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         self.rates.append([float(group["lr"]) for group in self.param_groups])
         grads = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
         self.norms.append(float(torch.cat([g.flatten() for g in grads]).norm()) if grads else 0.0)
-        return super().step(closure)
+        super().step()
+        return loss
 
 
 def _run_training(
@@ -499,7 +504,7 @@ def _run_training(
     return {"losses": losses, "model": model, "optimizer": optimizer, "modes": modes}
 
 
-def _loss_list(losses, steps: int) -> torch.Tensor:
+def _loss_list(losses) -> torch.Tensor:
     if not isinstance(losses, (list, tuple)):
         raise Unexpected(f"train should return a list of losses, one a step; it returned {type(losses).__name__}.")
     if any(isinstance(x, torch.Tensor) and x.requires_grad for x in losses):
@@ -512,29 +517,29 @@ def _loss_list(losses, steps: int) -> torch.Tensor:
 @train.case
 def losses_and_weights(answer, seed):
     """After a few steps of plain SGD: the loss of every step, measured before its update, and the final weights."""
-    ran = _run_training(answer, seed, 6, lambda step: 0.05, max_norm=1e9)
-    return {"losses": _loss_list(ran["losses"], 6), "weight": ran["model"].weight, "bias": ran["model"].bias}
+    ran = _run_training(answer, seed, 4, lambda step: 0.05, max_norm=1e9)
+    return {"losses": _loss_list(ran["losses"]), "weight": ran["model"].weight, "bias": ran["model"].bias}
 
 
 @train.case
 def learning_rates(answer, seed):
     """At step s the optimizer works with lr_at(s), s = 0, 1, 2, …, in every parameter group."""
-    ran = _run_training(answer, seed, 5, lambda step: 0.01 * (step + 1) ** 2, max_norm=1e9)
+    ran = _run_training(answer, seed, 4, lambda step: 0.01 * (step + 1) ** 2, max_norm=1e9)
     return {"rates": torch.tensor(ran["optimizer"].rates)}
 
 
 @train.case
 def gradients_start_from_zero(answer, seed):
     """Each step uses the gradient of its own batch alone."""
-    ran = _run_training(answer, seed, 5, lambda step: 0.0, max_norm=1e9)
+    ran = _run_training(answer, seed, 3, lambda step: 0.0, max_norm=1e9)
     return {"gradient_norms": torch.tensor(ran["optimizer"].norms)}
 
 
 @train.case
 def clipping(answer, seed):
     """The norm of all gradients together is clipped to max_norm before the step; small gradients stay as they are."""
-    large = _run_training(answer, seed, 4, lambda step: 0.01, momentum=0.5, scale=30.0, max_norm=0.7)
-    small = _run_training(answer, seed, 4, lambda step: 0.01, scale=0.1, max_norm=50.0)
+    large = _run_training(answer, seed, 3, lambda step: 0.01, momentum=0.5, scale=30.0, max_norm=0.7)
+    small = _run_training(answer, seed, 2, lambda step: 0.01, scale=0.1, max_norm=50.0)
     return {
         "clipped_norms": torch.tensor(large["optimizer"].norms),
         "free_norms": torch.tensor(small["optimizer"].norms),
@@ -545,7 +550,7 @@ def clipping(answer, seed):
 @train.case
 def training_mode(answer, seed):
     """The model is in training mode when the loss is computed (dropout is on), whatever it was before."""
-    modes = _run_training(answer, seed, 3, lambda step: 0.1)["modes"]
+    modes = _run_training(answer, seed, 2, lambda step: 0.1)["modes"]
     return {"losses_computed_in_training_mode": bool(modes) and all(modes), "losses_computed": bool(modes)}
 
 
@@ -553,11 +558,11 @@ def training_mode(answer, seed):
 def after_every_step(answer, seed):
     """after_step(step, loss) is called after every update, with the step's number and its loss."""
     calls = []
-    _run_training(answer, seed, 4, lambda step: 0.05, calls=calls)
+    _run_training(answer, seed, 3, lambda step: 0.05, calls=calls)
     return {
-        "steps": [step for step, _, _ in calls],
+        "steps": torch.tensor([step for step, _, _ in calls]),
         "losses": torch.tensor([loss for _, loss, _ in calls]),
-        "updates_made_before_each_call": [updates for _, _, updates in calls],
+        "updates_made_before_each_call": torch.tensor([updates for _, _, updates in calls]),
     }
 
 
@@ -595,16 +600,21 @@ def _two_tensors(returned, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tenso
     return corrupted, labels
 
 
+def _choice(chosen: torch.Tensor, special: torch.Tensor) -> dict:
+    alike = bool((chosen == chosen[0]).all())
+    if alike:  # then there was one draw a column
+        chosen, special = chosen[:1], special[:1]
+    return {"chosen_draws": chosen[~special], "every_row_chose_the_same_places": alike}
+
+
 @mask_tokens.case(rule="rates")
 def how_many_are_chosen(answer, seed):
     """Each ordinary token is chosen with probability 0.15; a chosen token's label is its id, all others have -100."""
     before, special, _, corrupted, labels = _masked(answer, seed, 97, 101, 61)
     chosen = labels != IGNORE
-    return {
-        "chosen_draws": chosen[~special],
+    return _choice(chosen, special) | {
         "some_label_is_not_the_original_id": bool((labels[chosen] != before[chosen]).any()),
         "some_token_changed_without_being_chosen": bool((corrupted[~chosen] != before[~chosen]).any()),
-        "every_row_chose_the_same_places": bool((chosen == chosen[0]).all()),
     }
 
 
@@ -612,13 +622,14 @@ def how_many_are_chosen(answer, seed):
 def another_rate(answer, seed):
     """The rate is an argument: with rate = 0.4, four tokens in ten are chosen."""
     _, special, _, _, labels = _masked(answer, seed, 53, 59, 61, rate=0.4)
-    return {"chosen_draws": (labels != IGNORE)[~special]}
+    return _choice(labels != IGNORE, special)
 
 
 @mask_tokens.case(rule="rates")
 def eighty_ten_ten(answer, seed):
     """Of the chosen tokens 80 % become [MASK], 10 % a random token, 10 % stay as they are."""
-    before, special, _, corrupted, labels = _masked(answer, seed, 151, 211, 61)
+    # So many draws that shares of 2 % and 10 %, or of 72 % and 80 %, lie more than 11 standard errors apart.
+    before, special, _, corrupted, labels = _masked(answer, seed, 103, 113, 61, rate=0.6)
     chosen = (labels != IGNORE) & ~special
     now, was = corrupted[chosen], before[chosen]
     return {
@@ -631,7 +642,7 @@ def eighty_ten_ten(answer, seed):
 @mask_tokens.case
 def special_tokens(answer, seed):
     """Special tokens (<cls>, <sep>, padding) are never chosen and never changed."""
-    before, special, _, corrupted, labels = _masked(answer, seed, 97, 11, 61)
+    before, special, _, corrupted, labels = _masked(answer, seed, 31, 97, 61)
     return {
         "some_special_token_chosen": bool((labels[special] != IGNORE).any()),
         "some_special_token_changed": bool((corrupted[special] != before[special]).any()),
@@ -642,10 +653,12 @@ def special_tokens(answer, seed):
 @mask_tokens.case(rule="rates")
 def random_tokens_cover_the_vocabulary(answer, seed):
     """Random replacements come from the whole vocabulary, all ids equally likely."""
-    before, special, _, corrupted, labels = _masked(answer, seed, 151, 211, 61, rate=0.5)
+    before, special, _, corrupted, labels = _masked(answer, seed, 97, 101, 61, rate=0.5)
     replaced = corrupted[(labels != IGNORE) & ~special & (corrupted != _MASK) & (corrupted != before)]
+    alike = len(replaced) > 0 and bool((replaced == replaced[0]).all())
     return {
-        "in_the_lower_half_draws": replaced < 30,
+        "in_the_lower_half_draws": replaced[:0] if alike else replaced < 30,
+        "every_replacement_is_the_same_token": alike,
         "some_outside_the_vocabulary": bool(((replaced < 0) | (replaced >= 61)).any()),
     }
 
@@ -653,7 +666,7 @@ def random_tokens_cover_the_vocabulary(answer, seed):
 @mask_tokens.case
 def input_ids_survive(answer, seed):
     """The input ids are the same after the call: the next epoch masks other tokens of the same text."""
-    before, _, after, corrupted, _ = _masked(answer, seed, 7, 23, 61)
+    before, _, after, corrupted, _ = _masked(answer, seed, 7, 97, 61)
     return {
         "input_ids_changed_in_place": bool((before != after).any()),
         "returned_ids_differ_from_the_input": bool((before != corrupted).any()),
@@ -663,7 +676,7 @@ def input_ids_survive(answer, seed):
 @mask_tokens.case
 def same_generator_same_mask(answer, seed):
     """All randomness comes from the generator: the same generator seed gives the same masks."""
-    ids, special = _maskable(seed, 7, 23, 61)
+    ids, special = _maskable(seed, 7, 97, 61)
     first, again, other = (
         _two_tensors(answer(ids.clone(), special, _MASK, 61, _generator(s)), ids) for s in (seed, seed, seed + 1)
     )
@@ -754,34 +767,39 @@ def _place(sentence: str) -> tuple[int, int]:
 @nsp_pairs.case
 def one_pair_a_sentence(answer, seed):
     """Every sentence that has a successor is the first of exactly one pair; documents of one sentence give none."""
-    documents = [_story(i, 1 + (i * 3 + seed) % 5) for i in range(11)]
-    return {"firsts": "\n".join(sorted(first for first, _, _ in _pairs(answer, documents, seed)))}
+    documents = [_story(i, length) for i, length in enumerate((47, 1, 53 + seed % 5))]
+    firsts = Counter(first for first, _, _ in _pairs(answer, documents, seed))
+    return {
+        "some_sentence_is_never_first": any(not firsts[s] for document in documents for s in document[:-1]),
+        "some_sentence_is_first_twice": any(times > 1 for times in firsts.values()),
+        "some_last_sentence_is_first": any(firsts[document[-1]] for document in documents),
+        "every_other_sentence_is_skipped": not any(firsts[s] for document in documents for s in document[1:-1:2]),
+    }
 
 
 @nsp_pairs.case(rule="rates")
 def half_of_them_real(answer, seed):
     """Half of the pairs are real."""
-    documents = [_story(i, 9) for i in range(101)]
+    documents = [_story(i, 9) for i in range(51)]
     return {"real_draws": torch.tensor([is_next for _, _, is_next in _pairs(answer, documents, seed)])}
 
 
 @nsp_pairs.case
 def real_pairs(answer, seed):
     """In a real pair the second sentence is the one that follows the first in its document."""
-    pairs = _pairs(answer, [_story(i, 5 + i % 3) for i in range(41)], seed)
+    pairs = _pairs(answer, [_story(i, 3 + i % 2) for i in range(41)], seed)
     real = [(_place(a), _place(b)) for a, b, is_next in pairs if is_next]
     return {"some_second_does_not_follow": any(b != (a[0], a[1] + 1) for a, b in real), "there_are_some": bool(real)}
 
 
 @nsp_pairs.case
 def other_pairs(answer, seed):
-    """In the other pairs the second sentence comes from another document; no pair is lost on the way."""
-    pairs = _pairs(answer, [_story(i, 29 + i) for i in range(3)], seed)
+    """In the other pairs the second sentence comes from another document."""
+    pairs = _pairs(answer, [_story(i, 29 + i % 3) for i in range(17)], seed)
     others = [(_place(a), _place(b)) for a, b, is_next in pairs if not is_next]
     return {
         "some_second_from_the_same_document": any(a[0] == b[0] for a, b in others),
         "there_are_some": bool(others),
-        "some_pair_is_missing": len(pairs) < 28 + 29 + 30,
     }
 
 
@@ -790,8 +808,9 @@ def never_the_true_successor(answer, seed):
     """Different documents may share a sentence: a pair labelled "not next" never holds the true successor's words."""
     documents = [[f"document {i} sentence 0 .", "the end ."] for i in range(61)]
     documents += [["document 61 sentence 0 .", "nobody came ."]]
+    firsts = {document[0] for document in documents[:61]}
     pairs = _pairs(answer, documents, seed)
-    ends = [is_next for a, b, is_next in pairs if b == "the end ." and a != documents[61][0]]
+    ends = [is_next for a, b, is_next in pairs if b == "the end ." and a in firsts]
     return {
         "some_true_successor_labelled_not_next": not all(ends),
         "there_are_real_pairs": any(is_next for _, _, is_next in pairs),
@@ -805,8 +824,8 @@ def varied_others(answer, seed):
     pairs = _pairs(answer, [_story(i, 5) for i in range(61)], seed)
     places = [(_place(a), _place(b)) for a, b, is_next in pairs if not is_next]
     return {
-        "from_many_documents": len({b[0] for _, b in places}) > 15,
-        "near_and_far": len({(b[0] - a[0]) % 61 for a, b in places}) > 15,
+        "from_many_documents": len({b[0] for _, b in places}) > 5,
+        "near_and_far": len({(b[0] - a[0]) % 61 for a, b in places}) > 5,
         "from_every_place": len({b[1] for _, b in places}) == 5,
     }
 
@@ -814,7 +833,7 @@ def varied_others(answer, seed):
 @nsp_pairs.case
 def same_generator_same_pairs(answer, seed):
     """All randomness comes from the generator: the same seed gives the same pairs, another seed gives others."""
-    documents = [_story(i, 5) for i in range(23)]
+    documents = [_story(i, 5) for i in range(11)]
     first, again, other = (_pairs(answer, documents, s) for s in (seed, seed, seed + 1))
     return {
         "repeated_with_the_same_seed": first == again,

@@ -17,7 +17,6 @@ MAX_OUTPUTS = 50  # of one cell
 MAX_IMAGE = 4_000_000  # characters of base64
 _IMAGES = ("image/png", "image/jpeg")
 _BASE64 = re.compile(r"[A-Za-z0-9+/=\s]*")
-_BREAK = "\u200b"  # a zero-width space: invisible, and enough to keep a construct from being parsed
 
 
 class Harmless(NbGraderPreprocessor):
@@ -40,15 +39,15 @@ def harmless_outputs(outputs: list) -> list:
 
 
 def harmless_markdown(text: str) -> str:
-    """Markdown that shows the same and holds no HTML tag, no link but to the web, and no command that makes links.
+    """Markdown without HTML tags, without links but to the web, and without TeX commands that make links.
 
-    The text is changed by zero-width spaces only, so formulas (a<b) and code stay readable.
+    Nothing is taken away: a space is put where it keeps such a thing from being parsed, so formulas (a< b) and code
+    stay readable.
     """
-    text = re.sub(r"<(?=[A-Za-z/!?])", "<" + _BREAK, text)
+    text = re.sub(r"<(?=[A-Za-z/!?])", "< ", text)
     web = r"\s*(?:https?://|mailto:|attachment:|#)"
-    text = re.sub(rf"\](?=\((?!{web}))", "]" + _BREAK, text)
-    text = re.sub(rf"\](?=:(?!{web}))", "]" + _BREAK, text)
-    return re.sub(r"\\(?=href|url|style|class|cssId|require|unicode|html)", "\\\\" + _BREAK, text)
+    text = re.sub(rf"\](?=[(:](?!{web}))", "] ", text)
+    return re.sub(r"\\(?=href|url|style|class|cssId|require|unicode|html)", r"\\ ", text)
 
 
 def harmless_attachments(text: str, attachments: dict) -> tuple[str, dict]:
@@ -64,7 +63,7 @@ def harmless_attachments(text: str, attachments: dict) -> tuple[str, dict]:
     }
 
     def reference(match: re.Match) -> str:
-        return match.group(0) if match.group(1) in kept else f"attachment{_BREAK}:{match.group(1)}"
+        return match.group(0) if match.group(1) in kept else f"attachment :{match.group(1)}"
 
     return re.sub(r"attachment:([^)\s\"'>\]]*)", reference, text), kept
 
@@ -73,7 +72,7 @@ def _harmless_output(output: dict) -> NotebookNode:
     kind = output.get("output_type")
     if kind == "stream":
         name = "stderr" if output.get("name") == "stderr" else "stdout"
-        return new_output("stream", name=name, text=_short(output.get("text", "")))
+        return new_output("stream", name=name, text=_short(_as_on_a_terminal(output.get("text", ""))))
     if kind == "error":
         lines = [_short(line, 2_000) for line in output.get("traceback", [])[:100]]
         ename, evalue = _short(output.get("ename", ""), 200), _short(output.get("evalue", ""), 2_000)
@@ -90,6 +89,11 @@ def _harmless_data(data: dict) -> dict:
 
 def _is_image(data) -> bool:
     return isinstance(data, str) and len(data) <= MAX_IMAGE and _BASE64.fullmatch(data) is not None
+
+
+def _as_on_a_terminal(text: str) -> str:
+    """Of a line that was written over (a progress bar) the last state."""
+    return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in str(text).split("\n"))
 
 
 def _short(text, limit: int = MAX_TEXT) -> str:

@@ -9,15 +9,18 @@ without the check cells, and goes on behind it.
 
 import contextlib
 import copy
+import json
 import os
 import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from nbclient import NotebookClient
+from nbclient.client import CellExecutionComplete
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat.notebooknode import NotebookNode
 from nbformat.v4 import new_output
@@ -25,7 +28,14 @@ from nbformat.v4 import new_output
 from autograder.grading.cells import is_check, is_demo
 
 MAX_OUTPUT = 30_000_000  # characters kept of the outputs of one cell; evidence is smaller by far
-INTERRUPT_SECONDS = 20  # an interrupted cell that is not idle by then is not going to be
+INTERRUPT_SECONDS = 10  # an interrupted cell that is not idle by then is not going to be
+# Runs before a check cell: whatever a notebook did to `check` or to the probes is undone, so that its answers are tried
+# as they are. This is fairness, not security: the judge believes nothing that comes out of the kernel anyway.
+RESTORE = (
+    "import sys\n"
+    "for _module in [m for m in sys.modules if m.partition('.')[0] == 'autograder']: del sys.modules[_module]\n"
+    "from autograder import check\n"
+)
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _PASSED_ON = (
     "PATH",
@@ -168,11 +178,15 @@ class _Run:
         client.timeout = self.limits.check_seconds if is_check(cell) else self.limits.cell_seconds
         client.begin_cell()
         try:
-            client.execute_cell(cell, index)
+            with _check_restored(cell):
+                client.execute_cell(cell, index)
         except DeadKernelError:
             trouble = "this cell ended the Python process (it left it, crashed it, or used too much memory)."
         except CellTimeoutError:
             trouble = f"this cell did not finish within {client.timeout} seconds and could not be interrupted."
+        except Exception:  # a kernel sends what it likes
+            self.log.warning("Cell %s: the kernel sent what is no message.", index, exc_info=True)
+            trouble = "what this cell sent to the grader could not be read."
         else:
             if client.interrupted:
                 self.bad.add(index)
@@ -184,8 +198,22 @@ class _Run:
         return trouble
 
 
+@contextlib.contextmanager
+def _check_restored(cell: NotebookNode) -> Iterator[None]:
+    shown = cell.source
+    if is_check(cell):
+        cell.source = RESTORE + shown
+    try:
+        yield
+    finally:
+        cell.source = shown
+
+
 class _Client(NotebookClient):
-    """nbclient, bounded in what it keeps, and deaf to widgets."""
+    """nbclient, except that it believes nothing of what the kernel's messages hold, keeps little, and shows no widgets.
+
+    All that a cell displays becomes `stream`, `error` or `display_data` outputs without metadata.
+    """
 
     def __init__(self, notebook: NotebookNode):
         super().__init__(
@@ -198,27 +226,70 @@ class _Client(NotebookClient):
             iopub_timeout=INTERRUPT_SECONDS,
             shutdown_kernel="immediate",
             record_timing=False,
-            coalesce_streams=True,
             skip_cells_with_tag="",
         )
         self.begin_cell()
 
     def begin_cell(self) -> None:
         self.interrupted = False
-        self.kept = 0
+        self.kept = 0  # characters
+        self.displays: dict[str, NotebookNode] = {}  # outputs that later messages may update, by display_id
+        self.clear_first = False
 
     async def _async_handle_timeout(self, timeout, cell=None):
         self.interrupted = True
         return await super()._async_handle_timeout(timeout, cell)
 
-    def output(self, outs, msg, display_id, cell_index):
-        self.kept += sum(len(str(value)) for value in msg["content"].values())
-        if self.kept <= MAX_OUTPUT:
-            return super().output(outs, msg, display_id, cell_index)
-        return None
+    def process_message(self, msg, cell, cell_index) -> None:
+        kind, content = msg["msg_type"], msg["content"]
+        if kind == "status" and content.get("execution_state") == "idle":
+            raise CellExecutionComplete()
+        if kind == "clear_output" and content.get("wait"):
+            self.clear_first = True
+        elif kind == "clear_output":
+            cell.outputs.clear()
+        elif kind == "execute_input" and type(content.get("execution_count")) is int:
+            cell.execution_count = content["execution_count"]
+        elif kind in ("stream", "error", "display_data", "execute_result", "update_display_data"):
+            self.kept += sum(len(str(value)) for value in content.values())
+            if self.kept <= MAX_OUTPUT:
+                with contextlib.suppress(Exception):  # a message of no agreed form is dropped
+                    self._keep(kind, content, cell)
 
-    def handle_comm_msg(self, outs, msg, cell_index) -> None:
-        """Ignored: nothing shows widgets here, and their state is the student's to choose."""
+    def _keep(self, kind: str, content: dict, cell: NotebookNode) -> None:
+        output = _plain_output(kind, content)
+        name = (content.get("transient") or {}).get("display_id")
+        if kind == "update_display_data":
+            if name in self.displays:
+                self.displays[name].data = output.data
+            return
+        if self.clear_first:
+            cell.outputs.clear()
+            self.clear_first = False
+        last = cell.outputs[-1] if cell.outputs else {}
+        if kind == "stream" and last.get("output_type") == "stream" and last.name == output.name:
+            last.text += output.text
+            return
+        cell.outputs.append(output)
+        if isinstance(name, str):
+            self.displays[name] = output
+
+
+def _plain_output(kind: str, content: dict) -> NotebookNode:
+    if kind == "stream":
+        name = "stderr" if content["name"] == "stderr" else "stdout"
+        return new_output("stream", name=name, text=_clean(content["text"]))
+    if kind == "error":
+        lines = [_clean(line) for line in content["traceback"]]
+        return new_output("error", ename=_clean(content["ename"]), evalue=_clean(content["evalue"]), traceback=lines)
+    return new_output("display_data", data={_clean(mime): _clean(value) for mime, value in content["data"].items()})
+
+
+def _clean(value):
+    """A JSON value that can be written to a file: half surrogate pairs cannot."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def _tell(cell: NotebookNode, sentence: str) -> None:

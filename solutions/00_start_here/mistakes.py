@@ -32,7 +32,7 @@ def median_for_mean(losses):
 @mistake("mean_loss")
 def off_by_one(losses):
     """You divided by one less than the number of losses. That belongs to the variance, not to the mean."""
-    return losses.sum() / max(losses.numel() - 1, 1)
+    return losses.sum() / (losses.numel() - 1)
 
 
 @mistake("mean_loss")

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 1 · Pre-training
 #
-# A language model learns nearly everything it knows before anyone tells it what to do. In this chapter you write that
-# first stage yourself, from the loss to the loop, and watch a small model go from noise to a model that knows facts,
-# adds numbers and copies lists, in about three minutes on a laptop.
+# A language model learns nearly everything it knows before anyone tells it what to do. In this chapter you write
+# that first stage yourself, from the loss to the loop, and watch a small model go from noise to a model that knows
+# facts, adds numbers and copies lists, in about three minutes on a laptop.
 #
 # **You will be able to**
 # - write the loss that GPT-like models are trained on, and say what padding and the shift do to it;
@@ -46,13 +46,13 @@ DOSE = 1 if device.tier() == "cpu" else 3  # on a GPU the same cells train three
 # %% [markdown]
 # ## Why pre-train
 #
-# In other fields of deep learning you take a network that was trained on a large general set (a classifier of ImageNet
-# photographs, say), replace its last layer and train on your task. Language models take this further. They are trained
-# on text as it is found: the web, books, papers, code. Nobody labels it.
+# In other fields of deep learning you take a network that was trained on a large general set (a classifier of
+# ImageNet photographs, say), replace its last layer and train on your task. Language models take this further. They
+# are trained on text as it is found: the web, books, papers, code. Nobody labels it.
 #
-# The lecture, like many texts, calls this *unsupervised*. **Self-supervised** is the better word. There are labels, and
-# the loss is the plain supervised cross-entropy; only the labels come from the text itself: hide a part of it, predict
-# that part from the rest. The three classic objectives differ in what they hide.
+# The lecture, like many texts, calls this *unsupervised*. **Self-supervised** is the better word. There are labels,
+# and the loss is the plain supervised cross-entropy; only the labels come from the text itself: hide a part of it,
+# predict that part from the rest. The three classic objectives differ in what they hide.
 #
 # | objective | hidden | seen | used by |
 # |---|---|---|---|
@@ -67,8 +67,8 @@ DOSE = 1 if device.tier() == "cpu" else 3  # on a GPU the same cells train three
 #
 # Real text has no known truth: nobody can say how low its loss could go. So this course trains on a small generated
 # world. A program writes its stories, facts, sums, lists and question sheets, and for every token it writes it also
-# notes the probability with which it chose that token. The mean of $-\log p$ under the true program is the **entropy**
-# of the text. No model can have a lower expected loss. It is the floor, and here you know it.
+# notes the probability with which it chose that token. The mean of $-\log p$ under the true program is the
+# **entropy** of the text. No model can have a lower expected loss. It is the floor, and here you know it.
 
 # %% tags=["demo"]
 heldout = data.load_heldout()
@@ -96,12 +96,12 @@ plots.show_tokens(tokenizer.convert_ids_to_tokens(ids), [plots.BLUE] * len(ids),
 # Look at the ends. `<bos>` marks where a document begins and `<eos>` where it ends: the model must learn to stop, so
 # the end is a token like any other.
 #
-# Documents differ in length, but a tensor is rectangular. Shorter rows are filled with `<pad>`, and the
-# **attention mask** remembers which positions are real (1) and which are filling (0).
+# Documents differ in length, but a tensor is rectangular. Shorter rows are filled with `<pad>`, and the **attention
+# mask** remembers which positions are real (1) and which are filling (0).
 
 # %% tags=["demo"]
-short = sorted((document.text for document in heldout), key=len)[:60:20]
-batch = data.pad_rows(short, tokenizer, length=40)  # input_ids and attention_mask, each (3, 40)
+few = [" ".join(document.text.split()[:n]) for document, n in zip(heldout, (14, 9, 17))]  # pieces, to fit the page
+batch = data.pad_rows(few, tokenizer)  # input_ids and attention_mask, each (3, 19)
 for row, mask in zip(*batch):
     colors = [plots.BLUE if real else None for real in mask]
     plots.show_tokens(tokenizer.convert_ids_to_tokens(row), colors)
@@ -109,9 +109,9 @@ for row, mask in zip(*batch):
 # %% [markdown]
 # ## Exercise 1: labels, and what padding is not
 #
-# In causal language modelling the labels *are* the input ids: the text is its own answer. Only padding must not count,
-# since nobody wants a model that is good at predicting `<pad>`. PyTorch's cross-entropy skips targets equal to −100, and
-# the whole ecosystem has settled on that number.
+# In causal language modelling the labels *are* the input ids: the text is its own answer. Only padding must not
+# count, since nobody wants a model that is good at predicting `<pad>`. PyTorch's cross-entropy skips targets equal
+# to −100, and the whole ecosystem has settled on that number.
 #
 # Write `make_labels`. Many models use the end token as padding, so the *mask* decides what is padding, not the id.
 
@@ -135,14 +135,15 @@ check("make_labels", make_labels)
 # %% [markdown]
 # ## Exercise 2: the causal language-modelling loss
 #
-# A causal model reads tokens $x_1 \dots x_T$ and, at each position $t$, gives a distribution over the next token. The
-# chain rule makes one probability of the whole text from them, $p_\theta(x) = \prod_t p_\theta(x_t \mid x_{<t})$, and
-# training maximises it. So the loss is
+# A causal model reads tokens $x_1 \dots x_T$ and, at each position $t$, gives a distribution over the next token.
+# The chain rule makes one probability of the whole text from them, $p_\theta(x) = \prod_t p_\theta(x_t \mid
+# x_{<t})$, and training maximises it. So the loss is
 #
 # $$ \mathcal{L}(\theta) = -\frac{1}{|\mathcal{T}|} \sum_{t \in \mathcal{T}} \log p_\theta(x_t \mid x_{<t}), $$
 #
-# where $\mathcal{T}$ are the positions that are real and have something before them. Mind the **shift**: the logits at
-# position $t$ speak about the token at position $t + 1$. Without it the model is paid for repeating what it just read.
+# where $\mathcal{T}$ are the positions that are real and have something before them. Mind the **shift**: the logits
+# at position $t$ speak about the token at position $t + 1$. Without it the model is paid for repeating what it just
+# read.
 #
 # `logits` has shape (batch, seq, vocab), `labels` (batch, seq) and is *not* shifted: you do that here.
 
@@ -172,8 +173,8 @@ check("causal_lm_loss", causal_lm_loss)
 # inside, so large logits do not overflow.
 # </details>
 #
-# Is it the loss that the libraries use? `transformers` computes one of its own when it is given labels. And what should
-# it be before any training? A model that knows nothing spreads its bets over the vocabulary: about $\log V$.
+# Is it the loss that the libraries use? `transformers` computes one of its own when it is given labels. And what
+# should it be before any training? A model that knows nothing spreads its bets over the vocabulary: about $\log V$.
 
 # %% tags=["demo"]
 torch.manual_seed(0)
@@ -188,18 +189,19 @@ print(f"log V = {math.log(VOCAB):.3f}")
 # %% [markdown]
 # ## Baselines: how good is good?
 #
-# A loss of 1.2 nats: is that good? A number means nothing without something to hold it against. Before neural networks,
-# language models counted: an **n-gram model** predicts the next token from the $n - 1$ tokens before it, by how often each
-# token followed them in the training text. Relative frequencies are the maximum-likelihood estimate,
+# A loss of 1.2 nats: is that good? A number means nothing without something to hold it against. Before neural
+# networks, language models counted: an **n-gram model** predicts the next token from the $n - 1$ tokens before it,
+# by how often each token followed them in the training text. Relative frequencies are the maximum-likelihood
+# estimate,
 #
 # $$ \hat p(w \mid c) = \frac{\mathrm{count}(c, w)}{\mathrm{count}(c)}. $$
 
 # %% [markdown]
 # ## Exercise 3: counting n-grams
 #
-# Each document begins with `<bos>`, which is given, not predicted. Every other token is counted once, under the tuple of
-# the $n - 1$ tokens before it. Near the beginning of a document there are fewer: then the tuple is shorter. Contexts never
-# reach into the document before.
+# Each document begins with `<bos>`, which is given, not predicted. Every other token is counted once, under the
+# tuple of the $n - 1$ tokens before it. Near the beginning of a document there are fewer: then the tuple is shorter.
+# Contexts never reach into the document before.
 
 # %% nbgrader={"grade": false, "grade_id": "count_ngrams", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def count_ngrams(documents: list[list[int]], n: int) -> dict[tuple, Counter]:
@@ -223,19 +225,20 @@ check("count_ngrams", count_ngrams)
 # %% [markdown]
 # <details><summary><b>Hint</b></summary>
 #
-# For position `i` the context is `document[max(0, i - n + 1) : i]`. A `defaultdict(Counter)` saves you the bookkeeping.
+# For position `i` the context is `document[max(0, i - n + 1) : i]`. A `defaultdict(Counter)` saves you the
+# bookkeeping.
 # </details>
 
 # %% [markdown]
 # ## Exercise 4: the loss of an n-gram model
 #
-# Pure counting has a flaw: a token never seen after a context has probability zero, and one such token makes the loss of
-# a whole held-out text infinite. The oldest remedy adds a little to every count,
+# Pure counting has a flaw: a token never seen after a context has probability zero, and one such token makes the
+# loss of a whole held-out text infinite. The oldest remedy adds a little to every count,
 #
 # $$ \hat p_\alpha(w \mid c) = \frac{\mathrm{count}(c, w) + \alpha}{\mathrm{count}(c) + \alpha V}. $$
 #
-# Return the mean of $-\log \hat p_\alpha$ over every token but `<bos>`, in nats. With $\alpha = 0$ it should honestly say
-# `inf` where it must, not crash.
+# Return the mean of $-\log \hat p_\alpha$ over every token but `<bos>`, in nats. With $\alpha = 0$ it should
+# honestly say `inf` where it must, not crash.
 
 # %% nbgrader={"grade": false, "grade_id": "ngram_loss", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def ngram_loss(counts, documents: list[list[int]], n: int, vocab_size: int, alpha: float) -> float:
@@ -262,8 +265,8 @@ check("ngram_loss", ngram_loss)
 # %% [markdown]
 # <details><summary><b>Hint</b></summary>
 #
-# A context that was never seen has count 0 for everything: `counts.get(context, Counter())`. And `math.log(0)` raises, so
-# look at the probability first.
+# A context that was never seen has count 0 for everything: `counts.get(context, Counter())`. And `math.log(0)`
+# raises, so look at the probability first.
 # </details>
 #
 # Now count the training text, and see how far counting gets.
@@ -285,16 +288,16 @@ for n in (1, 2, 3, 4):
 
 # %% [markdown]
 # More context helps, and each further token helps less, while the table of contexts grows. An n-gram model treats
-# "mia has the red" and "leo has the red" as unrelated. What is missing is a model that *shares* what it learns between
-# contexts that mean the same. The gap between the 4-gram and the floor is what the network has to win.
+# "mia has the red" and "leo has the red" as unrelated. What is missing is a model that *shares* what it learns
+# between contexts that mean the same. The gap between the 4-gram and the floor is what the network has to win.
 
 # %% [markdown]
 # ## Exercise 5: perplexity and bits per byte
 #
-# The same loss goes by other names. **Perplexity** is $\exp$ of the mean loss per token: among how many equally likely
-# tokens is the model choosing? A model over another vocabulary cuts the same text into more or fewer tokens, so
-# perplexities of different tokenizers cannot be compared. **Bits per byte** can: all the loss of a text, in bits, divided by
-# the number of bytes of the text in UTF-8. It is what an arithmetic coder driven by the model would need.
+# The same loss goes by other names. **Perplexity** is $\exp$ of the mean loss per token: among how many equally
+# likely tokens is the model choosing? A model over another vocabulary cuts the same text into more or fewer tokens,
+# so perplexities of different tokenizers cannot be compared. **Bits per byte** can: all the loss of a text, in bits,
+# divided by the number of bytes of the text in UTF-8. It is what an arithmetic coder driven by the model would need.
 
 # %% nbgrader={"grade": false, "grade_id": "perplexity", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def perplexity(token_losses: torch.Tensor) -> float:
@@ -324,13 +327,14 @@ for n, loss in ngram_losses.items():
 # %% [markdown]
 # ## Exercise 6: choosing the next token
 #
-# A model gives a distribution; you want a text. Taking the most likely token every time (*greedy*) is dull and may loop.
-# Sampling from the distribution as it stands lets a very unlikely token slip in now and then, and there are many of
-# them. Three knobs stand between:
+# A model gives a distribution; you want a text. Taking the most likely token every time (*greedy*) is dull and may
+# loop. Sampling from the distribution as it stands lets a very unlikely token slip in now and then, and there are
+# many of them. Three knobs stand between:
 #
 # - **temperature** $\tau$: softmax of $\text{logits} / \tau$. Below 1 sharper, above 1 flatter, 0 means greedy;
 # - **top-k**: only the $k$ most likely tokens (Fan et al. 2018);
-# - **top-p**, or nucleus: the fewest most likely tokens that together hold probability $p$ or more (Holtzman et al. 2020).
+# - **top-p**, or nucleus: the fewest most likely tokens that together hold probability $p$ or more (Holtzman et al.
+#   2020).
 #
 # Apply them in that order, each to what the one before left over, and return probabilities that sum to 1.
 
@@ -365,17 +369,17 @@ check("next_token_probs", next_token_probs)
 # %% [markdown]
 # <details><summary><b>Hint 1</b>: top-k</summary>
 #
-# `logits.topk(k).values[:, -1:]` is the smallest logit that stays. Whatever is below becomes −inf, not 0: a logit of 0 is a
-# perfectly good logit.
+# `logits.topk(k).values[:, -1:]` is the smallest logit that stays. Whatever is below becomes −inf, not 0: a logit of
+# 0 is a perfectly good logit.
 # </details>
 # <details><summary><b>Hint 2</b>: top-p</summary>
 #
-# Sort the probabilities, largest first. A token goes if the tokens *before* it already hold p. The one that crosses the
-# line stays. `scatter` puts things back where they came from.
+# Sort the probabilities, largest first. A token goes if the tokens *before* it already hold p. The one that crosses
+# the line stays. `scatter` puts things back where they came from.
 # </details>
 #
-# With it, generating is a short loop: predict, draw, append. (A real generator keeps the keys and values of earlier tokens
-# instead of computing them again; you will meet that cache later.)
+# With it, generating is a short loop: predict, draw, append. (A real generator keeps the keys and values of earlier
+# tokens instead of computing them again; you will meet that cache later.)
 
 # %% tags=["demo"]
 @torch.no_grad()
@@ -394,8 +398,8 @@ def generate(model, ids: list[int], max_new_tokens: int, generator: torch.Genera
 # ## Exercise 7: warm-up and cosine decay
 #
 # Adam's first steps rest on gradient statistics from a handful of batches, so large steps at the start can throw the
-# weights far off; and at the end, steps that stay large keep the loss jumping around the minimum. The usual schedule deals
-# with both: a short linear warm-up from 0, then half a cosine down.
+# weights far off; and at the end, steps that stay large keep the loss jumping around the minimum. The usual schedule
+# deals with both: a short linear warm-up from 0, then half a cosine down.
 #
 # $$ \eta(s) = \eta_{\min} + \tfrac12 (\eta_{\max} - \eta_{\min}) \left(1 + \cos \pi \frac{s - s_w}{S - s_w}\right), \quad s_w \le s \le S $$
 
@@ -433,7 +437,8 @@ plt.show()
 #
 # 1. set the learning rate of this step in **every** parameter group of the optimizer;
 # 2. compute the loss of the batch, with the model in training mode;
-# 3. clear the old gradients, go backward, and clip: if the norm of all gradients together exceeds `max_norm`, scale them down;
+# 3. clear the old gradients, go backward, and clip: if the norm of all gradients together exceeds `max_norm`, scale
+#    them down;
 # 4. let the optimizer step, keep the loss as a plain number, and call `after_step(step, loss)` if there is one.
 #
 # The loss comes in as a function, so the same loop will train everything in this course.
@@ -475,14 +480,15 @@ check("train", train)
 # %% [markdown]
 # ## Pre-training, for real
 #
-# The model is a small Llama: the architecture of the large ones, with four layers and less than a million parameters.
-# Documents are packed into rows, several to a row and none cut in two.
+# The model is a small Llama: the architecture of the large ones, with four layers and less than a million
+# parameters. Each document is a row. Documents of similar length go into a batch together, so that little of it is
+# padding.
 
 # %% tags=["demo"]
 torch.manual_seed(0)
 model = models.new_nano(seed=0).to(DEVICE)
 print(f"{sum(p.numel() for p in model.parameters()):,} parameters")
-rows = data.pack_rows(train_texts, tokenizer)  # input_ids and attention_mask, each (rows, 128)
+rows = data.pad_rows(train_texts, tokenizer)  # input_ids and attention_mask, each (documents, 128)
 heldout_rows = data.pad_rows(heldout_texts, tokenizer)  # one document a row
 print("training rows:", tuple(rows.input_ids.shape), "  held-out rows:", tuple(heldout_rows.input_ids.shape))
 
@@ -490,16 +496,22 @@ print("training rows:", tuple(rows.input_ids.shape), "  held-out rows:", tuple(h
 # The batches, the loss of one batch, and the held-out loss are a few lines each.
 
 # %% tags=["demo"]
-def batches_of(tensors, size: int, steps: int, seed: int):
-    """Yield `steps` batches of `size` rows from tensors of equal length, shuffled anew every epoch."""
-    generator = torch.Generator().manual_seed(seed)
-    order, at = torch.randperm(len(tensors[0]), generator=generator), 0
+def choose_batches(lengths: torch.Tensor, size: int, steps: int, seed: int):
+    """Yield `steps` times (rows chosen, longest of them): rows of similar length together, in random order."""
+    generator, batches = torch.Generator().manual_seed(seed), []
     for _ in range(steps):
-        if at + size > len(order):
-            order, at = torch.randperm(len(order), generator=generator), 0
-        chosen = order[at : at + size]
-        yield [tensor[chosen].to(DEVICE) for tensor in tensors]
-        at += size
+        if not batches:  # a new epoch
+            pools = torch.randperm(len(lengths), generator=generator).split(32 * size)
+            batches = [b for pool in pools for b in pool[lengths[pool].argsort()].split(size)]
+            batches = [batches[i] for i in torch.randperm(len(batches), generator=generator)]
+        chosen = batches.pop()
+        yield chosen, int(lengths[chosen].max())
+
+
+def clm_batches(rows, size: int, steps: int, seed: int):
+    """Yield input_ids and attention_mask (size, longest) of randomly chosen documents."""
+    for chosen, longest in choose_batches(rows.attention_mask.sum(-1), size, steps, seed):
+        yield [tensor[chosen, :longest].to(DEVICE) for tensor in rows]
 
 
 # %% tags=["demo"]
@@ -522,8 +534,8 @@ def heldout_loss(model, rows, size: int = 64) -> float:
     return total / tokens
 
 # %% [markdown]
-# What should the model learn, and when? Three groups of questions with one right next token each: facts of the world, sums,
-# and lists to be copied. We ask them every hundred steps, and also let the model write a little.
+# What should the model learn, and when? Three groups of questions with one right next token each: facts of the
+# world, sums, and lists to be copied. We ask them every hundred steps, and also let the model write a little.
 
 # %% tags=["demo"]
 def prompt_ids(text: str) -> list[int]:
@@ -552,7 +564,7 @@ for group in ("facts", "sums", "copying"):
 # Now train. The bar counts updates; the curves follow when it is through.
 
 # %% tags=["demo"]
-STEPS, BATCH, MAX_LR = 2000 * DOSE, 8, 3e-3
+STEPS, BATCH, MAX_LR = 2000 * DOSE, 18, 3e-3
 history, samples = [], {}
 bar = tqdm(total=STEPS, desc="pre-training", mininterval=1.0)
 
@@ -575,7 +587,7 @@ torch.manual_seed(0)
 optimizer = torch.optim.AdamW(model.parameters(), lr=MAX_LR, betas=(0.9, 0.98), weight_decay=0.1)
 losses = train(
     model,
-    batches_of(rows, BATCH, STEPS, seed=0),
+    clm_batches(rows, BATCH, STEPS, seed=0),
     optimizer,
     lr_at=lambda step: learning_rate(step, MAX_LR, 100, STEPS, 0.05 * MAX_LR),
     compute_loss=clm_loss,
@@ -600,9 +612,9 @@ print(f"4-gram          {ngram_losses[4]:.3f}")
 print(f"floor           {floor:.3f}   the model is {final_loss - floor:.3f} above it")
 
 # %% [markdown]
-# The curve falls in stretches. Within a few dozen updates the model knows which words are common (the unigram line); then
-# which follow which; then it passes the longest n-gram, whose table could not see far enough. What it learns when, the three
-# groups of questions show.
+# The curve falls in stretches. Within a few dozen updates the model knows which words are common (the unigram line);
+# then which follow which; then it passes the longest n-gram, whose table could not see far enough. What it learns
+# when, the three groups of questions show.
 
 # %% tags=["demo"]
 fig, ax = plt.subplots(figsize=(9, 3.2))
@@ -629,23 +641,30 @@ shown = [step for step in (0, 100, 300, 600, 1000, STEPS - 1) if step in samples
 plots.show_table([{"update": step, "text": samples[step]} for step in shown])
 
 # %% [markdown]
-# **Where is the loss?** Colour each token of a held-out text by how surprised the model was. The surprise sits where the
-# world itself made a free choice. What follows from what came before (the repeated list, the sum, the capital) costs
-# nothing any more.
+# **Where is the loss?** Colour each token of a held-out text by how surprised the model was. The surprise sits where
+# the world itself made a free choice. What follows from what came before (the repeated list, the sum, the capital)
+# costs nothing any more.
+
+# %% tags=["demo"]
+@torch.no_grad()
+def token_losses(model, ids: torch.Tensor) -> torch.Tensor:
+    """-log p of each token but the first, in nats. ids: (1, seq). Returns (seq - 1,)."""
+    log_probs = model(ids.to(DEVICE)).logits[:, :-1].log_softmax(-1).cpu()  # (1, seq - 1, vocab)
+    return -log_probs.gather(-1, ids[:, 1:, None])[0, :, 0]
 
 # %% tags=["demo"]
 for kind in ("story", "copying"):
     document = next(document for document in heldout if document.kind == kind)
     ids = torch.tensor(data.encode_documents([document.text], tokenizer))  # (1, seq)
-    surprise = [0.0, *models.token_losses(model, ids)[0].tolist()]  # <bos> is given, not predicted
+    surprise = [0.0, *token_losses(model, ids).tolist()]  # <bos> is given, not predicted
     colors = [plots.VERMILION if s > 1 else plots.ORANGE if s > 0.25 else plots.GREEN for s in surprise]
     plots.show_tokens(tokenizer.convert_ids_to_tokens(ids[0]), colors, [f"{s:.1f}" for s in surprise])
 
 # %% tags=["demo"]
 document = heldout[0]
 ids = torch.tensor(data.encode_documents([document.text], tokenizer))  # (1, seq)
-token_losses = models.token_losses(model, ids)[0]  # (tokens - 1,)
-print(f"this text: perplexity {perplexity(token_losses):.2f}, {bits_per_byte(token_losses, document.text):.3f} bits per byte")
+each = token_losses(model, ids)  # (seq - 1,)
+print(f"this text: perplexity {perplexity(each):.2f}, {bits_per_byte(each, document.text):.3f} bits per byte")
 
 # %% [markdown]
 # Move the sliders: your `next_token_probs` on this model, after the first words of a story.
@@ -680,25 +699,26 @@ asks_share = asks_back / len(continuations)
 print(f"of {len(continuations)} questions: {asks_back} answered by another question, {ends} by the end of the document")
 
 # %% [markdown]
-# It goes on with another question, and it is right to. In the text it was trained on, a question stands on a sheet of
-# questions, and what follows a question is the next one. The model gives you the most likely *continuation*; you wanted an
-# *answer*. The knowledge is there, as the facts curve shows; the behaviour is not. To get it is what the next chapters are
-# about, and supervised fine-tuning comes first.
+# It goes on with another question, and it is right to. In the text it was trained on, a question stands on a sheet
+# of questions, and what follows a question is the next one. The model gives you the most likely *continuation*; you
+# wanted an *answer*. The knowledge is there, as the facts curve shows; the behaviour is not. To get it is what the
+# next chapters are about, and supervised fine-tuning comes first.
 
 # %% [markdown]
 # ## The other two objectives
 #
-# BERT (Devlin et al. 2019) hides tokens in the middle and lets the model look both ways. That gives no text generator, since
-# nothing says how to write from left to right, but good representations of text.
+# BERT (Devlin et al. 2019) hides tokens in the middle and lets the model look both ways. That gives no text
+# generator, since nothing says how to write from left to right, but good representations of text.
 #
-# If every hidden token became `<mask>`, the model would meet a token in training that it never sees afterwards, and could
-# ignore all others. So BERT chooses 15 % of the tokens, and of those 80 % become `<mask>`, 10 % some random token, and 10 %
-# stay as they are. All chosen tokens must be predicted.
+# If every hidden token became `<mask>`, the model would meet a token in training that it never sees afterwards, and
+# could ignore all others. So BERT chooses 15 % of the tokens, and of those 80 % become `<mask>`, 10 % some random
+# token, and 10 % stay as they are. All chosen tokens must be predicted.
 
 # %% [markdown]
 # ## Exercise 9: BERT's masking
 #
-# Draw every random number from the generator you are given, so that a run can be repeated. Special tokens are never chosen.
+# Draw every random number from the generator you are given, so that a run can be repeated. Special tokens are never
+# chosen.
 
 # %% nbgrader={"grade": false, "grade_id": "mask_tokens", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def mask_tokens(
@@ -726,8 +746,8 @@ check("mask_tokens", mask_tokens)
 # %% [markdown]
 # <details><summary><b>Hint 1</b>: two separate questions</summary>
 #
-# First *which* tokens are chosen: one uniform number a token, compared with the rate. Then *what becomes of* a chosen
-# token: a second uniform number, and three stretches of [0, 1).
+# First *which* tokens are chosen: one uniform number a token, compared with the rate. Then *what becomes of* a
+# chosen token: a second uniform number, and three stretches of [0, 1).
 # </details>
 # <details><summary><b>Hint 2</b>: the shares</summary>
 #
@@ -748,8 +768,8 @@ plots.show_tokens(names, [plots.ORANGE if t else None for t in truth], [t or "·
 # %% [markdown]
 # ## Exercise 10: the loss of masked language modelling
 #
-# Cross-entropy again, over the chosen positions. Nothing is shifted: each hidden token is predicted in its own place. A
-# batch in which nothing was chosen has loss 0.
+# Cross-entropy again, over the chosen positions. Nothing is shifted: each hidden token is predicted in its own
+# place. A batch in which nothing was chosen has loss 0.
 
 # %% nbgrader={"grade": false, "grade_id": "mlm_loss", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def mlm_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -768,9 +788,9 @@ check("mlm_loss", mlm_loss)
 # %% [markdown]
 # ## Exercise 11: pairs for next-sentence prediction
 #
-# The original BERT had a second task: given two sentences, does the second follow the first? Half of the training pairs are
-# real, half have a second sentence from another document. Beware: another document may happen to contain the very sentence
-# that follows, and calling that pair wrong would teach the model nonsense.
+# The original BERT had a second task: given two sentences, does the second follow the first? Half of the training
+# pairs are real, half have a second sentence from another document. Beware: another document may happen to contain
+# the very sentence that follows, and calling that pair wrong would teach the model nonsense.
 
 # %% nbgrader={"grade": false, "grade_id": "nsp_pairs", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def nsp_pairs(documents: list[list[str]], generator: torch.Generator) -> list[tuple[str, str, bool]]:
@@ -804,8 +824,9 @@ check("nsp_pairs", nsp_pairs)
 # %% [markdown]
 # ## Training a small BERT on both
 #
-# One encoder with two heads, and one loss: the sum of both. The input is `<cls> first <sep> second <sep>`; the prediction for
-# the pair is read at `<cls>`. A second embedding tells the model which of the two sentences a token belongs to.
+# One encoder with two heads, and one loss: the sum of both. The input is `<cls> first <sep> second <sep>`; the
+# prediction for the pair is read at `<cls>`. A second embedding tells the model which of the two sentences a token
+# belongs to.
 
 # %% tags=["demo"]
 def sentences(text: str) -> list[str]:
@@ -862,11 +883,19 @@ def bert_scores(model, pairs) -> tuple[float, float]:
 
 # %% tags=["demo"]
 torch.manual_seed(0)
-pairs = nsp_pairs(stories, torch.Generator().manual_seed(0))
+pairs = nsp_pairs(stories[:12_000], torch.Generator().manual_seed(0))
 heldout_pairs = nsp_pairs(heldout_stories, torch.Generator().manual_seed(1))
 bert = models.new_nano_bert(seed=0).to(DEVICE)
 tensors = encode_pairs(pairs)
 print(f"{len(pairs):,} pairs, {sum(p.numel() for p in bert.parameters()):,} parameters")
+
+# %% tags=["demo"]
+def bert_batches(steps: int, seed: int, size: int = 32):
+    """Yield batches of pairs, each cut to its longest."""
+    ids, mask, second, is_next = tensors
+    for chosen, longest in choose_batches(mask.sum(-1), size, steps, seed):
+        batch = [ids[chosen, :longest], mask[chosen, :longest], second[chosen, :longest], is_next[chosen]]
+        yield [tensor.to(DEVICE) for tensor in batch]
 
 # %% tags=["demo"]
 BERT_STEPS, BERT_LR = 1200 * DOSE, 1e-3
@@ -885,7 +914,7 @@ def look_at_bert(step: int, loss: float) -> None:
 optimizer = torch.optim.AdamW(bert.parameters(), lr=BERT_LR, weight_decay=0.01)
 bert_losses = train(
     bert,
-    batches_of(tensors, 32, BERT_STEPS, seed=0),
+    bert_batches(BERT_STEPS, seed=0),
     optimizer,
     lr_at=lambda step: learning_rate(step, BERT_LR, 100, BERT_STEPS),
     compute_loss=bert_loss,
@@ -931,8 +960,9 @@ for p, i in zip(guesses.values, guesses.indices):
 # %% [markdown]
 # ### What did next-sentence prediction learn?
 #
-# It is well above chance. But what does it look at: that B comes *after* A, or only that both speak of the same people and
-# things? Swap the two sentences of every real pair. A model that knows about order must now say "does not follow".
+# It is well above chance. But what does it look at: that B comes *after* A, or only that both speak of the same
+# people and things? Swap the two sentences of every real pair. A model that knows about order must now say "does not
+# follow".
 
 # %% tags=["demo"]
 real = [(a, b, True) for a, b, is_next in heldout_pairs if is_next]
@@ -944,10 +974,10 @@ for name, share in says_follows.items():
     print(f"{name:>20}: called “follows” in {share:.0%} of the pairs")
 
 # %% [markdown]
-# PLACEHOLDER
+# @@NSP_READING
 #
-# RoBERTa (Liu et al. 2019) trained without this task and lost nothing; ALBERT (Lan et al. 2020) replaced it by guessing the
-# *order* of two sentences, because the topic alone gives the answer away too often.
+# RoBERTa (Liu et al. 2019) trained without this task and lost nothing; ALBERT (Lan et al. 2020) replaced it by
+# guessing the *order* of two sentences, because the topic alone gives the answer away too often.
 
 # %% [markdown]
 # ## The three side by side
@@ -965,31 +995,33 @@ plots.show_table(
 )
 
 # %% [markdown]
-# Causal language modelling gets a label from every token and yields a model that writes. That is why nearly everything you
-# chat with is pre-trained this way, and why the rest of the course builds on it.
+# Causal language modelling gets a label from every token and yields a model that writes. That is why nearly
+# everything you chat with is pre-trained this way, and why the rest of the course builds on it.
 #
 # ## Keep the model
 #
-# The next chapters start from a checkpoint like the one you made. The course ships the one of its own reference run, so they
-# start at once; yours goes into the folder below.
+# The next chapters start from a checkpoint like the one you made. The course ships the one of its own reference run,
+# so they start at once; yours goes into the folder below.
 
 # %% tags=["demo"]
-folder = models.save_checkpoint(model, "my_checkpoints/base", card=f"Held-out loss {final_loss:.3f} nats per token.")
+card = {"made by": "01_pretraining", "updates": STEPS, "held-out loss": final_loss, "floor": floor}
+folder = models.save_checkpoint(model, "my_checkpoints/nano-base", card)
 print("saved to", folder)
 
 # %% [markdown]
 # ## What you have seen
 #
 # - Pre-training is **self-supervised**: an ordinary classification loss whose labels come from the text.
-# - The causal loss is shifted by one and leaves padding out. A wrong divisor or a missing shift trains a wrong model silently.
+# - The causal loss is shifted by one and leaves padding out. A wrong divisor or a missing shift trains a wrong model
+#   silently.
 # - A loss means something between two lines: what counting reaches above, the entropy of the text below.
 # - Words come first, facts, sums and copying later, and each at its own time.
 # - A base model continues text. It answers questions only if answers are what usually follows.
 #
-# **To read**: Devlin et al. 2019, *BERT* (arXiv:1810.04805); Radford et al. 2019, *Language models are unsupervised multitask
-# learners*; Liu et al. 2019, *RoBERTa* (arXiv:1907.11692); Lan et al. 2020, *ALBERT* (arXiv:1909.11942); Fan et al. 2018
-# (arXiv:1805.04833) for top-k; Holtzman et al. 2020 (arXiv:1904.09751) for top-p; Loshchilov and Hutter 2017
-# (arXiv:1608.03983) for the cosine schedule.
+# **To read**: Devlin et al. 2019, *BERT* (arXiv:1810.04805); Radford et al. 2019, *Language models are unsupervised
+# multitask learners*; Liu et al. 2019, *RoBERTa* (arXiv:1907.11692); Lan et al. 2020, *ALBERT* (arXiv:1909.11942);
+# Fan et al. 2018 (arXiv:1805.04833) for top-k; Holtzman et al. 2020 (arXiv:1904.09751) for top-p; Loshchilov and
+# Hutter 2017 (arXiv:1608.03983) for the cosine schedule.
 
 # %%
 progress("01_pretraining")

@@ -1,8 +1,10 @@
-"""Wrong answers to chapter 01. Each docstring is the hint the student reads: what was done, why it is wrong, where to look."""
+"""Wrong answers to chapter 01. Each docstring is the hint the student reads: what was done, why it is wrong, where to
+look. Helpers hold what several mistakes share."""
 
 import math
 import random
 from collections import Counter, defaultdict
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -14,13 +16,15 @@ from autograder.catalogue import mistake
 
 @mistake("make_labels")
 def padding_kept(input_ids, attention_mask):
-    """Your labels hold the padding id where the mask is 0, so the model would be trained to predict padding. Use the mask."""
+    """Your labels hold the padding id where the mask is 0, so the model would be trained to predict padding. Use the
+    mask."""
     return input_ids.clone()
 
 
 @mistake("make_labels")
 def zero_on_padding(input_ids, attention_mask):
-    """You put 0 on padding. 0 is an ordinary token id, so it still counts as a target; -100 is the label that is left out."""
+    """You put 0 on padding. 0 is an ordinary token id, so it still counts as a target; -100 is the label that is left
+    out."""
     return input_ids * attention_mask
 
 
@@ -32,20 +36,22 @@ def minus_one_on_padding(input_ids, attention_mask):
 
 @mistake("make_labels")
 def padding_by_its_id(input_ids, attention_mask):
-    """You looked for the padding *id*. A real token may have that id (many models pad with their end token): ask the mask."""
+    """You looked for the padding *id*. A real token may have that id (many models pad with their end token): ask the
+    mask."""
     return input_ids.masked_fill(input_ids == 0, -100)
 
 
 @mistake("make_labels")
 def mask_inverted(input_ids, attention_mask):
-    """You put -100 where the mask is 1: the real tokens are left out and padding is learned. It is the other way round."""
+    """You put -100 where the mask is 1: the real tokens are left out and padding is learned. It is the other way
+    round."""
     return input_ids.masked_fill(attention_mask == 1, -100)
 
 
 @mistake("make_labels")
 def labels_already_shifted(input_ids, attention_mask):
-    """You shifted the labels by one. The loss does that (here and in transformers); shifted twice, the model learns to
-    predict the token after the next."""
+    """You shifted the labels by one. The loss does that (here and in transformers); shifted twice, the model learns
+    to predict the token after the next."""
     labels = torch.full_like(input_ids, -100)
     labels[:, :-1] = input_ids[:, 1:].masked_fill(attention_mask[:, 1:] == 0, -100)
     return labels
@@ -53,24 +59,24 @@ def labels_already_shifted(input_ids, attention_mask):
 
 @mistake("make_labels")
 def input_ids_overwritten(input_ids, attention_mask):
-    """You wrote -100 into input_ids itself: labels and input are one tensor now, and -100 is no id the model can embed.
-    Change a copy."""
+    """You wrote -100 into input_ids itself: labels and input are one tensor now, and -100 is no id the model can
+    embed. Change a copy."""
     input_ids[attention_mask == 0] = -100
     return input_ids
 
 
 @mistake("make_labels")
 def padding_only_on_the_right(input_ids, attention_mask):
-    """You counted the real tokens and ignored what comes after that many places. With padding on the left this ignores the
-    wrong end: take each position's own value of the mask."""
+    """You counted the real tokens and ignored what comes after that many places. With padding on the left this
+    ignores the wrong end: take each position's own value of the mask."""
     lengths = attention_mask.sum(1, keepdim=True)
     return input_ids.masked_fill(torch.arange(input_ids.shape[1]) >= lengths, -100)
 
 
 @mistake("make_labels")
 def labels_as_floats(input_ids, attention_mask):
-    """Your labels are floating-point numbers. Ids are integers, and cross-entropy takes them only as such: look for what
-    turned them into floats (a division, a float mask, a float constant)."""
+    """Your labels are floating-point numbers. Ids are integers, and cross-entropy takes them only as such: look for
+    what turned them into floats (a division, a float mask, a float constant)."""
     return torch.where(attention_mask == 1, input_ids.float(), torch.tensor(-100.0))
 
 
@@ -85,15 +91,15 @@ def _pairs_of(logits, labels):
 
 @mistake("causal_lm_loss")
 def not_shifted(logits, labels):
-    """You compared each position with its own token. The logits at t are the guess about the token at t + 1: shift one
-    against the other."""
+    """You compared each position with its own token. The logits at t are the guess about the token at t + 1: shift
+    one against the other."""
     return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100)
 
 
 @mistake("causal_lm_loss")
 def shifted_the_wrong_way(logits, labels):
-    """You shifted in the wrong direction: the logits at t are compared with the token *before* them. Which end of the logits
-    has nothing to predict, and which end of the labels is predicted by nobody?"""
+    """You shifted in the wrong direction: the logits at t are compared with the token *before* them. Which end of the
+    logits has nothing to predict, and which end of the labels is predicted by nobody?"""
     return F.cross_entropy(logits[:, 1:].flatten(0, 1), labels[:, :-1].flatten(), ignore_index=-100)
 
 
@@ -105,15 +111,15 @@ def shifted_by_two(logits, labels):
 
 @mistake("causal_lm_loss")
 def shifted_after_flattening(logits, labels):
-    """You flattened the batch before you shifted, so the last position of a row predicts the first token of the next row.
-    Shift along the sequence axis first, then flatten."""
+    """You flattened the batch before you shifted, so the last position of a row predicts the first token of the next
+    row. Shift along the sequence axis first, then flatten."""
     return F.cross_entropy(logits.flatten(0, 1)[:-1], labels.flatten()[1:], ignore_index=-100)
 
 
 @mistake("causal_lm_loss")
 def shifted_along_the_batch(logits, labels):
-    """You shifted along the first axis, so each row is compared with the text of the row below it. The sequence is the
-    second axis: `[:, …]`."""
+    """You shifted along the first axis, so each row is compared with the text of the row below it. The sequence is
+    the second axis: `[:, …]`."""
     return F.cross_entropy(logits[:-1].flatten(0, 1), labels[1:].flatten(), ignore_index=-100)
 
 
@@ -125,64 +131,68 @@ def sum_over_targets(logits, labels):
 
 @mistake("causal_lm_loss")
 def divided_by_every_position(logits, labels):
-    """You divided by all positions, padding included, so a batch with more padding looks easier. Divide by the number of
-    targets that are not -100."""
+    """You divided by all positions, padding included, so a batch with more padding looks easier. Divide by the number
+    of targets that are not -100."""
     return F.cross_entropy(*_pairs_of(logits, labels), reduction="sum") / labels[:, 1:].numel()
 
 
 @mistake("causal_lm_loss")
 def padding_counted_as_a_token(logits, labels):
-    """Padding counts in your loss: -100 became an ordinary token id somewhere. Those targets must have no weight at all."""
+    """Padding counts in your loss: -100 became an ordinary token id somewhere. Those targets must have no weight at
+    all."""
     return F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].clamp(min=0).flatten())
 
 
 @mistake("causal_lm_loss")
 def token_zero_ignored(logits, labels):
-    """You leave out the targets with id 0. Token 0 is a token like any other; what does not count has the label -100."""
+    """You leave out the targets with id 0. Token 0 is a token like any other; what does not count has the label
+    -100."""
     logits, labels = _pairs_of(logits, labels)
     return F.cross_entropy(logits, labels, ignore_index=0)
 
 
 @mistake("causal_lm_loss")
 def mean_of_row_means(logits, labels):
-    """You averaged each row first and then the rows, so a token in a short row weighs more than one in a long row. Every
-    target counts the same: one sum, one division."""
+    """You averaged each row first and then the rows, so a token in a short row weighs more than one in a long row.
+    Every target counts the same: one sum, one division."""
     losses = F.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:], ignore_index=-100, reduction="none")
     return (losses.sum(1) / (labels[:, 1:] != -100).sum(1)).mean()
 
 
 @mistake("causal_lm_loss")
 def loss_in_bits(logits, labels):
-    """You took the logarithm to base 2. The loss is in nats here, as everywhere in PyTorch: use the natural logarithm."""
+    """You took the logarithm to base 2. The loss is in nats here, as everywhere in PyTorch: use the natural
+    logarithm."""
     return F.cross_entropy(*_pairs_of(logits, labels)) / math.log(2)
 
 
 @mistake("causal_lm_loss")
 def minus_missing(logits, labels):
-    """You returned the mean of +log p, which is negative. A loss gets *smaller* as the model gets better: mind the sign."""
+    """You returned the mean of +log p, which is negative. A loss gets *smaller* as the model gets better: mind the
+    sign."""
     return -F.cross_entropy(*_pairs_of(logits, labels))
 
 
 @mistake("causal_lm_loss")
 def probability_without_logarithm(logits, labels):
-    """You averaged probabilities, not their logarithms. The likelihood of a text is a product of probabilities, so its
-    logarithm is a sum of log p."""
+    """You averaged probabilities, not their logarithms. The likelihood of a text is a product of probabilities, so
+    its logarithm is a sum of log p."""
     logits, labels = _pairs_of(logits, labels)
     return -logits.softmax(-1).gather(-1, labels[:, None]).mean()
 
 
 @mistake("causal_lm_loss")
 def softmax_taken_twice(logits, labels):
-    """You passed probabilities to a function that expects logits: `F.cross_entropy` takes the softmax itself, so it is
-    applied twice here. Hand over the logits as they are."""
+    """You passed probabilities to a function that expects logits: `F.cross_entropy` takes the softmax itself, so it
+    is applied twice here. Hand over the logits as they are."""
     logits, labels = _pairs_of(logits, labels)
     return F.cross_entropy(logits.softmax(-1), labels)
 
 
 @mistake("causal_lm_loss")
 def softmax_over_positions(logits, labels):
-    """Your softmax runs over the positions of a row. The alternatives to a token are the other words of the vocabulary: the
-    last axis."""
+    """Your softmax runs over the positions of a row. The alternatives to a token are the other words of the
+    vocabulary: the last axis."""
     log_probs = logits[:, :-1].log_softmax(1)
     targets = labels[:, 1:]
     losses = -log_probs.gather(-1, targets.clamp(min=0)[..., None])[..., 0]
@@ -191,33 +201,25 @@ def softmax_over_positions(logits, labels):
 
 @mistake("causal_lm_loss")
 def naive_softmax(logits, labels):
-    """You computed exp(logits) / sum(exp(logits)) and then its logarithm. exp overflows near 89 in float32, and inf / inf is
-    NaN. Use log_softmax, which subtracts the largest logit first."""
+    """You computed exp(logits) / sum(exp(logits)) and then its logarithm. exp overflows near 89 in float32, and inf /
+    inf is NaN. Use log_softmax, which subtracts the largest logit first."""
     logits, labels = _pairs_of(logits, labels)
     probs = logits.exp() / logits.exp().sum(-1, keepdim=True)
     return -probs.gather(-1, labels[:, None]).log().mean()
 
 
 @mistake("causal_lm_loss")
-def naive_logsumexp(logits, labels):
-    """You computed log(sum(exp(logits))) as it is written. exp overflows near 89 in float32, and the loss is infinite. Use
-    log_softmax or logsumexp, which subtract the largest logit first."""
-    logits, labels = _pairs_of(logits, labels)
-    return (logits.exp().sum(-1).log() - logits.gather(-1, labels[:, None])[:, 0]).mean()
-
-
-@mistake("causal_lm_loss")
 def softmax_then_log(logits, labels):
-    """You took log of softmax. A small probability rounds to 0, whose logarithm is minus infinity. log_softmax does both
-    in one step and never forms the probability."""
+    """With large logits your loss is infinite: a small probability was rounded to 0 before its logarithm was taken,
+    or sum(exp(logits)) overflowed. log_softmax takes both steps in one and forms neither number."""
     logits, labels = _pairs_of(logits, labels)
     return -logits.softmax(-1).log().gather(-1, labels[:, None]).mean()
 
 
 @mistake("causal_lm_loss")
 def cut_from_the_graph(logits, labels):
-    """The value is right, but it is cut off from the logits, so nothing can be learned from it. Return the tensor itself:
-    no .item(), .detach(), .data or torch.tensor(…)."""
+    """The value is right, but it is cut off from the logits, so nothing can be learned from it. Return the tensor
+    itself: no .item(), .detach(), .data or torch.tensor(…)."""
     return F.cross_entropy(*_pairs_of(logits, labels)).detach()
 
 
@@ -238,24 +240,22 @@ def _after_bos(document):
 
 @mistake("count_ngrams")
 def contexts_of_n_tokens(documents, n):
-    """Your contexts are one token too long. An n-gram is n tokens *with* the one that is predicted, so its context has
-    n - 1."""
+    """Your contexts are one token too long. An n-gram is n tokens *with* the one that is predicted, so its context
+    has n - 1."""
     return _count(documents, _after_bos, lambda document, i: document[max(0, i - n) : i])
 
 
 @mistake("count_ngrams")
 def only_full_contexts(documents, n):
-    """You skip the tokens near the beginning, which have fewer than n - 1 tokens before them. They count too, under the
-    shorter context that there is."""
-    return _count(
-        documents, lambda d: range(max(1, n - 1), len(d)), lambda document, i: document[i - n + 1 : i]
-    )
+    """You skip the tokens near the beginning, which have fewer than n - 1 tokens before them. They count too, under
+    the shorter context that there is."""
+    return _count(documents, lambda d: range(max(1, n - 1), len(d)), lambda document, i: document[i - n + 1 : i])
 
 
 @mistake("count_ngrams")
 def beginning_padded(documents, n):
-    """You filled the contexts at the beginning up with more <bos>. Here such a context is just shorter: all tokens there
-    are before it, and no more."""
+    """You filled the contexts at the beginning up with more <bos>. Here such a context is just shorter: all tokens
+    there are before it, and no more."""
     return _count(
         [[d[0]] * (n - 2) + d for d in documents],
         lambda d: range(max(1, n - 1), len(d)),
@@ -265,8 +265,8 @@ def beginning_padded(documents, n):
 
 @mistake("count_ngrams")
 def windows_across_documents(documents, n):
-    """Your windows run from one document into the next, so the end of a story predicts the beginning of another. Begin
-    afresh in every document."""
+    """Your windows run from one document into the next, so the end of a story predicts the beginning of another.
+    Begin afresh in every document."""
     stream = [token for document in documents for token in document]
     starts, place = set(), 0
     for document in documents:
@@ -287,8 +287,8 @@ def bos_counted(documents, n):
 
 @mistake("count_ngrams")
 def last_token_missed(documents, n):
-    """The last token of each document (<eos>) is never counted, so the model cannot learn where a text ends. Check the end
-    of your range."""
+    """The last token of each document (<eos>) is never counted, so the model cannot learn where a text ends. Check
+    the end of your range."""
     return _count(documents, lambda d: range(1, len(d) - 1), lambda document, i: document[max(0, i - n + 1) : i])
 
 
@@ -300,10 +300,9 @@ def context_reversed(documents, n):
 
 @mistake("count_ngrams")
 def context_after_the_token(documents, n):
-    """Your counts say which token stands *before* a context. A language model predicts what follows it: exchange the two."""
-    return _count(
-        documents, lambda d: range(len(d) - 1), lambda document, i: document[i + 1 : i + n] if n > 1 else ()
-    )
+    """Your counts say which token stands *before* a context. A language model predicts what follows it: exchange the
+    two."""
+    return _count(documents, lambda d: range(len(d) - 1), lambda document, i: document[i + 1 : i + n] if n > 1 else ())
 
 
 @mistake("count_ngrams")
@@ -321,16 +320,23 @@ def only_the_last_document(documents, n):
 
 @mistake("count_ngrams")
 def windows_that_do_not_overlap(documents, n):
-    """You move on by n tokens at a time, so most n-grams are skipped. Each token has its own window: move on by one."""
-    return _count(
-        documents, lambda d: range(1, len(d), n), lambda document, i: document[max(0, i - n + 1) : i]
-    )
+    """You move on by n tokens at a time, so most n-grams are skipped. Each token has its own window: move on by
+    one."""
+    return _count(documents, lambda d: range(1, len(d), n), lambda document, i: document[max(0, i - n + 1) : i])
+
+
+@mistake("count_ngrams")
+def contexts_as_text(documents, n):
+    """Your contexts are not tuples of token ids. A tuple can be a key of a dict (a list cannot), keeps the ids apart,
+    and works for every n, with () as the empty context."""
+    counts = _count(documents, _after_bos, lambda document, i: document[max(0, i - n + 1) : i])
+    return {" ".join(str(token) for token in context): followers for context, followers in counts.items()}
 
 
 @mistake("count_ngrams")
 def flat_counts(documents, n):
-    """You counted whole n-grams in one Counter. To get at the probability of a token you need the counts by context: a dict
-    from each context to a Counter of what follows."""
+    """You counted whole n-grams in one Counter. To get at the probability of a token you need the counts by context:
+    a dict from each context to a Counter of what follows."""
     counts = Counter()
     for document in documents:
         for i in range(1, len(document)):
@@ -367,20 +373,22 @@ def _mean(numbers):
 
 @mistake("ngram_loss")
 def mean_of_document_means(counts, documents, n, vocab_size, alpha):
-    """You averaged each document and then the documents, so a token of a short document weighs more. Every token counts the
-    same: one sum over all, one division."""
+    """You averaged each document and then the documents, so a token of a short document weighs more. Every token
+    counts the same: one sum over all, one division."""
     return _mean([_mean(losses) for losses in _token_losses(counts, documents, n, vocab_size, alpha)])
 
 
 @mistake("ngram_loss")
 def sum_over_tokens(counts, documents, n, vocab_size, alpha):
-    """You returned the sum over all tokens. The loss is their mean, so that texts of different lengths can be compared."""
+    """You returned the sum over all tokens. The loss is their mean, so that texts of different lengths can be
+    compared."""
     return sum(_all_of(_token_losses(counts, documents, n, vocab_size, alpha)))
 
 
 @mistake("ngram_loss")
 def divided_by_every_token(counts, documents, n, vocab_size, alpha):
-    """You divided by the number of all tokens, <bos> included. <bos> is not predicted, so it is not counted either."""
+    """You divided by the number of all tokens, <bos> included. <bos> is not predicted, so it is not counted
+    either."""
     return sum(_all_of(_token_losses(counts, documents, n, vocab_size, alpha))) / sum(len(d) for d in documents)
 
 
@@ -404,8 +412,8 @@ def perplexity_for_loss(counts, documents, n, vocab_size, alpha):
 
 @mistake("ngram_loss")
 def alpha_missing_below(counts, documents, n, vocab_size, alpha):
-    """You added alpha above the line only, so the probabilities of a context sum to more than 1. Below the line, alpha comes
-    in once for every token of the vocabulary."""
+    """You added alpha above the line only, so the probabilities of a context sum to more than 1. Below the line,
+    alpha comes in once for every token of the vocabulary."""
     total = []
     for document in documents:
         for i in range(1, len(document)):
@@ -416,15 +424,15 @@ def alpha_missing_below(counts, documents, n, vocab_size, alpha):
 
 @mistake("ngram_loss")
 def alpha_once_below(counts, documents, n, vocab_size, alpha):
-    """You added alpha once below the line. Above it, alpha is added to *each* token of the vocabulary, so below it comes in
-    vocab_size times; else the probabilities do not sum to 1."""
+    """You added alpha once below the line. Above it, alpha is added to *each* token of the vocabulary, so below it
+    comes in vocab_size times; else the probabilities do not sum to 1."""
     return _mean(_all_of(_token_losses(counts, documents, n, 1, alpha)))
 
 
 @mistake("ngram_loss")
 def vocabulary_of_the_context(counts, documents, n, vocab_size, alpha):
-    """You multiplied alpha by the number of *different tokens seen* after the context. A token that was never seen gets
-    alpha too: multiply by vocab_size."""
+    """You multiplied alpha by the number of *different tokens seen* after the context. A token that was never seen
+    gets alpha too: multiply by vocab_size."""
     total = []
     for document in documents:
         for i in range(1, len(document)):
@@ -441,14 +449,15 @@ def bos_predicted(counts, documents, n, vocab_size, alpha):
 
 @mistake("ngram_loss")
 def contexts_one_token_too_long(counts, documents, n, vocab_size, alpha):
-    """You look up contexts of n tokens, which were never counted, so every token looks unseen. A context has n - 1."""
+    """You look up contexts of n tokens, which were never counted, so every token looks unseen. A context has n -
+    1."""
     return _mean(_all_of(_token_losses(counts, documents, n, vocab_size, alpha, context_tokens=n)))
 
 
 @mistake("ngram_loss")
 def short_contexts_skipped(counts, documents, n, vocab_size, alpha):
-    """You leave out the tokens near the beginning, whose contexts are shorter than n - 1. They are predicted too, from what
-    there is before them."""
+    """You leave out the tokens near the beginning, whose contexts are shorter than n - 1. They are predicted too,
+    from what there is before them."""
     return _mean(_all_of(_token_losses(counts, documents, n, vocab_size, alpha, skip_short=True)))
 
 
@@ -464,8 +473,8 @@ def unseen_contexts_raise(counts, documents, n, vocab_size, alpha):
 
 @mistake("ngram_loss")
 def unseen_contexts_skipped(counts, documents, n, vocab_size, alpha):
-    """You leave out tokens whose context was never counted, which makes hard text look easy. With alpha > 0 they have the
-    probability 1 / vocab_size."""
+    """You leave out tokens whose context was never counted, which makes hard text look easy. With alpha > 0 they have
+    the probability 1 / vocab_size."""
     losses = []
     for document in documents:
         for i in range(1, len(document)):
@@ -477,15 +486,16 @@ def unseen_contexts_skipped(counts, documents, n, vocab_size, alpha):
 
 @mistake("ngram_loss")
 def impossible_tokens_skipped(counts, documents, n, vocab_size, alpha):
-    """You leave out tokens of probability 0, so the model is not blamed for what it held to be impossible. Their -log p is
-    infinite, and so is the mean."""
+    """You leave out tokens of probability 0, so the model is not blamed for what it held to be impossible. Their -log
+    p is infinite, and so is the mean."""
     losses = _all_of(_token_losses(counts, documents, n, vocab_size, alpha))
     return _mean([x for x in losses if math.isfinite(x)])
 
 
 @mistake("ngram_loss")
 def logarithm_of_zero_raises(counts, documents, n, vocab_size, alpha):
-    """`math.log(0)` raises. A token of probability 0 has an infinite loss: treat that case before you take the logarithm."""
+    """`math.log(0)` raises. A token of probability 0 has an infinite loss: treat that case before you take the
+    logarithm."""
     losses = _all_of(_token_losses(counts, documents, n, vocab_size, alpha))
     if math.inf in losses:
         math.log(0)
@@ -494,16 +504,16 @@ def logarithm_of_zero_raises(counts, documents, n, vocab_size, alpha):
 
 @mistake("ngram_loss")
 def logarithm_of_the_mean(counts, documents, n, vocab_size, alpha):
-    """You averaged the probabilities and took the logarithm of that. The loss is the mean of -log p: logarithm first, then
-    the mean."""
+    """You averaged the probabilities and took the logarithm of that. The loss is the mean of -log p: logarithm first,
+    then the mean."""
     losses = _all_of(_token_losses(counts, documents, n, vocab_size, alpha))
     return -math.log(_mean([math.exp(-x) for x in losses]))
 
 
 @mistake("ngram_loss")
 def product_of_probabilities(counts, documents, n, vocab_size, alpha):
-    """You multiplied the probabilities and took the logarithm at the end. Over a long text the product is too small for a
-    float and becomes 0. Add up logarithms instead."""
+    """You multiplied the probabilities and took the logarithm at the end. Over a long text the product is too small
+    for a float and becomes 0. Add up logarithms instead."""
     losses = _all_of(_token_losses(counts, documents, n, vocab_size, alpha))
     product = math.prod(math.exp(-x) for x in losses)
     return _cost(product, 1) / len(losses)
@@ -514,14 +524,15 @@ def product_of_probabilities(counts, documents, n, vocab_size, alpha):
 
 @mistake("perplexity")
 def exp_of_the_sum(token_losses):
-    """You took exp of the *sum*: that is one over the probability of the whole text, which explodes with its length. Take
-    the mean first."""
+    """You took exp of the *sum*: that is one over the probability of the whole text, which explodes with its length.
+    Take the mean first."""
     return token_losses.sum().exp().item()
 
 
 @mistake("perplexity")
 def mean_of_exps(token_losses):
-    """You took exp of each loss and averaged afterwards, so a single hard token decides everything. Mean first, exp second."""
+    """You took exp of each loss and averaged afterwards, so a single hard token decides everything. Mean first, exp
+    second."""
     return token_losses.exp().mean().item()
 
 
@@ -533,21 +544,22 @@ def power_of_two(token_losses):
 
 @mistake("perplexity")
 def no_exp(token_losses):
-    """You returned the mean loss itself. Perplexity is its exponential: the number of equally likely tokens that would be as
-    hard to guess."""
+    """You returned the mean loss itself. Perplexity is its exponential: the number of equally likely tokens that
+    would be as hard to guess."""
     return token_losses.mean().item()
 
 
 @mistake("perplexity")
 def exp_of_minus_the_mean(token_losses):
-    """You took exp of *minus* the mean loss: that is the (geometric) mean probability of a token. Perplexity is one over
-    it."""
+    """You took exp of *minus* the mean loss: that is the (geometric) mean probability of a token. Perplexity is one
+    over it."""
     return (-token_losses.mean()).exp().item()
 
 
 @mistake("perplexity")
 def first_loss_dropped(token_losses):
-    """You left out the first loss. The losses you are given are already those of the predicted tokens: all of them count."""
+    """You left out the first loss. The losses you are given are already those of the predicted tokens: all of them
+    count."""
     return token_losses[1:].mean().exp().item()
 
 
@@ -559,8 +571,8 @@ def exp_of_each(token_losses):
 
 @mistake("perplexity")
 def root_of_a_huge_number(token_losses):
-    """You took exp of the sum and then its n-th root. On paper that is the perplexity; in float32 the exp overflows before
-    the root is taken. Take the mean first, then exp."""
+    """You took exp of the sum and then its n-th root. On paper that is the perplexity; in float32 the exp overflows
+    before the root is taken. Take the mean first, then exp."""
     return (token_losses.sum().exp() ** (1 / len(token_losses))).item()
 
 
@@ -570,8 +582,8 @@ def _bits(token_losses):
 
 @mistake("bits_per_byte")
 def characters_for_bytes(token_losses, text):
-    """You divided by the number of characters. A letter outside ASCII takes two bytes or more: count the bytes of the text's
-    UTF-8 encoding."""
+    """You divided by the number of characters. A letter outside ASCII takes two bytes or more: count the bytes of the
+    text's UTF-8 encoding."""
     return _bits(token_losses) / len(text)
 
 
@@ -583,20 +595,22 @@ def nats_per_byte(token_losses, text):
 
 @mistake("bits_per_byte")
 def multiplied_by_log_two(token_losses, text):
-    """You multiplied by log(2) where it should divide. A nat is *more* than a bit (1.44 of them), so the number in bits is
-    the larger one."""
+    """You multiplied by log(2) where it should divide. A nat is *more* than a bit (1.44 of them), so the number in
+    bits is the larger one."""
     return token_losses.sum().item() * math.log(2) / len(text.encode())
 
 
 @mistake("bits_per_byte")
 def mean_loss_per_byte(token_losses, text):
-    """You divided the *mean* loss by the bytes. All the bits of the text are to be shared among its bytes: take the sum."""
+    """You divided the *mean* loss by the bytes. All the bits of the text are to be shared among its bytes: take the
+    sum."""
     return _bits(token_losses) / len(token_losses) / len(text.encode())
 
 
 @mistake("bits_per_byte")
 def bits_per_token(token_losses, text):
-    """You computed bits per *token*. That depends on how the tokenizer cuts the text, which is why bytes are counted here."""
+    """You computed bits per *token*. That depends on how the tokenizer cuts the text, which is why bytes are counted
+    here."""
     return _bits(token_losses) / len(token_losses)
 
 
@@ -634,7 +648,9 @@ def _next_token_probs(
     top_p=None,
     *,
     scale=lambda logits, temperature: logits / temperature,
-    keep_k=lambda logits, k: logits.masked_fill(logits < logits.topk(min(k, logits.shape[-1])).values[:, -1:], -math.inf),
+    keep_k=lambda logits, k: logits.masked_fill(
+        logits < logits.topk(min(k, logits.shape[-1])).values[:, -1:], -math.inf
+    ),
     keep_p=lambda probs, p: _nucleus(probs, lambda sums, ordered: sums - ordered < p),
 ):
     """The right distribution, with steps that can be exchanged for wrong ones."""
@@ -657,21 +673,22 @@ def _nucleus(probs, kept):
 
 @mistake("next_token_probs")
 def multiplied_by_the_temperature(logits, temperature=1.0, top_k=None, top_p=None):
-    """You multiplied by the temperature, so a high one sharpens the distribution. Divide: a high temperature flattens."""
+    """You multiplied by the temperature, so a high one sharpens the distribution. Divide: a high temperature
+    flattens."""
     return _next_token_probs(logits, temperature, top_k, top_p, scale=lambda logits, t: logits * t)
 
 
 @mistake("next_token_probs")
 def temperature_on_probabilities(logits, temperature=1.0, top_k=None, top_p=None):
-    """You applied the temperature to the probabilities: renormalising undoes that. It divides the *logits*, before the
-    softmax."""
+    """You applied the temperature to the probabilities: renormalising undoes that. It divides the *logits*, before
+    the softmax."""
     return _next_token_probs(logits, temperature, top_k, top_p, scale=lambda logits, t: logits)
 
 
 @mistake("next_token_probs")
 def temperature_zero_divides(logits, temperature=1.0, top_k=None, top_p=None):
-    """Temperature 0 divides by zero and gives NaN. In the limit all probability sits on the largest logit: treat it as a
-    case of its own."""
+    """Temperature 0 divides by zero and gives NaN. In the limit all probability sits on the largest logit: treat it
+    as a case of its own."""
     if temperature == 0:
         return (logits / 0.0).softmax(-1)
     return _next_token_probs(logits, temperature, top_k, top_p)
@@ -679,8 +696,8 @@ def temperature_zero_divides(logits, temperature=1.0, top_k=None, top_p=None):
 
 @mistake("next_token_probs")
 def temperature_after_the_filters(logits, temperature=1.0, top_k=None, top_p=None):
-    """You chose the top-p tokens at temperature 1 and applied the temperature afterwards. It comes first: it changes which
-    tokens hold the mass top_p."""
+    """You chose the top-p tokens at temperature 1 and applied the temperature afterwards. It comes first: it changes
+    which tokens hold the mass top_p."""
     if temperature == 0:
         return _next_token_probs(logits, 0)
     kept = _next_token_probs(logits, 1.0, top_k, top_p)
@@ -689,8 +706,8 @@ def temperature_after_the_filters(logits, temperature=1.0, top_k=None, top_p=Non
 
 @mistake("next_token_probs")
 def top_k_not_renormalised(logits, temperature=1.0, top_k=None, top_p=None):
-    """After top-k your rows do not sum to 1. What is cut off is shared among the tokens that stay: divide by the sum, or set
-    logits to -inf before the softmax."""
+    """After top-k your rows do not sum to 1. What is cut off is shared among the tokens that stay: divide by the sum,
+    or set logits to -inf before the softmax."""
     if top_k is None or top_p is not None or temperature == 0:
         return _next_token_probs(logits, temperature, top_k, top_p)
     probs = (logits / temperature).softmax(-1)
@@ -699,15 +716,16 @@ def top_k_not_renormalised(logits, temperature=1.0, top_k=None, top_p=None):
 
 @mistake("next_token_probs")
 def top_p_not_renormalised(logits, temperature=1.0, top_k=None, top_p=None):
-    """After top-p your rows do not sum to 1. What is cut off is shared among the tokens that stay: divide by the sum."""
+    """After top-p your rows do not sum to 1. What is cut off is shared among the tokens that stay: divide by the
+    sum."""
     probs = _next_token_probs(logits, temperature, top_k)
     return probs if top_p is None else _nucleus(probs, lambda sums, ordered: sums - ordered < top_p)
 
 
 @mistake("next_token_probs")
 def zero_for_minus_infinity(logits, temperature=1.0, top_k=None, top_p=None):
-    """You set the logits of dropped tokens to 0. exp(0) is 1, so they keep some probability, often more than before. Set
-    them to -inf."""
+    """You set the logits of dropped tokens to 0. exp(0) is 1, so they keep some probability, often more than before.
+    Set them to -inf."""
 
     def keep_k(logits, k):
         return logits.masked_fill(logits < logits.topk(min(k, logits.shape[-1])).values[:, -1:], 0.0)
@@ -717,7 +735,8 @@ def zero_for_minus_infinity(logits, temperature=1.0, top_k=None, top_p=None):
 
 @mistake("next_token_probs")
 def one_threshold_for_the_batch(logits, temperature=1.0, top_k=None, top_p=None):
-    """You used one threshold for the whole batch. Each row has its own k-th largest logit: keep the axis, `[:, -1:]`."""
+    """You used one threshold for the whole batch. Each row has its own k-th largest logit: keep the axis, `[:,
+    -1:]`."""
 
     def keep_k(logits, k):
         return logits.masked_fill(logits < logits.topk(min(k, logits.shape[-1])).values[:, -1].min(), -math.inf)
@@ -727,7 +746,8 @@ def one_threshold_for_the_batch(logits, temperature=1.0, top_k=None, top_p=None)
 
 @mistake("next_token_probs")
 def one_too_few_of_top_k(logits, temperature=1.0, top_k=None, top_p=None):
-    """You kept k - 1 tokens: the k-th largest is dropped. It belongs to the k most likely, so compare with `<`, not `<=`."""
+    """You kept k - 1 tokens: the k-th largest is dropped. It belongs to the k most likely, so compare with `<`, not
+    `<=`."""
 
     def keep_k(logits, k):
         if k >= logits.shape[-1]:
@@ -747,8 +767,8 @@ def top_k_beyond_the_vocabulary_raises(logits, temperature=1.0, top_k=None, top_
 
 @mistake("next_token_probs")
 def crossing_token_dropped(logits, temperature=1.0, top_k=None, top_p=None):
-    """You dropped the token with which the sum reaches top_p, so what is left sums to less than top_p. Ask what the *more
-    likely* tokens hold already: if that is below top_p, the token stays."""
+    """You dropped the token with which the sum reaches top_p, so what is left sums to less than top_p. Ask what the
+    *more likely* tokens hold already: if that is below top_p, the token stays."""
 
     def keep_p(probs, p):
         return _nucleus(probs, lambda sums, ordered: (sums <= p) | (sums == ordered))  # the first always stays
@@ -771,15 +791,17 @@ def one_too_many_of_top_p(logits, temperature=1.0, top_k=None, top_p=None):
     less."""
 
     def keep_p(probs, p):
-        return _nucleus(probs, lambda sums, ordered: sums - ordered - ordered.roll(1, -1).index_fill(-1, torch.tensor([0]), 0) < p)
+        return _nucleus(
+            probs, lambda sums, ordered: sums - ordered - ordered.roll(1, -1).index_fill(-1, torch.tensor([0]), 0) < p
+        )
 
     return _next_token_probs(logits, temperature, top_k, top_p, keep_p=keep_p)
 
 
 @mistake("next_token_probs")
 def top_p_in_vocabulary_order(logits, temperature=1.0, top_k=None, top_p=None):
-    """You added up probabilities in the order of the vocabulary. The most likely tokens come first: sort them, and put the
-    result back into its place."""
+    """You added up probabilities in the order of the vocabulary. The most likely tokens come first: sort them, and
+    put the result back into its place."""
     return _next_token_probs(
         logits, temperature, top_k, top_p, keep_p=lambda probs, p: probs * (probs.cumsum(-1) - probs < p)
     )
@@ -787,8 +809,8 @@ def top_p_in_vocabulary_order(logits, temperature=1.0, top_k=None, top_p=None):
 
 @mistake("next_token_probs")
 def result_left_in_sorted_order(logits, temperature=1.0, top_k=None, top_p=None):
-    """Your probabilities stand in sorted order: the first column is always the largest. Put each one back to its own token
-    (`scatter` with the indices that `sort` gave)."""
+    """Your probabilities stand in sorted order: the first column is always the largest. Put each one back to its own
+    token (`scatter` with the indices that `sort` gave)."""
 
     def keep_p(probs, p):
         ordered = probs.sort(descending=True).values
@@ -809,32 +831,25 @@ def probability_threshold(logits, temperature=1.0, top_k=None, top_p=None):
 
 
 @mistake("next_token_probs")
-def top_p_before_top_k(logits, temperature=1.0, top_k=None, top_p=None):
-    """You applied top-p first and top-k to what it left. Top-k comes first, and top-p looks at what is left, renormalised."""
+def top_p_of_the_whole_distribution(logits, temperature=1.0, top_k=None, top_p=None):
+    """You measured top-p on the whole distribution. Top-k comes first, and top-p looks at what it left,
+    *renormalised*: the sum then reaches top_p with fewer tokens."""
     if top_k is None or top_p is None or temperature == 0:
         return _next_token_probs(logits, temperature, top_k, top_p)
     return _next_token_probs(_next_token_probs(logits, temperature, top_p=top_p).log(), top_k=top_k)
 
 
 @mistake("next_token_probs")
-def top_k_and_top_p_side_by_side(logits, temperature=1.0, top_k=None, top_p=None):
-    """You drop what either filter drops, with top-p measured on the whole distribution. Top-p looks at what top-k left,
-    *renormalised*, so it keeps fewer."""
-    if top_k is None or top_p is None or temperature == 0:
-        return _next_token_probs(logits, temperature, top_k, top_p)
-    by_k, by_p = _next_token_probs(logits, temperature, top_k), _next_token_probs(logits, temperature, None, top_p)
-    return _next_token_probs(by_p.log().masked_fill(by_k == 0, -math.inf))
-
-
-@mistake("next_token_probs")
 def softmax_over_the_batch(logits, temperature=1.0, top_k=None, top_p=None):
-    """Your softmax runs over the batch: the columns sum to 1, not the rows. The alternatives are the tokens, on the last
-    axis."""
+    """Your softmax runs over the batch: the columns sum to 1, not the rows. The alternatives are the tokens, on the
+    last axis."""
     if temperature == 0:
         return _next_token_probs(logits, 0)
-    return _next_token_probs((logits / temperature).softmax(0).log(), 1.0, top_k, top_p) if (top_k or top_p) else (
-        logits / temperature
-    ).softmax(0)
+    return (
+        _next_token_probs((logits / temperature).softmax(0).log(), 1.0, top_k, top_p)
+        if (top_k or top_p)
+        else (logits / temperature).softmax(0)
+    )
 
 
 @mistake("next_token_probs")
@@ -845,8 +860,8 @@ def log_probabilities(logits, temperature=1.0, top_k=None, top_p=None):
 
 @mistake("next_token_probs")
 def logits_changed_in_place(logits, temperature=1.0, top_k=None, top_p=None):
-    """You divide the logits you were given in place (`/=`), so the next call with the same tensor starts from your result.
-    Make a new tensor: `logits = logits / temperature`."""
+    """You divide the logits you were given in place (`/=`), so the next call with the same tensor starts from your
+    result. Make a new tensor: `logits = logits / temperature`."""
     if temperature != 0:
         logits /= temperature
     return _next_token_probs(logits, 1.0 if temperature else 0, top_k, top_p)
@@ -876,8 +891,8 @@ def _decayed(step, max_lr, warmup_steps, total_steps, min_lr, shape=_half_cosine
 
 @mistake("learning_rate")
 def warm_up_from_the_first_step(step, max_lr, warmup_steps, total_steps, min_lr=0.0):
-    """Your warm-up is one step ahead: it begins at max_lr / warmup_steps. Here step 0 has the rate 0, and max_lr is reached
-    *at* step warmup_steps."""
+    """Your warm-up is one step ahead: it begins at max_lr / warmup_steps. Here step 0 has the rate 0, and max_lr is
+    reached *at* step warmup_steps."""
     if step < warmup_steps:
         return max_lr * (step + 1) / warmup_steps
     return _decayed(step, max_lr, warmup_steps, total_steps, min_lr)
@@ -893,7 +908,8 @@ def warm_up_one_step_too_long(step, max_lr, warmup_steps, total_steps, min_lr=0.
 
 @mistake("learning_rate")
 def no_warm_up_at_all(step, max_lr, warmup_steps, total_steps, min_lr=0.0):
-    """There is no warm-up: the rate is max_lr from the start. Before warmup_steps it rises on a straight line from 0."""
+    """There is no warm-up: the rate is max_lr from the start. Before warmup_steps it rises on a straight line from
+    0."""
     if step < warmup_steps:
         return max_lr
     return _decayed(step, max_lr, warmup_steps, total_steps, min_lr)
@@ -909,16 +925,16 @@ def warm_up_from_min_lr(step, max_lr, warmup_steps, total_steps, min_lr=0.0):
 
 @mistake("learning_rate")
 def zero_warm_up_divides(step, max_lr, warmup_steps, total_steps, min_lr=0.0):
-    """With warmup_steps = 0 you divide by zero. Without warm-up no step lies before its end: compare with `<` before you
-    divide."""
+    """With warmup_steps = 0 you divide by zero. Without warm-up no step lies before its end: compare with `<` before
+    you divide."""
     warm = step / warmup_steps
     return max_lr * warm if warm < 1 else _decayed(step, max_lr, warmup_steps, total_steps, min_lr)
 
 
 @mistake("learning_rate")
 def cosine_from_step_zero(step, max_lr, warmup_steps, total_steps, min_lr=0.0):
-    """Your cosine runs from step 0, so the rate jumps down where the warm-up ends. It begins at warmup_steps: subtract that
-    from the step *and* from the length."""
+    """Your cosine runs from step 0, so the rate jumps down where the warm-up ends. It begins at warmup_steps:
+    subtract that from the step *and* from the length."""
     if step < warmup_steps:
         return max_lr * step / warmup_steps
     return min_lr + (max_lr - min_lr) * _half_cosine(min(1.0, step / total_steps))
@@ -935,8 +951,8 @@ def cosine_over_the_whole_length(step, max_lr, warmup_steps, total_steps, min_lr
 
 @mistake("learning_rate")
 def rises_after_the_end(step, max_lr, warmup_steps, total_steps, min_lr=0.0):
-    """Beyond total_steps your rate rises again, because the cosine does. Stop it there: the share of the decay that is done
-    is at most 1."""
+    """Beyond total_steps your rate rises again, because the cosine does. Stop it there: the share of the decay that
+    is done is at most 1."""
     if step < warmup_steps:
         return max_lr * step / warmup_steps
     return min_lr + (max_lr - min_lr) * _half_cosine((step - warmup_steps) / (total_steps - warmup_steps))
@@ -954,7 +970,8 @@ def zero_after_the_end(step, max_lr, warmup_steps, total_steps, min_lr=0.0):
 
 @mistake("learning_rate")
 def linear_decay(step, max_lr, warmup_steps, total_steps, min_lr=0.0):
-    """Your decay is a straight line. Half a cosine begins and ends flat: (1 + cos(pi * done)) / 2 in place of 1 - done."""
+    """Your decay is a straight line. Half a cosine begins and ends flat: (1 + cos(pi * done)) / 2 in place of 1 -
+    done."""
     if step < warmup_steps:
         return max_lr * step / warmup_steps
     return _decayed(step, max_lr, warmup_steps, total_steps, min_lr, shape=lambda done: 1 - done)
@@ -962,8 +979,8 @@ def linear_decay(step, max_lr, warmup_steps, total_steps, min_lr=0.0):
 
 @mistake("learning_rate")
 def quarter_cosine(step, max_lr, warmup_steps, total_steps, min_lr=0.0):
-    """You use a quarter of a cosine, cos(pi/2 * done), which ends with a steep fall. Half a cosine is asked for: from +1 to
-    -1, moved to between 1 and 0."""
+    """You use a quarter of a cosine, cos(pi/2 * done), which ends with a steep fall. Half a cosine is asked for: from
+    +1 to -1, moved to between 1 and 0."""
     if step < warmup_steps:
         return max_lr * step / warmup_steps
     return _decayed(step, max_lr, warmup_steps, total_steps, min_lr, shape=lambda done: math.cos(math.pi / 2 * done))
@@ -987,8 +1004,8 @@ def min_lr_ignored(step, max_lr, warmup_steps, total_steps, min_lr=0.0):
 
 @mistake("learning_rate")
 def min_lr_added(step, max_lr, warmup_steps, total_steps, min_lr=0.0):
-    """You added min_lr on top of a cosine that starts at max_lr, so the rate exceeds max_lr. The cosine covers the distance
-    max_lr - min_lr."""
+    """You added min_lr on top of a cosine that starts at max_lr, so the rate exceeds max_lr. The cosine covers the
+    distance max_lr - min_lr."""
     if step < warmup_steps:
         return max_lr * step / warmup_steps
     return min_lr + _decayed(step, max_lr, warmup_steps, total_steps, 0.0)
@@ -996,8 +1013,8 @@ def min_lr_added(step, max_lr, warmup_steps, total_steps, min_lr=0.0):
 
 @mistake("learning_rate")
 def min_lr_as_a_floor(step, max_lr, warmup_steps, total_steps, min_lr=0.0):
-    """You let the cosine run to 0 and cut it off at min_lr, so the rate is flat long before the end. It should reach min_lr
-    exactly at total_steps."""
+    """You let the cosine run to 0 and cut it off at min_lr, so the rate is flat long before the end. It should reach
+    min_lr exactly at total_steps."""
     if step < warmup_steps:
         return max_lr * step / warmup_steps
     return max(min_lr, _decayed(step, max_lr, warmup_steps, total_steps, 0.0))
@@ -1021,8 +1038,8 @@ def _train(
     optimizer,
     lr_at,
     compute_loss,
-    max_norm,
-    after_step,
+    max_norm=1.0,
+    after_step=None,
     *,
     set_rate=_set_rate,
     zero=lambda optimizer: optimizer.zero_grad(),
@@ -1048,34 +1065,23 @@ def _train(
 
 
 @mistake("train")
-def gradients_never_cleared(model, batches, optimizer, lr_at, compute_loss, max_norm=1.0, after_step=None):
-    """You never clear the gradients. `backward` adds to what is there, so each step also uses the gradients of all batches
-    before it. Call zero_grad once a step."""
-    return _train(
-        model, batches, optimizer, lr_at, compute_loss, max_norm, after_step, zero=lambda optimizer: None
-    )
+def gradients_never_cleared(*given, **options):
+    """You never clear the gradients. `backward` adds to what is there, so each step also uses the gradients of all
+    batches before it. Call zero_grad once a step."""
+    return _train(*given, **options, zero=lambda optimizer: None)
 
 
 @mistake("train")
-def steps_with_empty_gradients(model, batches, optimizer, lr_at, compute_loss, max_norm=1.0, after_step=None):
-    """The optimizer steps with empty gradients, so nothing is learned: either zero_grad comes between backward and step, or
-    step comes before backward. The order is zero_grad, backward, clip, step."""
-    return _train(
-        model,
-        batches,
-        optimizer,
-        lr_at,
-        compute_loss,
-        max_norm,
-        after_step,
-        clip=lambda model, max_norm: model.zero_grad(),
-    )
+def steps_with_empty_gradients(*given, **options):
+    """The optimizer steps with empty gradients, so nothing is learned: either zero_grad comes between backward and
+    step, or step comes before backward. The order is zero_grad, backward, clip, step."""
+    return _train(*given, **options, clip=lambda model, max_norm: model.zero_grad())
 
 
 @mistake("train")
 def steps_with_the_last_batch(model, batches, optimizer, lr_at, compute_loss, max_norm=1.0, after_step=None):
-    """You step before you compute the gradients of this batch, so each update uses those of the batch before. backward comes
-    before step."""
+    """You step before you compute the gradients of this batch, so each update uses those of the batch before.
+    backward comes before step."""
     model.train()
     losses = []
     for step, batch in enumerate(batches):
@@ -1092,29 +1098,27 @@ def steps_with_the_last_batch(model, batches, optimizer, lr_at, compute_loss, ma
 
 
 @mistake("train")
-def learning_rate_never_set(model, batches, optimizer, lr_at, compute_loss, max_norm=1.0, after_step=None):
+def learning_rate_never_set(*given, **options):
     """The learning rate of lr_at never reaches the optimizer. Setting `optimizer.lr` does nothing; write it into
     `group["lr"]` of every group in `optimizer.param_groups`."""
-    return _train(
-        model, batches, optimizer, lr_at, compute_loss, max_norm, after_step, set_rate=lambda optimizer, rate: None
-    )
+    return _train(*given, **options, set_rate=lambda optimizer, rate: None)
 
 
 @mistake("train")
-def first_group_only(model, batches, optimizer, lr_at, compute_loss, max_norm=1.0, after_step=None):
-    """You set the learning rate of the first parameter group only. An optimizer may have several (say, with and without
-    weight decay): loop over `optimizer.param_groups`."""
+def first_group_only(*given, **options):
+    """You set the learning rate of the first parameter group only. An optimizer may have several (say, with and
+    without weight decay): loop over `optimizer.param_groups`."""
 
     def set_rate(optimizer, rate):
         optimizer.param_groups[0]["lr"] = rate
 
-    return _train(model, batches, optimizer, lr_at, compute_loss, max_norm, after_step, set_rate=set_rate)
+    return _train(*given, **options, set_rate=set_rate)
 
 
 @mistake("train")
-def learning_rate_set_after_the_step(model, batches, optimizer, lr_at, compute_loss, max_norm=1.0, after_step=None):
-    """You set the learning rate after the optimizer's step: the first update uses whatever it was before, every other one
-    the rate of the step before it. Set it before `optimizer.step()`."""
+def learning_rate_set_after_the_step(*given, **options):
+    """You set the learning rate after the optimizer's step: the first update uses whatever it was before, every other
+    one the rate of the step before it. Set it before `optimizer.step()`."""
     pending = []
 
     def set_rate(optimizer, rate):
@@ -1122,57 +1126,53 @@ def learning_rate_set_after_the_step(model, batches, optimizer, lr_at, compute_l
         if len(pending) > 1:
             _set_rate(optimizer, pending[-2])
 
-    return _train(model, batches, optimizer, lr_at, compute_loss, max_norm, after_step, set_rate=set_rate)
+    return _train(*given, **options, set_rate=set_rate)
 
 
 @mistake("train")
-def steps_counted_from_one(model, batches, optimizer, lr_at, compute_loss, max_norm=1.0, after_step=None):
+def steps_counted_from_one(*given, **options):
     """You count the steps from 1. The first update is step 0, for lr_at and for after_step."""
-    return _train(
-        model, batches, optimizer, lr_at, compute_loss, max_norm, after_step, first_step=1, first_number=1
-    )
+    return _train(*given, **options, first_step=1, first_number=1)
 
 
 @mistake("train")
-def rate_of_the_next_step(model, batches, optimizer, lr_at, compute_loss, max_norm=1.0, after_step=None):
+def rate_of_the_next_step(*given, **options):
     """Your learning rate is one step ahead: the first update should use lr_at(0)."""
-    return _train(model, batches, optimizer, lr_at, compute_loss, max_norm, after_step, first_step=1)
+    return _train(*given, **options, first_step=1)
 
 
 @mistake("train")
-def gradients_not_clipped(model, batches, optimizer, lr_at, compute_loss, max_norm=1.0, after_step=None):
-    """The gradients reach the optimizer unclipped. Clipping works on the gradients of this batch and before they are used:
-    after backward, before step. Anywhere else it changes nothing."""
-    return _train(
-        model, batches, optimizer, lr_at, compute_loss, max_norm, after_step, clip=lambda model, max_norm: None
-    )
+def gradients_not_clipped(*given, **options):
+    """The gradients reach the optimizer unclipped. Clipping works on the gradients of this batch and before they are
+    used: after backward, before step. Anywhere else it changes nothing."""
+    return _train(*given, **options, clip=lambda model, max_norm: None)
 
 
 @mistake("train")
-def clipped_by_value(model, batches, optimizer, lr_at, compute_loss, max_norm=1.0, after_step=None):
-    """You clipped each number of the gradient by itself, which changes its direction. Clip the *norm* of all gradients
-    together: `clip_grad_norm_`."""
+def clipped_by_value(*given, **options):
+    """You clipped each number of the gradient by itself, which changes its direction. Clip the *norm* of all
+    gradients together: `clip_grad_norm_`."""
 
     def clip(model, max_norm):
         torch.nn.utils.clip_grad_value_(model.parameters(), max_norm)
 
-    return _train(model, batches, optimizer, lr_at, compute_loss, max_norm, after_step, clip=clip)
+    return _train(*given, **options, clip=clip)
 
 
 @mistake("train")
-def clipped_parameter_by_parameter(model, batches, optimizer, lr_at, compute_loss, max_norm=1.0, after_step=None):
-    """You clipped the gradient of each parameter by its own norm. One norm over all parameters together keeps the direction
-    of the step: pass them all at once."""
+def clipped_parameter_by_parameter(*given, **options):
+    """You clipped the gradient of each parameter by its own norm. One norm over all parameters together keeps the
+    direction of the step: pass them all at once."""
 
     def clip(model, max_norm):
         for parameter in model.parameters():
             torch.nn.utils.clip_grad_norm_(parameter, max_norm)
 
-    return _train(model, batches, optimizer, lr_at, compute_loss, max_norm, after_step, clip=clip)
+    return _train(*given, **options, clip=clip)
 
 
 @mistake("train")
-def always_scaled_to_max_norm(model, batches, optimizer, lr_at, compute_loss, max_norm=1.0, after_step=None):
+def always_scaled_to_max_norm(*given, **options):
     """You scale every gradient to the norm max_norm, small ones up as well. Clipping only shortens: a gradient below
     max_norm stays as it is."""
 
@@ -1181,7 +1181,7 @@ def always_scaled_to_max_norm(model, batches, optimizer, lr_at, compute_loss, ma
         for parameter in model.parameters():
             parameter.grad *= max_norm / norm
 
-    return _train(model, batches, optimizer, lr_at, compute_loss, max_norm, after_step, clip=clip)
+    return _train(*given, **options, clip=clip)
 
 
 @mistake("train")
@@ -1192,8 +1192,8 @@ def max_norm_fixed_at_one(model, batches, optimizer, lr_at, compute_loss, max_no
 
 @mistake("train")
 def losses_with_their_graph(model, batches, optimizer, lr_at, compute_loss, max_norm=1.0, after_step=None):
-    """You kept the loss *tensors*. Each holds the graph of its whole computation, so memory grows with every step. Keep
-    plain numbers: `loss.item()`."""
+    """You kept the loss *tensors*. Each holds the graph of its whole computation, so memory grows with every step.
+    Keep plain numbers: `loss.item()`."""
     kept = []
 
     def keep(model, batch):
@@ -1205,18 +1205,16 @@ def losses_with_their_graph(model, batches, optimizer, lr_at, compute_loss, max_
 
 
 @mistake("train")
-def evaluation_mode(model, batches, optimizer, lr_at, compute_loss, max_norm=1.0, after_step=None):
-    """The model is in evaluation mode while it trains, so dropout is off. Call `model.train()` before the loop, whatever
-    mode the model comes in."""
-    return _train(
-        model, batches, optimizer, lr_at, compute_loss, max_norm, after_step, mode=lambda model: model.eval()
-    )
+def evaluation_mode(*given, **options):
+    """The model is in evaluation mode while it trains, so dropout is off. Call `model.train()` before the loop,
+    whatever mode the model comes in."""
+    return _train(*given, **options, mode=lambda model: model.eval())
 
 
 @mistake("train")
 def loss_after_the_update(model, batches, optimizer, lr_at, compute_loss, max_norm=1.0, after_step=None):
-    """You measured the loss a second time, after the update: on a batch the model has just been trained on. Keep the loss
-    that you computed the gradient from; it also saves the second forward pass."""
+    """You measured the loss a second time, after the update: on a batch the model has just been trained on. Keep the
+    loss that you computed the gradient from; it also saves the second forward pass."""
     losses = []
 
     def measure(step, loss):
@@ -1236,8 +1234,8 @@ def after_step_never_called(model, batches, optimizer, lr_at, compute_loss, max_
 
 @mistake("train")
 def after_step_called_before_the_update(model, batches, optimizer, lr_at, compute_loss, max_norm=1.0, after_step=None):
-    """You call after_step before the optimizer has stepped. It comes after the update, so that what it measures (a sample of
-    text, a held-out loss) belongs to the model of this step."""
+    """You call after_step before the optimizer has stepped. It comes after the update, so that what it measures (a
+    sample of text, a held-out loss) belongs to the model of this step."""
     steps = iter(range(len(batches)))
 
     def clip(model, max_norm):
@@ -1256,9 +1254,9 @@ def after_step_called_before_the_update(model, batches, optimizer, lr_at, comput
 
 
 @mistake("train")
-def only_the_last_loss(model, batches, optimizer, lr_at, compute_loss, max_norm=1.0, after_step=None):
+def only_the_last_loss(*given, **options):
     """You returned one loss. The curve needs the loss of every step: collect them in a list."""
-    return _train(model, batches, optimizer, lr_at, compute_loss, max_norm, after_step)[-1]
+    return _train(*given, **options)[-1]
 
 
 # --- Exercise 9: BERT's masking
@@ -1270,13 +1268,14 @@ def _mask_tokens(
     mask_id,
     vocab_size,
     generator,
-    rate,
+    rate=0.15,
     *,
     masked=0.8,
     replaced=0.1,
     chosen_from=lambda draws, rate: draws < rate,
 ):
-    """The right corruption, with shares and steps that can be exchanged for wrong ones. Also returns what was chosen."""
+    """The right corruption, with shares and steps that can be exchanged for wrong ones. Also returns what was
+    chosen."""
     chosen = chosen_from(torch.rand(input_ids.shape, generator=generator), rate) & ~is_special
     fate = torch.rand(input_ids.shape, generator=generator)
     random_ids = torch.randint(vocab_size, input_ids.shape, generator=generator)
@@ -1294,38 +1293,37 @@ def special_tokens_masked(input_ids, is_special, mask_id, vocab_size, generator,
 
 
 @mistake("mask_tokens")
-def every_chosen_token_masked(input_ids, is_special, mask_id, vocab_size, generator, rate=0.15):
-    """Every chosen token became [MASK]. 10 % should become a random token and 10 % stay, because [MASK] never occurs when
-    the model is used: it must expect that any token may be wrong."""
-    return _mask_tokens(input_ids, is_special, mask_id, vocab_size, generator, rate, masked=1.0, replaced=0.0)[:2]
+def every_chosen_token_masked(*given, **options):
+    """Every chosen token became [MASK]. 10 % should become a random token and 10 % stay, because [MASK] never occurs
+    when the model is used: it must expect that any token may be wrong."""
+    return _mask_tokens(*given, **options, masked=1.0, replaced=0.0)[:2]
 
 
 @mistake("mask_tokens")
-def none_stays(input_ids, is_special, mask_id, vocab_size, generator, rate=0.15):
+def none_stays(*given, **options):
     """80 % became [MASK] and all the others a random token. Only 10 % should: the last 10 % stay as they are, and are
     predicted all the same."""
-    return _mask_tokens(input_ids, is_special, mask_id, vocab_size, generator, rate, replaced=0.2)[:2]
+    return _mask_tokens(*given, **options, replaced=0.2)[:2]
 
 
 @mistake("mask_tokens")
-def none_replaced(input_ids, is_special, mask_id, vocab_size, generator, rate=0.15):
+def none_replaced(*given, **options):
     """80 % became [MASK] and all the others stayed. Half of those others should be replaced by random tokens."""
-    return _mask_tokens(input_ids, is_special, mask_id, vocab_size, generator, rate, replaced=0.0)[:2]
+    return _mask_tokens(*given, **options, replaced=0.0)[:2]
 
 
 @mistake("mask_tokens")
-def ten_percent_of_the_rest(input_ids, is_special, mask_id, vocab_size, generator, rate=0.15):
-    """You replaced 10 % of *what [MASK] left over*: 2 % of the chosen. 10 % of all chosen tokens is *half* of that rest."""
-    return _mask_tokens(input_ids, is_special, mask_id, vocab_size, generator, rate, replaced=0.02)[:2]
+def ten_percent_of_the_rest(*given, **options):
+    """You replaced 10 % of *what [MASK] left over*: 2 % of the chosen. 10 % of all chosen tokens is *half* of that
+    rest."""
+    return _mask_tokens(*given, **options, replaced=0.02)[:2]
 
 
 @mistake("mask_tokens")
 def two_independent_draws(input_ids, is_special, mask_id, vocab_size, generator, rate=0.15):
-    """You drew for [MASK] (80 %) and for random tokens (10 %) separately, so the second overwrites some of the first: 72 %
-    are left as [MASK] and 18 % stay. Let one draw decide among the three."""
-    corrupted, labels, chosen = _mask_tokens(
-        input_ids, is_special, mask_id, vocab_size, generator, rate, replaced=0.0
-    )
+    """You drew for [MASK] (80 %) and for random tokens (10 %) separately, so the second overwrites some of the first:
+    72 % are left as [MASK] and 18 % stay. Let one draw decide among the three."""
+    corrupted, labels, chosen = _mask_tokens(input_ids, is_special, mask_id, vocab_size, generator, rate, replaced=0.0)
     overwritten = chosen & (torch.rand(input_ids.shape, generator=generator) < 0.1)
     random_ids = torch.randint(vocab_size, input_ids.shape, generator=generator)
     return torch.where(overwritten, random_ids, corrupted), labels
@@ -1333,8 +1331,8 @@ def two_independent_draws(input_ids, is_special, mask_id, vocab_size, generator,
 
 @mistake("mask_tokens")
 def shares_of_all_tokens(input_ids, is_special, mask_id, vocab_size, generator, rate=0.15):
-    """You masked 80 % of *all* tokens and replaced 10 % of all. The three shares are of the chosen tokens only; everything
-    else stays untouched."""
+    """You masked 80 % of *all* tokens and replaced 10 % of all. The three shares are of the chosen tokens only;
+    everything else stays untouched."""
     _, labels, _ = _mask_tokens(input_ids, is_special, mask_id, vocab_size, generator, rate)
     corrupted, _, _ = _mask_tokens(input_ids, is_special, mask_id, vocab_size, generator, 1.0)
     return corrupted, labels
@@ -1342,38 +1340,39 @@ def shares_of_all_tokens(input_ids, is_special, mask_id, vocab_size, generator, 
 
 @mistake("mask_tokens")
 def labels_everywhere(input_ids, is_special, mask_id, vocab_size, generator, rate=0.15):
-    """Your labels hold the ids of all tokens. Where a token was not chosen there is nothing to guess, the model sees it: put
-    -100 there."""
+    """Your labels hold the ids of all tokens. Where a token was not chosen there is nothing to guess, the model sees
+    it: put -100 there."""
     return _mask_tokens(input_ids, is_special, mask_id, vocab_size, generator, rate)[0], input_ids.clone()
 
 
 @mistake("mask_tokens")
-def zero_for_no_label(input_ids, is_special, mask_id, vocab_size, generator, rate=0.15):
-    """Your labels are 0 where no token was chosen. 0 is an ordinary id, which the loss would count as a target: put -100."""
-    corrupted, labels, _ = _mask_tokens(input_ids, is_special, mask_id, vocab_size, generator, rate)
+def zero_for_no_label(*given, **options):
+    """Your labels are 0 where no token was chosen. 0 is an ordinary id, which the loss would count as a target: put
+    -100."""
+    corrupted, labels, _ = _mask_tokens(*given, **options)
     return corrupted, labels.clamp(min=0)
 
 
 @mistake("mask_tokens")
-def labels_of_the_corrupted_text(input_ids, is_special, mask_id, vocab_size, generator, rate=0.15):
-    """Your labels hold the corrupted ids, so the model would be asked to predict [MASK]. Take the labels from the original
-    ids, before you change anything."""
-    corrupted, _, chosen = _mask_tokens(input_ids, is_special, mask_id, vocab_size, generator, rate)
+def labels_of_the_corrupted_text(*given, **options):
+    """Your labels hold the corrupted ids, so the model would be asked to predict [MASK]. Take the labels from the
+    original ids, before you change anything."""
+    corrupted, _, chosen = _mask_tokens(*given, **options)
     return corrupted, corrupted.masked_fill(~chosen, -100)
 
 
 @mistake("mask_tokens")
 def labels_only_where_something_changed(input_ids, is_special, mask_id, vocab_size, generator, rate=0.15):
-    """Chosen tokens that stayed as they are have no label. They are predicted too: that is what makes the model doubt the
-    tokens it sees. Take the labels from what was chosen, not from what changed."""
+    """Chosen tokens that stayed as they are have no label. They are predicted too: that is what makes the model doubt
+    the tokens it sees. Take the labels from what was chosen, not from what changed."""
     corrupted, labels, _ = _mask_tokens(input_ids, is_special, mask_id, vocab_size, generator, rate)
     return corrupted, labels.masked_fill(corrupted == input_ids, -100)
 
 
 @mistake("mask_tokens")
 def labels_at_the_masks_only(input_ids, is_special, mask_id, vocab_size, generator, rate=0.15):
-    """Only the tokens that became [MASK] have a label. Those that were replaced or left as they are were chosen too, and
-    are predicted."""
+    """Only the tokens that became [MASK] have a label. Those that were replaced or left as they are were chosen too,
+    and are predicted."""
     corrupted, labels, _ = _mask_tokens(input_ids, is_special, mask_id, vocab_size, generator, rate)
     return corrupted, labels.masked_fill(corrupted != mask_id, -100)
 
@@ -1385,18 +1384,16 @@ def rate_fixed(input_ids, is_special, mask_id, vocab_size, generator, rate=0.15)
 
 
 @mistake("mask_tokens")
-def choice_inverted(input_ids, is_special, mask_id, vocab_size, generator, rate=0.15):
+def choice_inverted(*given, **options):
     """You chose with the wrong comparison: 85 % of the tokens instead of 15 %. A uniform draw is *below* rate with
     probability rate."""
-    return _mask_tokens(
-        input_ids, is_special, mask_id, vocab_size, generator, rate, chosen_from=lambda draws, rate: draws > rate
-    )[:2]
+    return _mask_tokens(*given, **options, chosen_from=lambda draws, rate: draws > rate)[:2]
 
 
 @mistake("mask_tokens")
 def same_places_in_every_row(input_ids, is_special, mask_id, vocab_size, generator, rate=0.15):
-    """You drew once for each column, so every row is masked in the same places. Each token is chosen by itself: draw a
-    number for every element of the batch."""
+    """You drew once for each column, so every row is masked in the same places. Each token is chosen by itself: draw
+    a number for every element of the batch."""
     return _mask_tokens(
         input_ids,
         is_special,
@@ -1413,27 +1410,27 @@ def one_random_token_for_all(input_ids, is_special, mask_id, vocab_size, generat
     """All replaced tokens became the same random token. Draw one for every place."""
     corrupted, labels, chosen = _mask_tokens(input_ids, is_special, mask_id, vocab_size, generator, rate)
     replaced = chosen & (corrupted != mask_id) & (corrupted != input_ids)
-    return torch.where(replaced, torch.randint(vocab_size, (1,), generator=generator), corrupted), labels
+    return torch.where(replaced, torch.randint(mask_id + 1, vocab_size, (1,), generator=generator), corrupted), labels
 
 
 @mistake("mask_tokens")
 def generator_ignored(input_ids, is_special, mask_id, vocab_size, generator, rate=0.15):
-    """You drew from PyTorch's global generator, so nobody can repeat your masks. Pass `generator=generator` to every random
-    function."""
+    """You drew from PyTorch's global generator, so nobody can repeat your masks. Pass `generator=generator` to every
+    random function."""
     return _mask_tokens(input_ids, is_special, mask_id, vocab_size, None, rate)[:2]
 
 
 @mistake("mask_tokens")
 def generator_seeded_anew(input_ids, is_special, mask_id, vocab_size, generator, rate=0.15):
-    """You seed inside the function, so every call masks the same places: the model never sees another version of a text.
-    Use the generator you are given, and leave its seed alone."""
+    """You seed inside the function, so every call masks the same places: the model never sees another version of a
+    text. Use the generator you are given, and leave its seed alone."""
     return _mask_tokens(input_ids, is_special, mask_id, vocab_size, torch.Generator().manual_seed(0), rate)[:2]
 
 
 @mistake("mask_tokens")
 def input_ids_masked_in_place(input_ids, is_special, mask_id, vocab_size, generator, rate=0.15):
-    """You changed input_ids itself: in the next epoch the original text is gone. Work on a copy (`input_ids.clone()`, or
-    torch.where, which makes a new tensor)."""
+    """You changed input_ids itself: in the next epoch the original text is gone. Work on a copy (`input_ids.clone()`,
+    or torch.where, which makes a new tensor)."""
     corrupted, labels, _ = _mask_tokens(input_ids, is_special, mask_id, vocab_size, generator, rate)
     input_ids.copy_(corrupted)
     return input_ids, labels
@@ -1444,20 +1441,22 @@ def input_ids_masked_in_place(input_ids, is_special, mask_id, vocab_size, genera
 
 @mistake("mlm_loss")
 def shifted(logits, labels):
-    """You shifted the labels as in the causal loss. Here each position predicts the token *in its own place*: no shift."""
+    """You shifted the labels as in the causal loss. Here each position predicts the token *in its own place*: no
+    shift."""
     return _mlm(logits[:, :-1], labels[:, 1:])
 
 
 @mistake("mlm_loss")
 def nan_when_nothing_is_chosen(logits, labels):
-    """Where nothing was chosen your loss is NaN (0 / 0), and one such batch would destroy the model. Return 0 there: divide
-    the sum by at least 1."""
+    """Where nothing was chosen your loss is NaN (0 / 0), and one such batch would destroy the model. Return 0 there:
+    divide the sum by at least 1."""
     return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100)
 
 
 @mistake("mlm_loss")
 def sum_over_the_chosen(logits, labels):
-    """You returned the sum. Divide by how many tokens were chosen, so that the loss does not depend on their number."""
+    """You returned the sum. Divide by how many tokens were chosen, so that the loss does not depend on their
+    number."""
     return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="sum")
 
 
@@ -1469,7 +1468,8 @@ def mean_over_every_position(logits, labels):
 
 @mistake("mlm_loss")
 def every_position_predicted(logits, labels):
-    """You count positions that were not chosen: their label -100 became an ordinary id somewhere. They must have no weight."""
+    """You count positions that were not chosen: their label -100 became an ordinary id somewhere. They must have no
+    weight."""
     return F.cross_entropy(logits.flatten(0, 1), labels.clamp(min=0).flatten())
 
 
@@ -1500,8 +1500,8 @@ def two_softmaxes(logits, labels):
 
 @mistake("mlm_loss")
 def exp_too_large(logits, labels):
-    """You computed exp(logits) / sum(exp(logits)) and then its logarithm. exp overflows near 89 in float32, and inf / inf is
-    NaN. Use log_softmax."""
+    """You computed exp(logits) / sum(exp(logits)) and then its logarithm. exp overflows near 89 in float32, and inf /
+    inf is NaN. Use log_softmax."""
     chosen = labels != -100
     powers = logits[chosen].exp()
     probs = (powers / powers.sum(-1, keepdim=True)).gather(-1, labels[chosen][:, None])
@@ -1510,8 +1510,8 @@ def exp_too_large(logits, labels):
 
 @mistake("mlm_loss")
 def detached(logits, labels):
-    """The value is right, but it is cut off from the logits, so nothing can be learned from it. Return the tensor itself:
-    no .item(), .detach(), .data or torch.tensor(…)."""
+    """The value is right, but it is cut off from the logits, so nothing can be learned from it. Return the tensor
+    itself: no .item(), .detach(), .data or torch.tensor(…)."""
     return _mlm(logits, labels).detach()
 
 
@@ -1536,11 +1536,13 @@ def _sentence(documents, i, generator):
     return documents[i][_draw(len(documents[i]), generator)]
 
 
-def _nsp_pairs(documents, generator, *, document_of=_other, sentence_of=_sentence, coin=lambda generator: _draw(2, generator)):
+def _nsp_pairs(
+    documents, generator, *, document_of=_other, sentence_of=_sentence, coin=lambda generator: _draw(2, generator)
+):
     """The right pairs, with choices that can be exchanged for wrong ones."""
     pairs = []
     for i, document in enumerate(documents):
-        for first, successor in zip(document, document[1:]):
+        for first, successor in pairwise(document):
             second, is_next = successor, bool(coin(generator))
             while not is_next and second == successor:
                 second = sentence_of(documents, document_of(documents, i, generator), generator)
@@ -1550,18 +1552,20 @@ def _nsp_pairs(documents, generator, *, document_of=_other, sentence_of=_sentenc
 
 @mistake("nsp_pairs")
 def any_document(documents, generator):
-    """The other sentence sometimes comes from the *same* document. It should come from another one: draw again, or leave
-    this document out of the draw."""
-    return _nsp_pairs(documents, generator, document_of=lambda documents, i, generator: _draw(len(documents), generator))
+    """The other sentence sometimes comes from the *same* document. It should come from another one: draw again, or
+    leave this document out of the draw."""
+    return _nsp_pairs(
+        documents, generator, document_of=lambda documents, i, generator: _draw(len(documents), generator)
+    )
 
 
 @mistake("nsp_pairs")
 def true_successor_called_false(documents, generator):
-    """Two documents may share a sentence, and then your random sentence can be the very words that follow, labelled as not
-    following. Draw again when it equals the true successor."""
+    """Two documents may share a sentence, and then your random sentence can be the very words that follow, labelled
+    as not following. Draw again when it equals the true successor."""
     pairs = []
     for i, document in enumerate(documents):
-        for first, successor in zip(document, document[1:]):
+        for first, successor in pairwise(document):
             if _draw(2, generator):
                 pairs.append((first, successor, True))
             else:
@@ -1571,13 +1575,15 @@ def true_successor_called_false(documents, generator):
 
 @mistake("nsp_pairs")
 def always_the_successor(documents, generator):
-    """All your pairs are real, so there is nothing to tell apart. In half of them the second sentence comes from elsewhere."""
+    """All your pairs are real, so there is nothing to tell apart. In half of them the second sentence comes from
+    elsewhere."""
     return _nsp_pairs(documents, generator, coin=lambda generator: 1)
 
 
 @mistake("nsp_pairs")
 def never_the_successor(documents, generator):
-    """None of your pairs is real, so there is nothing to tell apart. In half of them the second sentence is the successor."""
+    """None of your pairs is real, so there is nothing to tell apart. In half of them the second sentence is the
+    successor."""
     return _nsp_pairs(documents, generator, coin=lambda generator: 0)
 
 
@@ -1589,8 +1595,8 @@ def labels_inverted(documents, generator):
 
 @mistake("nsp_pairs")
 def always_a_first_sentence(documents, generator):
-    """Your other sentences are always the first of their document. A model would learn to know first sentences, not what
-    follows what. Draw from the whole document."""
+    """Your other sentences are always the first of their document. A model would learn to know first sentences, not
+    what follows what. Draw from the whole document."""
     return _nsp_pairs(documents, generator, sentence_of=lambda documents, i, generator: documents[i][0])
 
 
@@ -1616,11 +1622,10 @@ def pairs_across_documents(documents, generator):
     """You joined the documents, so the last sentence of one is followed by the first of the next. Documents are
     independent: a last sentence has no successor."""
     pairs = _nsp_pairs(documents, generator)
-    for document, following in zip(documents, documents[1:]):
-        if _draw(2, generator):
-            pairs.append((document[-1], following[0], True))
-        else:
-            pairs.append((document[-1], _sentence(documents, _draw(len(documents), generator), generator), False))
+    for i, (document, following) in enumerate(pairwise(documents)):
+        is_next = bool(_draw(2, generator))
+        other = _sentence(documents, _other(documents, i, generator), generator)
+        pairs.append((document[-1], following[0] if is_next else other, is_next))
     return pairs
 
 
@@ -1635,15 +1640,16 @@ def last_sentences_paired_too(documents, generator):
 
 @mistake("nsp_pairs")
 def two_pairs_a_sentence(documents, generator):
-    """You made two pairs of every sentence, a real one and another. Each sentence is the first of *one* pair; a coin decides
-    of which kind."""
+    """You made two pairs of every sentence, a real one and another. Each sentence is the first of *one* pair; a coin
+    decides of which kind."""
     others = _nsp_pairs(documents, generator, coin=lambda generator: 0)
     return others + _nsp_pairs(documents, generator, coin=lambda generator: 1)
 
 
 @mistake("nsp_pairs")
 def pairs_that_do_not_overlap(documents, generator):
-    """You take the sentences two by two, so every second one is never the first of a pair. Move on by one sentence."""
+    """You take the sentences two by two, so every second one is never the first of a pair. Move on by one
+    sentence."""
     pairs = _nsp_pairs(documents, generator)
     kept, place = [], 0
     for document in documents:
@@ -1660,11 +1666,11 @@ def one_pair_a_document(documents, generator):
 
 @mistake("nsp_pairs")
 def unlucky_draws_dropped(documents, generator):
-    """When the draw hits the same document you make no pair at all, so sentences are lost (and real pairs outweigh the
-    others). Draw again instead."""
+    """When the draw hits the same document you make no pair at all, so sentences are lost (and real pairs outweigh
+    the others). Draw again instead."""
     pairs = []
     for i, document in enumerate(documents):
-        for first, successor in zip(document, document[1:]):
+        for first, successor in pairwise(document):
             if _draw(2, generator):
                 pairs.append((first, successor, True))
                 continue
@@ -1677,14 +1683,14 @@ def unlucky_draws_dropped(documents, generator):
 
 @mistake("nsp_pairs")
 def kinds_in_turn(documents, generator):
-    """Real and other pairs take turns, so the place of a pair gives its label away. Toss a coin for each: with probability
-    1/2 it is real."""
+    """Real and other pairs take turns, so the place of a pair gives its label away. Toss a coin for each: with
+    probability 1/2 it is real."""
     turns = iter(range(10**9))
     return _nsp_pairs(documents, generator, coin=lambda generator: next(turns) % 2)
 
 
 @mistake("nsp_pairs")
 def python_random_used(documents, generator):
-    """You drew from Python's (or PyTorch's) global random state, so nobody can repeat your pairs. All draws come from the
-    generator you are given."""
+    """You drew from Python's (or PyTorch's) global random state, so nobody can repeat your pairs. All draws come from
+    the generator you are given."""
     return _nsp_pairs(documents, torch.Generator().manual_seed(random.getrandbits(32)))

@@ -1,0 +1,123 @@
+"""One notebook in one kernel: what a cell may do to itself and not to the rest."""
+
+import logging
+
+import pytest
+from jupyter_client.kernelspec import NoSuchKernel
+from nbformat.v4 import new_code_cell, new_notebook
+
+from autograder.grading import runner
+from autograder.grading.runner import Limits, kernel_environment, run_notebook
+
+LOG = logging.getLogger(__name__)
+CHECK = {"nbgrader": {"grade": True, "solution": False, "grade_id": "check", "points": 1}}
+SEND = (
+    "k = get_ipython().kernel\n"
+    "send = lambda kind, content: k.session.send(k.iopub_socket, kind, content, parent=k.get_parent()) and None\n"
+)
+
+
+def run(*cells, **limits):
+    """Run sources, or (source, metadata), and return what each cell showed, as one text a cell."""
+    notebook = new_notebook(
+        cells=[new_code_cell(c) if isinstance(c, str) else new_code_cell(c[0], metadata=c[1]) for c in cells]
+    )
+    chosen = {"cell_seconds": 3, "check_seconds": 3, "memory_mb": 1500} | limits
+    run_notebook(notebook, kernel_environment(COURSE_GRADING_SEEDS="7"), Limits(**chosen), LOG)
+    return [" | ".join(map(_shown, cell.outputs)) for cell in notebook.cells]
+
+
+def _shown(output) -> str:
+    if output.output_type == "error":
+        return f"{output.ename}: {output.evalue}"
+    return output.text if output.output_type == "stream" else str(output.data)
+
+
+def test_cells_that_kill_hang_and_hoard_cost_only_themselves(monkeypatch):
+    monkeypatch.setattr(runner, "INTERRUPT_SECONDS", 2)
+    shown = run(
+        "a = [1]; print('once')",
+        ("a.append('from a check cell')", CHECK),
+        "import os; os._exit(1)",
+        "a.append(2); print(a)",
+        "while True: pass",
+        "print(a)",
+        "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass",
+        "hoard = []\nwhile True: hoard.append(bytearray(10**8))",
+        "print(a, 'at the end')",
+    )
+    assert shown[0] == "once\n"
+    assert "ended the Python process" in shown[2]
+    assert shown[3] == "[1, 2]\n", "the cells before were run again, without the check cell"
+    assert "endless loop" in shown[4]
+    assert shown[5] == "[1, 2]\n"
+    assert "could not be interrupted" in shown[6]
+    assert "MemoryError" in shown[7]
+    assert shown[8] == "[1, 2] at the end\n"
+
+
+def test_kernels_that_die_too_often_are_not_started_again():
+    shown = run("import os; os._exit(1)", "import os; os._exit(1)", "print('never')", restarts=1)
+    assert "ended the Python process" in shown[1]
+    assert "not run" in shown[2]
+
+
+def test_after_the_notebooks_time_no_cell_is_begun():
+    shown = run("print('never')", notebook_seconds=0)
+    assert "used up the time" in shown[0]
+
+
+def test_what_the_kernel_sees_and_what_it_says(monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    monkeypatch.setenv("SOMETHING_ELSE", "private")
+    monkeypatch.setenv("COURSE_CASE_SECONDS", "5")
+    shown = run(
+        "import os; e = os.environ\nprint('HF_TOKEN' in e, 'SOMETHING_ELSE' in e, e['COURSE_CASE_SECONDS'])",
+        "print(os.environ['COURSE_GRADING_SEEDS'], os.environ['OMP_NUM_THREADS'], os.listdir('.'))",
+        ("raise SystemExit('a demonstration')", {"tags": ["demo"]}),
+        "print('half a pair: \\ud83d')",
+        "from IPython.display import display, clear_output\nh = display('old', display_id=True); h.update('new')",
+        "print('before'); clear_output(); print('after')",
+        "print('before'); clear_output(wait=True); print('after')",
+        SEND + "send('stream', {'name': 'evil', 'text': 'text'})",
+        "send('execute_result', {'execution_count': '<b>', 'data': {'text/plain': '5'}, 'metadata': {'x': 1}})",
+        "send('display_data', {'data': 5}); send('error', {}); send('status', {}); send('nonsense', {'transient': 5})",
+        "send('update_display_data', {'transient': {'display_id': []}, 'data': {}})",
+        "for i in range(10**5): print('x' * 100)",
+        "print('end')",
+    )
+    assert shown[0] == "False False 5\n"
+    assert shown[1] == "7 1 ['.ipython']\n"
+    assert "not run in grading" in shown[2]
+    assert shown[4] == "{'text/plain': \"'new'\"}"
+    assert shown[5] == "after\n"
+    assert shown[6] == "after\n"
+    assert shown[7] == "text"
+    assert shown[8] == "{'text/plain': '5'}"
+    assert shown[9:11] == ["", ""]
+    assert shown[11].count("x") == 10**7
+    assert shown[12] == "end\n"
+
+
+def test_output_is_bounded(monkeypatch):
+    monkeypatch.setattr(runner, "MAX_OUTPUT", 10_000)
+    shown = run("for i in range(10**4): print('x' * 100, flush=True)", "print('end')")
+    assert len(shown[0]) <= 10_000
+    assert shown[1] == "end\n"
+
+
+def test_what_a_notebook_did_to_check_is_undone_before_a_check_cell():
+    shown = run(
+        "import autograder.check, autograder\nfrom autograder import check",
+        "def cheat(*_): print('cheated')\ncheck = autograder.check = autograder.check.check = cheat",
+        "check('mean_loss', 0)",
+        ("print(check.__module__)", CHECK),
+    )
+    assert shown[2:] == ["cheated\n", "autograder.check\n"]
+
+
+def test_a_kernel_that_cannot_be_started_is_no_fault_of_the_notebook():
+    kernel = {"name": "no-such-kernel", "display_name": "None"}
+    notebook = new_notebook(cells=[new_code_cell("1")], metadata={"kernelspec": kernel})
+    with pytest.raises(NoSuchKernel):
+        run_notebook(notebook, kernel_environment(), Limits(), LOG)

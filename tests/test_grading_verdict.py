@@ -1,0 +1,194 @@
+"""From evidence to points: what scores, what scores nothing, and what is no score at all."""
+
+import copy
+
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+from nbgrader.utils import determine_grade
+
+from autograder.evidence import MIME, collect
+from autograder.exercise import find_exercise
+from autograder.grading import verdict
+from autograder.grading.classreport import count_mistakes, to_text
+from autograder.grading.verdict import judge_notebook
+from autograder.reference import Reference
+
+TOPIC, NAME, POINTS, SEEDS = "00_start_here", "mean_loss", 3.0, (101, 102, 103)
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return Reference(TOPIC)
+
+
+@pytest.fixture(scope="module")
+def evidence(reference):
+    """A function that gives the evidence of a mistake, by name, or of the reference."""
+    functions = reference.mistake_functions(NAME) | {"right": reference.functions[NAME]}
+    return lambda name: collect(find_exercise(NAME), functions[name], SEEDS)
+
+
+def emitted(evidence) -> object:
+    return new_output("display_data", data={MIME: evidence})
+
+
+def executed(*outputs, source: str = f'check("{NAME}", {NAME})', **notes):
+    """A notebook with one check cell, as the execution leaves it."""
+    marks = {"grade_id": "c", "grade": True, "solution": False, "locked": True, "points": POINTS, "schema_version": 3}
+    cell = new_code_cell(source, metadata={"nbgrader": marks}, outputs=list(outputs), execution_count=4)
+    return new_notebook(cells=[cell], metadata={"course": notes or {"grading_seeds": list(SEEDS)}})
+
+
+def points(notebook, oracle) -> float:
+    """Judge it and read the points as nbgrader does."""
+    assert judge_notebook(notebook, lambda topic: oracle) == {}
+    score, most = determine_grade(notebook.cells[0])
+    assert most == POINTS
+    return score
+
+
+def said(notebook) -> str:
+    return notebook.cells[0].outputs[0].data["text/plain"]
+
+
+def test_a_right_answer_gets_all_points(reference, evidence):
+    notebook = executed(emitted(evidence("right")))
+    assert points(notebook, reference) == POINTS
+    assert [output.output_type for output in notebook.cells[0].outputs] == ["display_data", "execute_result"]
+    assert set(notebook.cells[0].outputs[0].data) == {"text/html", "text/plain", MIME}
+
+
+def test_a_mistake_gets_the_cases_it_passes_and_is_named(reference, evidence):
+    notebook = executed(emitted(evidence("divided_by_rows")))
+    cases = len(find_exercise(NAME).cases)
+    earned = points(notebook, reference)
+    passed = said(notebook).count("✓")
+    assert 0 < passed < cases
+    assert earned == round(POINTS * passed / cases, 2)
+    assert list(notebook.cells[0].metadata.course.mistakes) == ["divided_by_rows"]
+
+
+def test_output_beside_the_evidence_costs_nothing_and_is_not_kept(reference, evidence):
+    noise = [
+        new_output("stream", name="stderr", text="a progress bar, a warning"),
+        new_output("execute_result", data={"text/plain": "0", "text/html": "<script>alert(1)</script>"}),
+        new_output("error", ename="E", evalue="", traceback=[]),
+    ]
+    notebook = executed(*noise, emitted(evidence("right")), *noise)
+    assert points(notebook, reference) == POINTS
+    assert "<script" not in str(notebook)
+    assert "progress bar" not in str(notebook)
+
+
+def test_no_evidence_is_no_points_and_the_reason_is_told(reference):
+    notebook = executed(new_output("execute_result", data={"text/plain": "3.0"}))
+    assert points(notebook, reference) == 0
+    assert "emitted no result." in said(notebook)
+    error = new_output("error", ename="NameError", evalue="name 'mean_loss' is not defined", traceback=[])
+    notebook = executed(error)
+    assert points(notebook, reference) == 0
+    assert "NameError: name 'mean_loss' is not defined" in said(notebook)
+
+
+def test_evidence_twice_is_no_points(reference, evidence):
+    notebook = executed(emitted(evidence("sum_for_mean")), emitted(evidence("right")))
+    assert points(notebook, reference) == 0
+    assert "emitted 2 results" in said(notebook)
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        None,
+        5,
+        "right",
+        [],
+        {},
+        {"version": 1, "exercise": "causal_lm_loss", "records": []},
+        {"version": 1, "exercise": NAME, "records": []},
+        {"version": 1, "exercise": NAME, "records": [{"case": "three_losses", "seed": 101, "data": {"mean": {}}}]},
+        {"version": 1, "exercise": NAME, "records": [{"case": [], "seed": {}, "data": 5}] * 3},
+        {"version": 1, "exercise": NAME, "points": 99, "score": 1.0, "passed": True, "records": [7]},
+    ],
+)
+def test_forged_evidence_is_no_points_and_no_failure(reference, forged):
+    notebook = executed(emitted(forged))
+    assert points(notebook, reference) == 0
+
+
+def test_evidence_on_other_seeds_does_not_count(reference):
+    right = reference.functions[NAME]
+    notebook = executed(emitted(collect(find_exercise(NAME), right, (1, 2, 3)) | {"grading_seeds": [1, 2, 3]}))
+    assert points(notebook, reference) == 0
+
+
+def test_evidence_that_is_too_large_is_no_points(reference, evidence, monkeypatch):
+    monkeypatch.setattr(verdict, "MAX_EVIDENCE", 100)
+    notebook = executed(emitted(evidence("right")))
+    assert points(notebook, reference) == 0
+    assert "too large" in said(notebook)
+
+
+def test_an_unreadable_submission_is_no_points_and_says_why(reference):
+    notebook = executed(unreadable="homework.ipynb is empty.")
+    assert points(notebook, reference) == 0
+    assert "homework.ipynb is empty." in said(notebook)
+
+
+def test_judging_again_changes_nothing(reference, evidence):
+    for outputs in ([emitted(evidence("right"))], [emitted(evidence("sum_for_mean"))], [], [emitted({}), emitted({})]):
+        notebook = executed(*outputs)
+        first = points(notebook, reference)
+        before = copy.deepcopy(notebook)
+        assert points(notebook, reference) == first
+        assert notebook == before
+
+
+class Broken:
+    """An oracle that fails: an error of the instructor's side."""
+
+    def expected(self, exercise, case, seed):
+        raise RuntimeError("the reference has a bug")
+
+    def mistakes(self, exercise, seeds):
+        return []
+
+
+def test_a_failing_judge_scores_nothing_and_can_be_repaired(reference, evidence):
+    notebook = executed(emitted(evidence("right")))
+    failures = judge_notebook(notebook, lambda topic: Broken())
+    assert str(failures["c"]) == "the reference has a bug"
+    assert notebook.cells[0].metadata.course.unjudged is True
+    assert "error of the grader, not yours" in said(notebook)
+    assert points(notebook, reference) == POINTS
+    assert "unjudged" not in notebook.cells[0].metadata.course
+
+
+def test_what_was_not_executed_is_not_judged(reference, evidence):
+    notebook = executed(nothing=True)
+    assert "not executed" in str(judge_notebook(notebook, lambda topic: reference)["c"])
+    notebook.metadata.course = {"grading_seeds": list(SEEDS)}
+    notebook.cells[0].outputs = [emitted(evidence("right"))]
+    assert points(notebook, reference) == POINTS
+
+
+def test_a_check_cell_that_asks_nothing_known_waits_for_a_person(reference):
+    for source in ("assert True", 'check("no_such_exercise", f)'):
+        notebook = executed(source=source)
+        assert "c" in judge_notebook(notebook, lambda topic: reference)
+
+
+def test_the_class_report_counts_mistakes_most_frequent_first(reference, evidence):
+    mistakes = ["sum_for_mean", "right", "median_for_mean", "sum_for_mean"]
+    notebooks = [executed(emitted(evidence(name))) for name in mistakes]
+    for notebook in notebooks:
+        judge_notebook(notebook, lambda topic: reference)
+    counts = count_mistakes(notebooks)
+    assert [(c.exercise, c.mistake, c.count) for c in counts] == [
+        (NAME, "sum_for_mean", 2),
+        (NAME, "median_for_mean", 1),
+    ]
+    text = to_text(counts, len(notebooks))
+    assert counts[0].hint[:40] in text
+    assert "4 submissions" in text
+    assert "No known mistake" in to_text([], 3)
