@@ -47,6 +47,8 @@ c.ClearSolutions.text_stub = "*Replace this line with your answer.*"
 
 converter.install()  # submissions in any state: see autograder/grading/converter.py
 
+# Ours stand in place of nbgrader's Execute and SaveAutoGrades. nbgrader's IgnorePattern and ClearMetadataPreprocessor
+# are left out: no message on stderr costs a point here, and a re-judge reads the metadata.
 c.Autograde.sanitize_preprocessors = [
     "autograder.grading.rebuild.Rebuild",
     "nbgrader.preprocessors.ClearOutput",

@@ -24,7 +24,7 @@ from autograder.release import repository, source_notebook
 
 DEFAULT = ROOT / "classroom" / "demo"
 # Endless loops in the class would otherwise take the generous limits of real grading.
-CELL_SECONDS, CASE_SECONDS = 20, 10
+CELL_SECONDS, CASE_SECONDS = 20, 6
 
 
 class DemoFailed(Exception):

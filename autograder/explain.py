@@ -100,7 +100,8 @@ def _named_shape(shape: tuple, sizes: dict[str, int]) -> str:
 def _about_estimates(g, w, g_error, w_error) -> str:
     if g_error is None:
         return "Exact values came where draws are expected."
-    off = np.abs(g - w) / np.sqrt(np.square(g_error) + np.square(w_error))
+    g, w = np.broadcast_arrays(g, w)  # one number may come with or without an axis
+    off = np.abs(g - w) / np.broadcast_to(np.sqrt(np.square(g_error) + np.square(w_error)), g.shape)
     at = np.unravel_index(int(np.argmax(off)), off.shape) if off.ndim else ()
     where = f" at index {_index(at)}" if at else ""
     return f"The rate{where} is {_number(float(g[at]))}, expected about {_number(float(w[at]))}."

@@ -1,1 +1,1 @@
-"""The toolkit that the notebooks import: data, models, device, plots, widgets. What a chapter teaches is in the chapter."""
+"""The toolkit that the notebooks import: data, models, device, plots, widgets. What is taught stands in the chapters."""

@@ -9,13 +9,16 @@ TIERS = ("cpu", "gpu")
 
 
 def tier() -> str:
-    """"gpu" where torch sees an accelerator it can train on, else "cpu". COURSE_TIER=cpu or COURSE_TIER=gpu decides otherwise."""
+    """"gpu" where torch sees an accelerator, else "cpu". COURSE_TIER=cpu or COURSE_TIER=gpu decides otherwise.
+
+    Raises ValueError if COURSE_TIER is neither, or asks for a GPU that is not there.
+    """
     asked = os.environ.get("COURSE_TIER", "").strip().lower()
     if asked and asked not in TIERS:
-        raise ValueError(f"COURSE_TIER is '{asked}', but a tier is one of: {', '.join(TIERS)}. Unset it to have it detected.")
+        raise ValueError(f"COURSE_TIER is '{asked}', not one of: {', '.join(TIERS)}. Unset it to have the tier detected.")
     found = _accelerator()
     if asked == "gpu" and found is None:
-        raise ValueError("COURSE_TIER asks for a GPU, but torch sees none. Unset it, or install a torch build for your GPU.")
+        raise ValueError("COURSE_TIER asks for a GPU, but torch sees none. Unset it, or install torch built for your GPU.")
     return asked or ("cpu" if found is None else "gpu")
 
 

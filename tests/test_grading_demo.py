@@ -4,6 +4,7 @@ import csv
 import re
 
 import pytest
+import torch
 
 from autograder import demo
 from autograder.grading.madeup import Answers, make_class, source_as_answer, worth
@@ -37,6 +38,15 @@ def second(x, shape=_cosine):
     """The hint of the second."""
     return first(x) + shape(x)
 '''
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """As in grading; for such small tensors more threads are slower too."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("name", ["first", "second"])

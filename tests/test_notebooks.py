@@ -43,7 +43,8 @@ print(json.dumps({
     "facts": history[-1]["facts"], "sums": history[-1]["sums"], "copying": history[-1]["copying"],
     "learned_at": [learned_at(group) for group in ("facts", "sums", "copying")],
     "agreement": abs(ours - output.loss.item()), "mask_accuracy": mask_accuracy, "mask_baseline": mask_baseline,
-    "nsp_accuracy": nsp_accuracy, "first_loss": losses[0], "log_V": math.log(VOCAB),
+    "nsp_accuracy": nsp_accuracy, "swapped": says_follows["swapped"], "in_order": says_follows["in order"],
+    "first_loss": losses[0], "log_V": math.log(VOCAB),
     "gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
 }))
 """
@@ -67,7 +68,8 @@ def test_pretraining_solved_and_its_claims(tmp_path, record_property):
     assert len(set(values["learned_at"])) > 1, "and not all at the same time"
     assert values["asks_back"] > 0.9, "the base model answers a question with another one"
     assert values["mask_accuracy"] > values["mask_baseline"] + 0.2
-    assert values["nsp_accuracy"] > 0.6
+    assert values["nsp_accuracy"] > 0.6, "next-sentence prediction beats a coin"
+    assert values["swapped"] < 0.5 < values["in_order"], "and here it knows about order"
     assert values["gib"] < 3.0
 
 

@@ -66,7 +66,8 @@ def _lines(text: str) -> set[str]:
 def _what_a_student_gets() -> dict[Path, str]:
     """Every text file below course/, autograder/ and data/ that goes into the wheel or the release."""
     folders = [ROOT / name for name in ("course", "autograder", "data")]
-    files = [p for folder in folders for p in folder.rglob("*") if p.suffix in {".py", ".ipynb", ".json", ".md", ".txt"}]
+    kinds = {".py", ".ipynb", ".json", ".md", ".txt"}
+    files = [p for folder in folders for p in folder.rglob("*") if p.suffix in kinds]
     return {p: p.read_text(encoding="utf-8") for p in files if "__pycache__" not in p.parts}
 
 

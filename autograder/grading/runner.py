@@ -37,31 +37,17 @@ RESTORE = (
     "from autograder import check\n"
 )
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-_PASSED_ON = (
-    "PATH",
-    "HOME",
-    "USER",
-    "LANG",
-    "TZ",
-    "TMPDIR",
-    "PYTHONPATH",
-    "VIRTUAL_ENV",
-    "CONDA_PREFIX",
-    "SYSTEMROOT",
-)
-_PASSED_ON_PREFIXES = (
-    "LC_",
-    "LD_",
-    "DYLD_",
-    "COURSE_",
-    "JUPYTER_",
-    "HF_",
-    "MPL",
-    "CUDA_",
-    "NVIDIA_",
-    "NBGRADER_",
-)
+_PASSED_ON = frozenset("PATH HOME USER LANG TZ TMPDIR PYTHONPATH VIRTUAL_ENV CONDA_PREFIX SYSTEMROOT".split())
+_PASSED_ON_PREFIXES = tuple("LC_ LD_ DYLD_ COURSE_ JUPYTER_ HF_ MPL CUDA_ NVIDIA_ NBGRADER_".split())
 _SECRET = ("TOKEN", "KEY", "SECRET", "PASSWORD", "COURSE_FIXED_SEEDS")
+
+
+def _most_memory_mb() -> int:
+    """Generous, and no more than three quarters of what this machine has."""
+    try:
+        return min(12_288, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 3 // 4 // 2**20)
+    except (AttributeError, ValueError, OSError):
+        return 12_288
 
 
 @dataclass(frozen=True)
@@ -73,7 +59,7 @@ class Limits:
     cell_seconds: int = 300
     check_seconds: int = 900
     notebook_seconds: int = 3600
-    memory_mb: int = 12_288
+    memory_mb: int = _most_memory_mb()
     restarts: int = 5
 
 
