@@ -9,7 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from autograder import fingerprints
+from autograder import (
+    fingerprints,
+    pretraining_rules,  # noqa: F401 - it adds its rules to RULES
+)
 from autograder.evidence import VERSION
 from autograder.exercise import Case, Exercise, find_exercise
 from autograder.explain import describe, what_they_say

@@ -1,5 +1,6 @@
 """Grading a class with stock nbgrader: what `nbgrader_config.py` plugs into `nbgrader autograde`.
 
+converter   `nbgrader autograde` for submissions in any state
 intake      whatever was handed in -> a plain notebook, or a sentence why it cannot be read
 rebuild     the release with the student's answers in it: the only thing that is ever run
 execute     run it; the kernel emits evidence
@@ -8,4 +9,5 @@ harmless    outputs and texts of students as something a browser may show
 verdict     evidence -> report and points
 rejudge     the same again from the executed notebooks, running nothing
 classreport what the class did not understand
+madeup      a class whose grades are known (`make demo`)
 """

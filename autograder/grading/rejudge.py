@@ -1,7 +1,7 @@
 """Judge an executed class again, running nothing: after a reference, a case's rule or a mistake was corrected.
 
-    autograder rejudge 01_pretraining [--student NAME]
-    python -m autograder.grading.rejudge 01_pretraining
+    autograder rejudge 01_pretraining
+    python -m autograder.grading.rejudge 01_pretraining --student NAME
 
 Reads the evidence that the check cells of `autograded` notebooks carry, writes the new reports into them, and records
 the new points with nbgrader's own means. Afterwards, `nbgrader generate_feedback --force` makes new pages.
