@@ -291,9 +291,10 @@ for n in (1, 2, 3, 4):
     print(f"n = {n}: {len(counts):>7,} contexts   alpha = 0: {pure:.3f}   alpha = 0.01: {ngram_losses[n]:.3f} nats per token")
 
 # %% [markdown]
-# More context helps, and each further token helps less, while the table of contexts grows. An n-gram model treats
-# "mia has the red" and "leo has the red" as unrelated. What is missing is a model that *shares* what it learns
-# between contexts that mean the same. The gap between the 4-gram and the floor is what the network has to win.
+# More context helps, at first. But the table of contexts grows with every further token, each context is seen less
+# often, and at some length the counts say too little: compare n = 3 with n = 4. An n-gram model treats "mia has the
+# red" and "leo has the red" as unrelated. What is missing is a model that *shares* what it learns between contexts
+# that mean the same. The gap between the best of these lines and the floor is what the network has to win.
 
 # %% [markdown]
 # ## Exercise 5: perplexity and bits per byte
@@ -617,8 +618,8 @@ print(f"floor           {floor:.3f}   the model is {final_loss - floor:.3f} abov
 
 # %% [markdown]
 # The curve falls in stretches. Within a few dozen updates the model knows which words are common (the unigram line);
-# then which follow which; then it passes the longest n-gram, whose table could not see far enough. What it learns
-# when, the three groups of questions show.
+# then which follow which; then it passes every n-gram, none of which could see far enough. What it learns when, the
+# three groups of questions show.
 
 # %% tags=["demo"]
 fig, ax = plt.subplots(figsize=(9, 3.2))
