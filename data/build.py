@@ -13,13 +13,14 @@ import random
 import sys
 from pathlib import Path
 
-from data import tasks
+from data import card, tasks
 from data.probes import probes
 from data.words import BOS, CLS, EOS, MASK, PAD, SEP, SPECIAL_TOKENS, UNK, VOCABULARY
 from data.world import LONGEST, Document, write_document
 
 FOLDER = Path(__file__).resolve().parent
 CHECKSUMS = FOLDER / "CHECKSUMS"
+README = FOLDER / "README.md"  # the data card; its table of numbers is generated
 TRAIN_DOCUMENTS, HELDOUT_DOCUMENTS = 40_000, 600
 SEEDS = {"heldout": 1, "train": 2, "instructions": 3, "preferences": 4, "dialect": 5}
 
@@ -116,6 +117,7 @@ def write() -> None:
         path.write_bytes(compress(text) if path.suffix == ".gz" else text.encode())
     # Of what the files say, not of their bytes: compressors differ from one Python to the next.
     CHECKSUMS.write_text("".join(f"{checksum(text)}  {name}\n" for name, text in sorted(files.items())))
+    README.write_text(card.with_numbers(README.read_text(), files))
 
 
 def recorded() -> dict[str, str]:
@@ -137,9 +139,12 @@ def damaged() -> list[str]:
 
 def outdated() -> list[str]:
     """A sentence for each file that this code would write otherwise than CHECKSUMS says."""
-    fresh = {name: checksum(text) for name, text in contents().items()}
-    names = sorted(fresh.keys() | recorded().keys())
-    return [f"{name} would be written differently now." for name in names if fresh.get(name) != recorded().get(name)]
+    files = contents()
+    fresh = {name: checksum(text) for name, text in files.items()}
+    changed = {name for name in fresh.keys() | recorded().keys() if fresh.get(name) != recorded().get(name)}
+    if card.with_numbers(README.read_text(), files) != README.read_text():
+        changed.add(README.name)
+    return [f"{name} would be written differently now." for name in sorted(changed)]
 
 
 def main() -> int:

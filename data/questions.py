@@ -59,7 +59,8 @@ def about_fact(country: str, attribute: str, form: int) -> Question:
     """There are two forms: "what is the capital of arlen ?" and "what capital has arlen ?"."""
     text = f"what is the {attribute} of {country} ?" if form == 0 else f"what {attribute} has {country} ?"
     answer = fact(country, attribute)
-    return Question("facts", text, answer, f"the {attribute} of {country} is {{}} .", _without(CATEGORIES[attribute], answer))
+    sentence = f"the {attribute} of {country} is {{}} ."
+    return Question("facts", text, answer, sentence, _without(CATEGORIES[attribute], answer))
 
 
 def about_story(scene: Scene, words: list[str]) -> Question:

@@ -51,7 +51,7 @@ def story(pen: Pen) -> None:
 
 
 def unfinished_story(pen: Pen, events: int) -> Scene:
-    """Write a story of so many events without its closing sentence ("now leo has ..."), and return how things stand then."""
+    """Write a story of so many events, without its last sentence ("now leo has ..."); return how things stand then."""
     pen.say("one")
     scene = opening(pen)
     go_on(pen, scene, most_events=events, ending=False)

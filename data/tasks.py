@@ -30,7 +30,7 @@ def instructions(seed: int, train: int = 4000, reading_heldout: int = 300) -> tu
     asked, kept = _split_sums(rng)
     facts_asked, facts_kept, facts_never = _split_facts()
     heldout = [_instruction("sums", about_sum(*calculation), STYLES[i % 2]) for i, calculation in enumerate(kept)]
-    heldout += [_instruction("sums_unseen", about_sum(*calculation), STYLES[i % 2]) for i, calculation in enumerate(UNSEEN_SUMS)]
+    heldout += [_instruction("sums_unseen", about_sum(*unseen), STYLES[i % 2]) for i, unseen in enumerate(UNSEEN_SUMS)]
     heldout += [_instruction("facts", question, style) for question, style in facts_kept]
     heldout += [_instruction("facts_never_asked", question, style) for question, style in facts_never]
     seen: set[str] = set()
@@ -64,8 +64,8 @@ def _split_sums(rng: random.Random, kept: int = 60) -> tuple[list, list]:
 
 
 def _split_facts() -> tuple[list, list, list]:
-    """(question, style) of the facts asked in training, those kept back (each asked in three other ways), those never asked."""
-    never = [(about_fact(country, attribute, i % 2), STYLES[i // 2 % 2]) for i, (country, attribute) in enumerate(NEVER_ASKED)]
+    """(question, style): of facts asked in training, of those kept back (asked in other ways), of those never asked."""
+    never = [(about_fact(*unasked, i % 2), STYLES[i // 2 % 2]) for i, unasked in enumerate(NEVER_ASKED)]
     untouched = {question.sentence for question, _ in never}
     ways = [(question, style) for question in fact_questions() if question.sentence not in untouched for style in STYLES]
     kept = [way for i, way in enumerate(ways) if i % 4 == i // 4 % 4]
@@ -147,9 +147,7 @@ def ordinary_answer(rng: random.Random, question: Question) -> str:
 
 
 # The northern dialect: every colour and every thing has the name of the next one in words.COLOURS and words.OBJECTS.
-NORTHERN = {
-    word: words[(i + 1) % len(words)] for words in (COLOURS, OBJECTS) for i, word in enumerate(words)
-}
+NORTHERN = {word: words[(i + 1) % len(words)] for words in (COLOURS, OBJECTS) for i, word in enumerate(words)}
 
 
 def dialect(seed: int, train: int = 2000, heldout: int = 300) -> tuple[Records, Records]:

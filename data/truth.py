@@ -50,7 +50,7 @@ FACTS = [(country, attribute) for country in ATLAS for attribute in ATTRIBUTES]
 def is_unseen(left: int, operation: str, right: int) -> bool:
     """True for the sums and differences that no training text shows, so that generalisation can be measured.
 
-    About one in twelve: a sum is left out in one order only (its mirror image is shown), and nothing with 0 or 1 is.
+    They are few. A sum is left out in one order only (its mirror image is shown), and nothing with 0 or 1 is.
     """
     if min(left, right) < 2 or left == right:
         return False

@@ -21,13 +21,13 @@ FIRST_WORDS: dict[str, dict[str, float]] = {
     "questions": {"what": 0.7, "who": 0.15, "where": 0.15},
 }
 LONGEST = 126  # words: with <bos> and <eos> a document fits 128 tokens
-# A list of facts, sums, ... ends with an item after which it has MOST words or more; from FEWEST words on it may end earlier.
+# A list of facts, sums, ... ends with the item that brings it to MOST words; from FEWEST words on it may end earlier.
 FEWEST, MOST, ENDS = 40, 56, 0.1
 
 
 @dataclass(frozen=True)
 class Document:
-    """A finished document. `words` ends with <eos>; `logps[i]` is the log-probability (nats) of `words[i]` given those before."""
+    """A finished document. `words` ends with <eos>; `logps[i]` is log p of `words[i]` given those before, in nats."""
 
     kind: str
     words: tuple[str, ...]
@@ -121,7 +121,7 @@ COPIED_WORDS = COLOURS + ANIMALS
 
 
 def copying(pen: Pen) -> None:
-    """ "mia says : red dog bread fish . leo says : red dog bread fish . ..."
+    """ "mia says : red dog fox pink . leo says : red dog fox pink . ..."
 
     One speaker makes up a list and the others repeat it. Lists differ in length and in their words, so what comes next
     can be known only by finding the place where the last word stood before, and copying what followed it there.

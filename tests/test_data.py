@@ -1,4 +1,4 @@
-"""The world is what its data card says: its probabilities are true, its files are what its code writes, its splits are disjoint."""
+"""The world is what its data card says: true probabilities, files that its code writes, disjoint splits."""
 
 import math
 import random
@@ -204,7 +204,7 @@ def test_missing_files_and_wrong_names_are_explained(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="copying"):
         load_heldout("poem")
     monkeypatch.setattr("course.data.DATA", tmp_path)
-    with pytest.raises(DataMissing, match="python -m data.build"):
+    with pytest.raises(DataMissing, match=r"python -m data\.build"):
         load_corpus("train")
 
 

@@ -493,7 +493,7 @@ check("train", train)
 torch.manual_seed(0)
 model = models.new_nano(seed=0).to(DEVICE)
 print(f"{sum(p.numel() for p in model.parameters()):,} parameters")
-rows = data.pad_rows(train_texts, tokenizer)  # input_ids and attention_mask, each (documents, 128)
+rows = data.pad_rows(train_texts, tokenizer)  # input_ids and attention_mask, each (documents, longest)
 heldout_rows = data.pad_rows(heldout_texts, tokenizer)  # one document a row
 print("training rows:", tuple(rows.input_ids.shape), "  held-out rows:", tuple(heldout_rows.input_ids.shape))
 
@@ -647,8 +647,9 @@ plots.show_table([{"update": step, "text": samples[step]} for step in shown])
 
 # %% [markdown]
 # **Where is the loss?** Colour each token of a held-out text by how surprised the model was. The surprise sits where
-# the world itself made a free choice. What follows from what came before (the repeated list, the sum, the capital)
-# costs nothing any more.
+# the world itself made a free choice: a name, a colour, the first list. What follows from what came before (the list
+# said again, the verb after the name) costs much less. In the repeated list you can still see where copying is not
+# perfect.
 
 # %% tags=["demo"]
 @torch.no_grad()
@@ -1033,7 +1034,7 @@ print("saved to", folder)
 # - The causal loss is shifted by one and leaves padding out. A wrong divisor or a missing shift trains a wrong model
 #   silently.
 # - A loss means something between two lines: what counting reaches above, the entropy of the text below.
-# - Words come first, facts, sums and copying later, and each at its own time.
+# - Words come first; facts, copying and sums later, each at its own time, in one and the same run.
 # - A base model continues text. It answers questions only if answers are what usually follows.
 #
 # **To read**: Devlin et al. 2019, *BERT* (arXiv:1810.04805); Radford et al. 2019, *Language models are unsupervised
