@@ -569,7 +569,7 @@ for group in ("facts", "sums", "copying"):
 # Now train. The bar counts updates; the curves follow when it is through.
 
 # %% tags=["demo"]
-STEPS, BATCH, MAX_LR = 2000 * DOSE, 16, 3e-3
+STEPS, BATCH, MAX_LR = 2400 * DOSE, 16, 3e-3
 history, samples = [], {}
 bar = tqdm(total=STEPS, desc="pre-training", mininterval=1.0)
 
@@ -642,7 +642,7 @@ for group in ("facts", "sums", "copying"):
 # And this is how the same model writes as it learns, always from the same start and the same random seed.
 
 # %% tags=["demo"]
-shown = [step for step in (0, 100, 300, 600, 1000, STEPS - 1) if step in samples]
+shown = [step for step in (0, 25, 100, 300, 1000, STEPS - 1) if step in samples]
 plots.show_table([{"update": step, "text": samples[step]} for step in shown])
 
 # %% [markdown]
@@ -904,7 +904,7 @@ def bert_batches(steps: int, seed: int, size: int = 32):
         yield [tensor.to(DEVICE) for tensor in batch]
 
 # %% tags=["demo"]
-BERT_STEPS, BERT_LR = 1200 * DOSE, 1e-3
+BERT_STEPS, BERT_LR = 1000 * DOSE, 1e-3
 bert_history = []
 bar = tqdm(total=BERT_STEPS, desc="MLM + NSP", mininterval=1.0)
 
@@ -1023,7 +1023,7 @@ plots.show_table(
 # so they start at once; yours goes into the folder below.
 
 # %% tags=["demo"]
-card = {"made by": "01_pretraining", "updates": STEPS, "held-out loss": final_loss, "floor": floor}
+card = {"made by": "solutions/01_pretraining", "updates": STEPS, "held-out loss": final_loss, "floor": floor}
 folder = models.save_checkpoint(model, "my_checkpoints/nano-base", card)
 print("saved to", folder)
 
