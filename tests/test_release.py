@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 from autograder.key import KEYS, same_key
-from autograder.reference import ROOT, SOLUTIONS, Reference, is_solution
+from autograder.reference import ROOT, SOLUTIONS, is_solution
 from autograder.release import chapters, release
 
 CHAPTERS = chapters()
@@ -56,7 +56,8 @@ def _secret_statements(topic: str) -> set[str]:
             body = function.body[1:] if ast.get_docstring(function) else function.body
             for statement in body:
                 secret.update(_lines(ast.get_source_segment(source, statement)))
-    return {line for line in secret - public if len(line) > 30}
+    # A loop's or a condition's head is anybody's; what is done inside gives a solution away.
+    return {line for line in secret - public if len(line) > 30 and not line.endswith(":")}
 
 
 def _lines(text: str) -> set[str]:
@@ -74,10 +75,6 @@ def _what_a_student_gets() -> dict[Path, str]:
 @pytest.mark.parametrize("topic", CHAPTERS)
 def test_nothing_secret_reaches_a_student(topic):
     secrets = _secret_statements(topic)
-    names = set()
-    reference = Reference(topic)
-    for exercise in reference.functions:
-        names |= set(reference.alternative_functions(exercise))
     assert len(secrets) >= 3, "the search itself found nothing to search for"
     for path, text in _what_a_student_gets().items():
         lines = _notebook_lines(text) if path.suffix == ".ipynb" else _lines(text)
