@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from autograder.exercise import Case, Exercise, Unexpected
 from autograder.limits import Limits, Stopped, stream
+from autograder.rules import SIZES
 from autograder.values import encode
 
 MIME = "application/vnd.course.evidence+json"
@@ -63,6 +64,7 @@ def run_case(case: Case, answer: Callable, seed: int) -> dict:
     _seed_everything(seed)
     try:
         data = case.probe(answer, seed)
+        record["sizes"] = data.get(SIZES, {})  # the judge takes them from the reference's record alone
         return record | {"data": {name: encode(value) for name, value in data.items() if name[0] != "_"}}
     except KeyboardInterrupt:
         raise

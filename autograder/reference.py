@@ -15,8 +15,7 @@ from autograder.evidence import run_case
 from autograder.exercise import Case, Exercise, exercises_of
 from autograder.fingerprints import fingerprint
 from autograder.judge import KnownMistake, read_record
-from autograder.rules import RULES, SIZES, Entry, Summary
-from autograder.values import decode
+from autograder.rules import SIZES, Entry, Summary
 
 ROOT = Path(__file__).resolve().parent.parent
 SOLUTIONS = ROOT / "solutions"
@@ -73,11 +72,13 @@ class Reference:
         if key not in self._summaries:
             if exercise.name not in self.functions:
                 raise ReferenceFailed(f"No solution cell of {self.topic} defines {exercise.name}.")
-            answer = self.functions[exercise.name]
-            record = run_case(case, answer, seed)
-            if "data" not in record:
-                raise ReferenceFailed(f"The reference of {exercise.name} fails on {case.name}, seed {seed}: {record}")
-            self._summaries[key] = summary_of(case, record) | sizes_of(case, answer, seed)
+            raw = run_case(case, self.functions[exercise.name], seed)
+            record = read_record(case, raw)
+            if record.summary is None:
+                reason = f"{record.failure} {raw}"[:2000]
+                raise ReferenceFailed(f"The reference of {exercise.name} fails on {case.name}, seed {seed}: {reason}")
+            sizes = {SIZES: Entry(raw["sizes"])} if raw["sizes"] else {}
+            self._summaries[key] = record.summary | sizes
         return self._summaries[key]
 
     def mistakes(self, exercise: Exercise, seeds: Sequence[int]) -> list[KnownMistake]:
@@ -118,19 +119,6 @@ def points_of(notebook) -> dict[str, float]:
         for cell in notebook.cells
         if (name := checked_exercise(cell)) is not None
     }
-
-
-def summary_of(case: Case, record: dict) -> Summary | None:
-    """The summary of a record, or None where the answer raised."""
-    if "data" not in record:
-        return None
-    return RULES[case.rule]({name: decode(value) for name, value in record["data"].items()})
-
-
-def sizes_of(case: Case, answer: Callable, seed: int) -> Summary:
-    """What the probe calls its lengths, {} where it does not say."""
-    sizes = case.probe(answer, seed).get(SIZES)
-    return {SIZES: Entry(sizes)} if sizes else {}
 
 
 def prints_of(exercise: Exercise, answer: Callable, seeds: Sequence[int]) -> dict[tuple[str, int], dict]:
