@@ -8,7 +8,6 @@ gradebook and grades.csv. Exit code 1 when any score is not the expected one.
 
 import argparse
 import csv
-import os
 import shutil
 import subprocess
 import sys
@@ -20,7 +19,7 @@ import nbformat
 from autograder.grading.classreport import count_mistakes, read_class, to_text
 from autograder.grading.madeup import Submission, make_class, worth
 from autograder.reference import ROOT, SOLUTIONS, Reference
-from autograder.release import repository, source_notebook
+from autograder.release import repository, source_notebook, tool_environment
 
 DEFAULT = ROOT / "classroom" / "demo"
 # Endless loops in the class would otherwise take the generous limits of real grading.
@@ -72,14 +71,14 @@ def grade_class(topic: str, folder: Path) -> None:
 
 def nbgrader(folder: Path, *arguments: str) -> None:
     """Run one nbgrader command for the class in `folder`. Raises DemoFailed with the end of its log."""
-    environment = {"COURSE_CLASSROOM": str(folder), "COURSE_CASE_SECONDS": str(CASE_SECONDS), "PYTHONPATH": str(ROOT)}
+    environment = {"COURSE_CLASSROOM": str(folder), "COURSE_CASE_SECONDS": str(CASE_SECONDS)}
     log = folder / "nbgrader.log"
     with log.open("a") as out:
         print("$ nbgrader", *arguments, file=out, flush=True)
         done = subprocess.run(
             [sys.executable, "-m", "nbgrader", *arguments],
             cwd=ROOT,
-            env=os.environ | environment,
+            env=tool_environment() | environment,
             stdout=out,
             stderr=subprocess.STDOUT,
         )
