@@ -16,7 +16,7 @@ JOBS ?= 0
 # torch comes first and by itself: pip then takes the build for this machine, which the other packages accept.
 TORCH = $(shell sed -n '/^torch==/p' requirements.lock)
 
-.PHONY: help lab test release demo bench lint setup lock test-lowest
+.PHONY: help lab test release demo bench bench-gpu lint setup lock test-lowest
 .DEFAULT_GOAL := help
 
 help:
@@ -29,6 +29,7 @@ help:
 	@echo '  make release  generate course/ from solutions/       ARGS="01_pretraining"'
 	@echo '  make demo     grade a class of made-up submissions   ARGS="..."'
 	@echo '  make bench    measure how fast grading is            ARGS="..."'
+	@echo '  make bench-gpu  measure how fast training is on the GPU, or else the CPU  ARGS="--keep"'
 	@echo
 	@echo '  make setup    only set up: the environment $(VENV), from requirements.lock'
 	@echo '  make lock     pin again: requirements.lock and environment.yml (UPGRADE=yes: the newest versions)'
@@ -48,8 +49,8 @@ test: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/python -m ruff check
 
-release demo bench: $(STAMP)
-	$(BIN)/python -m autograder.$@ $(ARGS)
+release demo bench bench-gpu: $(STAMP)
+	$(BIN)/python -m autograder.$(subst -,_,$@) $(ARGS)
 
 # --- Set-up: done when there is no $(STAMP), or when the pins changed, or when the folder was moved or copied (an
 # --- environment points to the place where it was made, so it is made anew).
@@ -122,7 +123,7 @@ export NO_PYTHON OLD_PYTHON NO_VENV NO_INSTALL
 
 # Keeps the pins that still fit pyproject.toml, unless UPGRADE=yes. Another torch: make lock TORCH=torch==X.Y.Z
 # What only a CUDA build of torch depends on is left to torch.
-ALL_EXTRAS = '.[libraries,class,dev]'
+ALL_EXTRAS = '.[class,dev]'
 lock:
 	@$(call make_venv,.venv-lock)
 	@$(call pip,.venv-lock,$(TORCH))

@@ -26,13 +26,18 @@ from autograder.reference import ROOT, SOLUTIONS, Reference, checked_exercise
 
 SETUP_CELL = """\
 # Lets this notebook run on its own (in Colab, say). Where the course is installed, it does nothing.
-import importlib.util, subprocess, sys
+import importlib.metadata, importlib.util, subprocess, sys
 
 if importlib.util.find_spec("autograder") is None:
-    print("Installing the course: about a minute.")
-    command = [sys.executable, "-m", "pip", "install", "-q", "git+{repository}"]
-    if subprocess.run(command).returncode:
+    print("Installing the course: a minute or two.")
+    packages = ["git+{repository}"]
+    if importlib.util.find_spec("torchao"):
+        packages.append("torchao>=0.16")  # the course needs none, but peft refuses to work beside an older one
+    if subprocess.run([sys.executable, "-m", "pip", "install", "-q", *packages]).returncode:
         raise SystemExit("The installation failed. Is this machine online? Run this cell once more.")
+    loaded = [sys.modules[name] for name in ("numpy", "pandas", "pyarrow") if name in sys.modules]
+    if any(module.__version__ != importlib.metadata.version(module.__name__) for module in loaded):
+        raise SystemExit("Installed. Now restart the session (menu Runtime, or Kernel), and run this cell again.")
 """
 
 

@@ -18,6 +18,7 @@ INSTRUCTORS_SIDE = (
     "autograder.release",
     "autograder.demo",
     "autograder.bench",
+    "autograder.bench_gpu",
     "autograder.grading",
 )
 
