@@ -1,6 +1,7 @@
 """Which machine this is, and so how large a dose the notebooks take.
 
 There are two tiers, "cpu" and "gpu". The tier is detected; the environment variable COURSE_TIER overrides it.
+COURSE_DOSE overrides the dose alone: the checkpoints of the course were made on a CPU with the dose of a GPU.
 """
 
 import os
@@ -27,6 +28,19 @@ def device():
     import torch
 
     return torch.device(_accelerator() if tier() == "gpu" else "cpu")
+
+
+def dose() -> int:
+    """How many times the training of a CPU's dose: 1 in the tier "cpu", 3 in "gpu", or what COURSE_DOSE says.
+
+    Raises ValueError if COURSE_DOSE is no whole number from 1 on.
+    """
+    asked = os.environ.get("COURSE_DOSE", "").strip()
+    if not asked:
+        return 1 if tier() == "cpu" else 3
+    if not asked.isdecimal() or int(asked) < 1:
+        raise ValueError(f"COURSE_DOSE is '{asked}', not a whole number from 1 on. Unset it to have the dose chosen.")
+    return int(asked)
 
 
 def _accelerator() -> str | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from data import card, tasks
 from data.probes import probes
+from data.style import style
 from data.words import BOS, CLS, EOS, MASK, PAD, SEP, SPECIAL_TOKENS, UNK, VOCABULARY
 from data.world import LONGEST, Document, write_document
 
@@ -22,7 +23,7 @@ FOLDER = Path(__file__).resolve().parent
 CHECKSUMS = FOLDER / "CHECKSUMS"
 README = FOLDER / "README.md"  # the data card; its table of numbers is generated
 TRAIN_DOCUMENTS, HELDOUT_DOCUMENTS = 40_000, 600
-SEEDS = {"heldout": 1, "train": 2, "instructions": 3, "preferences": 4, "dialect": 5}
+SEEDS = {"heldout": 1, "train": 2, "instructions": 3, "preferences": 4, "dialect": 5, "style": 6}
 
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
@@ -45,9 +46,9 @@ def contents() -> dict[str, str]:
         ),
         "probes.json": json.dumps(probes(heldout), indent=1) + "\n",
     }
-    for name in ("instructions", "preferences", "dialect"):
-        parts = getattr(tasks, name)(SEEDS[name])
-        for split, records in zip(("train", "heldout"), parts, strict=True):
+    for make in (tasks.instructions, tasks.preferences, tasks.dialect, style):
+        name = make.__name__
+        for split, records in zip(("train", "heldout"), make(SEEDS[name]), strict=True):
             files[f"sets/{name}_{split}.jsonl.gz"] = json_lines(records)
     return files | tokenizer_files()
 

@@ -43,7 +43,12 @@ def numbers(files: Mapping[str, str]) -> str:
         "| set | training records | held-out records | |",
         "|---|---:|---:|---|",
     ]
-    notes = {"instructions": _kinds(files), "preferences": _ceiling(files), "dialect": ""}
+    notes = {
+        "instructions": _kept(files, "instructions", "kind"),
+        "preferences": _ceiling(files),
+        "dialect": "",
+        "style": _kept(files, "style", "topic"),
+    }
     for name, note in notes.items():
         train_set, heldout_set = (_records(files, f"sets/{name}_{split}.jsonl.gz") for split in ("train", "heldout"))
         lines.append(f"| {name} | {len(train_set):,} | {len(heldout_set):,} | {note} |")
@@ -64,8 +69,9 @@ def _floor(records: list[dict]) -> float:
     return -sum(logps) / len(logps)
 
 
-def _kinds(files: Mapping[str, str]) -> str:
-    kinds = [record["kind"] for record in _records(files, "sets/instructions_heldout.jsonl.gz")]
+def _kept(files: Mapping[str, str], name: str, key: str) -> str:
+    """How many held-out records there are of each kind, which is what `key` holds."""
+    kinds = [record[key] for record in _records(files, f"sets/{name}_heldout.jsonl.gz")]
     return "held out: " + ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
 
 

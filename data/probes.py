@@ -62,11 +62,14 @@ def repeated_saying(text: str) -> list[dict[str, str]]:
 
 
 def last_holder(text: str) -> list[dict[str, str]]:
-    """Who has the first thing at the end, where it is not who had it at the beginning and is a person."""
+    """Whom a thing is with at the end, where that is a person, and not the one who had it first."""
     words = text.split()
-    now = words.index("now")
-    holder = words[now + 1]
-    return [_probe(" ".join(words[: now + 1]), holder)] if holder in NAMES and holder != words[2] else []
+    ends = [place + 1 for place, word in enumerate(words) if words[place - 1 : place + 1] == ["is", "with"]]
+    return [
+        _probe(" ".join(words[:place]), words[place])
+        for place in ends[:1]
+        if words[place] in NAMES and words[place] != words[2]
+    ]
 
 
 def single_questions(heldout: Sequence[Document]) -> list[str]:

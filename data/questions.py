@@ -88,13 +88,7 @@ def ask_reading(rng: random.Random, events: int) -> str:
     scene = unfinished_story(pen, events)
     thing = scene.things[rng.randrange(len(scene.things))]
     person = scene.people[rng.randrange(2)]
-    which = rng.random()
-    if which < 0.5:
-        question = f"who has {thing} ?"
-    elif which < 0.8:
-        question = f"where is {person} ?"
-    else:
-        question = f"what colour is the {thing.noun} ?"
+    question = f"who has {thing} ?" if rng.random() < 0.8 else f"where is {person} ?"
     return f"{' '.join(pen.words)} {question}"
 
 

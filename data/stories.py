@@ -51,7 +51,7 @@ def story(pen: Pen) -> None:
 
 
 def unfinished_story(pen: Pen, events: int) -> Scene:
-    """Write a story of so many events, without its last sentence ("now leo has ..."); return how things stand then."""
+    """Write a story of so many events without its last sentence ("now the red ball is with leo ..."); return the scene."""
     pen.say("one")
     scene = opening(pen)
     go_on(pen, scene, most_events=events, ending=False)
@@ -211,17 +211,28 @@ def answer_wish(pen: Pen, scene: Scene, owner: str) -> None:
 
 
 def close(pen: Pen, scene: Scene) -> None:
-    """ "now leo has the red ball and the dog has the blue kite ." """
-    pen.say(" and ".join(holding(thing, scene) for thing in scene.things))
-    pen.say(".")
+    """ "now the blue kite is with the dog and the red ball is with leo . everyone went home ."
+
+    Whom each thing is with, in any order; half the time also where somebody is.
+    """
+    untold = {thing.colour: thing for thing in scene.things}
+    while untold:
+        pen.say("the")
+        thing = untold.pop(pen.pick(list(untold)))
+        pen.say(f"{thing.noun} is with {named(thing.holder, scene)}")
+        if untold:
+            pen.say("and")
+    if pen.pick([".", "and"]) == "and":
+        person = pen.pick(scene.people)
+        pen.say(f"is at the {scene.whereabouts[person]} .")
     if pen.pick({"everyone": 1.0, "<eos>": 1.0}) == "everyone":
         pen.say("went home .")
         finish(pen)
 
 
-def holding(thing: Thing, scene: Scene) -> str:
-    owner = f"the {thing.holder}" if thing.holder == scene.animal else thing.holder
-    return f"{owner} has {thing}"
+def named(holder: str, scene: Scene) -> str:
+    """ "leo", or "the dog"."""
+    return f"the {holder}" if holder == scene.animal else holder
 
 
 TELL = {"then": tell_of_friend, "a": tell_of_animal, "the": tell_of_theft}
