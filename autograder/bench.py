@@ -15,7 +15,7 @@ from pathlib import Path
 import nbformat
 
 from autograder.reference import ROOT, SOLUTIONS, Reference
-from autograder.release import repository, source_notebook, tool_environment
+from autograder.release import chapters, repository, source_notebook, tool_environment
 
 STOCK_CONFIG = """
 c = get_config()
@@ -33,7 +33,7 @@ def bench_grading(students: int = 4) -> list[str]:
     faster time counts.
     """
     lines = []
-    for topic in ("00_start_here", "01_pretraining"):
+    for topic in chapters():
         with tempfile.TemporaryDirectory() as scratch:
             stock, ours = Path(scratch) / "stock", Path(scratch) / "ours"
             for folder in (stock, ours):

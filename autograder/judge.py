@@ -12,6 +12,8 @@ from typing import Protocol
 from autograder import (
     fingerprints,
     pretraining_rules,  # noqa: F401 - it adds its rules to RULES
+    sft_data_rules,  # noqa: F401 - they too
+    sft_rules,  # noqa: F401
 )
 from autograder.evidence import VERSION
 from autograder.exercise import Case, Exercise, find_exercise

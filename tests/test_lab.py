@@ -18,7 +18,7 @@ import pytest
 import websocket
 
 STARTING_SECONDS = 120
-NOTEBOOKS = ["00_start_here", "01_pretraining"]
+NOTEBOOKS = ["00_start_here", "01_pretraining", "02_sft"]
 
 
 @dataclass
