@@ -109,8 +109,9 @@ def test_fine_tuning_solved_and_its_claims(tmp_path, record_property):
     assert values["padding"][1] < values["padding"][0]
     cost = list(values["cost"].values())
     assert cost == sorted(cost) and cost[-1] > cost[0] + 0.2, "more answers, better answers"
-    assert min(f - g for f, g in zip(values["forced"][1:], values["free"][1:])) > 0, "its own words mislead it"
-    assert values["last"]["nll"] > values["best"]["nll"] and values["last"]["match"] >= values["best"]["match"]
+    assert sum(values["forced"][1:]) > sum(values["free"][1:]) + 0.5, "its own words mislead it"
+    assert values["last"]["nll"] > 1.1 * values["best"]["nll"], "by the loss it became worse, by the answers it did not"
+    assert values["last"]["match"] > values["best"]["match"] - 0.05
     real = values["real"]
     assert real["after"]["in the manner"] > real["before"]["in the manner"] + 0.5
     assert real["after"]["loss of a plain answer"] > real["before"]["loss of a plain answer"], "and something is forgotten"
@@ -125,7 +126,7 @@ def test_fine_tuning_completes_without_a_network(tmp_path, monkeypatch):
         monkeypatch.setenv(name, str(value))
     notebook = source_notebook("02_sft", repository(), SOLUTIONS)
     settings = next(cell for cell in notebook.cells if cell.source.startswith("STEPS, SIZE"))
-    settings.source = settings.source.replace("STEPS, SIZE, PIECE, MAX_LR = 400,", "STEPS, SIZE, PIECE, MAX_LR = 50,")
+    settings.source = settings.source.replace("STEPS, SIZE, PIECE, MAX_LR = 300,", "STEPS, SIZE, PIECE, MAX_LR = 50,")
     notebook = _execute(notebook, tmp_path, "import json; print(json.dumps({'real': real_name, 'steps': STEPS}))")
     assert _values(notebook) == {"real": "nano", "steps": 50}
     said = "".join(out.get("text", "") for cell in notebook.cells for out in cell.get("outputs", []))
