@@ -346,7 +346,8 @@ def sft_loss(logits: torch.Tensor, labels: torch.Tensor, num_tokens: int | None 
     """-log p of the supervised tokens in nats, summed over the batch and divided by num_tokens.
 
     logits: (batch, seq, vocab); labels: (batch, seq), not shifted, -100 where nothing is supervised. num_tokens: None for
-    the number of supervised tokens in this very batch (at least 1). Returns a scalar through which gradients flow.
+    the number of supervised tokens in this very batch, at least 1; a row's first token is predicted by nothing and never
+    counts. Returns a scalar through which gradients flow.
     """
     ### BEGIN SOLUTION
     predictions, targets = logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten()
@@ -558,7 +559,7 @@ def train_sft(model, updates, optimizer, lr_at, max_norm: float = 1.0, after_ste
         for group in optimizer.param_groups:
             group["lr"] = lr_at(step)
         optimizer.zero_grad()
-        num_tokens = sum(int((batch["labels"][:, 1:] != -100).sum()) for batch in batches)
+        num_tokens = max(1, sum(int((batch["labels"][:, 1:] != -100).sum()) for batch in batches))
         total = 0.0
         for batch in batches:
             logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
@@ -982,7 +983,7 @@ for n in (100, 400, 1600):
         small_model = cost_model
 
 # %% tags=["demo"]
-cost = {n: history[-1]["match"] for n, history in cost_histories.items()} | {len(examples): at_half["masked"]}
+cost = {n: history[-1]["match"] for n, history in cost_histories.items()}
 fig, ax = plt.subplots(figsize=(6.5, 3.2))
 ax.plot(list(cost), list(cost.values()), marker="o", color=plots.BLUE)
 ax.set(
