@@ -126,9 +126,9 @@ def test_fine_tuning_completes_without_a_network(tmp_path, monkeypatch):
         monkeypatch.setenv(name, str(value))
     notebook = source_notebook("02_sft", repository(), SOLUTIONS)
     settings = next(cell for cell in notebook.cells if cell.source.startswith("STEPS, SIZE"))
-    settings.source = settings.source.replace("STEPS, SIZE, PIECE, MAX_LR = 300,", "STEPS, SIZE, PIECE, MAX_LR = 50,")
+    settings.source = settings.source.replace("STEPS, SIZE, PIECE, MAX_LR = 300,", "STEPS, SIZE, PIECE, MAX_LR = 100,")
     notebook = _execute(notebook, tmp_path, "import json; print(json.dumps({'real': real_name, 'steps': STEPS}))")
-    assert _values(notebook) == {"real": "nano", "steps": 50}
+    assert _values(notebook) == {"real": "nano", "steps": 100}
     said = "".join(out.get("text", "") for cell in notebook.cells for out in cell.get("outputs", []))
     assert "goes on with the nano model" in said
 
