@@ -5,21 +5,23 @@ a student's notebook (`autograder.key`). Both give, for a case and a seed, the e
 the known mistakes. Evidence is data from an untrusted process; nothing in it is executed or believed.
 """
 
+import importlib
+import pkgutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from autograder import (
-    fingerprints,
-    pretraining_rules,  # noqa: F401 - it adds its rules to RULES
-    sft_data_rules,  # noqa: F401 - they too
-    sft_rules,  # noqa: F401
-)
+import autograder
+from autograder import fingerprints
 from autograder.evidence import VERSION
 from autograder.exercise import Case, Exercise, find_exercise
 from autograder.explain import describe, what_they_say
 from autograder.rules import RULES, SIZES, Entry, Summary, entries_agree
 from autograder.values import MalformedEvidence, decode
+
+for _module in pkgutil.iter_modules(autograder.__path__):
+    if _module.name.endswith("_rules"):  # a chapter's own rules: importing them adds them to RULES
+        importlib.import_module(f"autograder.{_module.name}")
 
 
 @dataclass(frozen=True)

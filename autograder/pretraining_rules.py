@@ -5,23 +5,13 @@ adds a checksum of the inputs, which must be those of the seed: draws for other 
 """
 
 import re
-import zlib
 from collections import Counter
 
 import numpy as np
 
-from autograder.rules import Entry, Summary, rates, rule
+from autograder.rules import Summary, checksum, facts, rates, rule
 
 IGNORE, MASK_ID = -100, 4
-
-
-def _inputs(*arrays: np.ndarray) -> dict[str, Entry]:
-    content = b"".join(np.ascontiguousarray(a).astype(np.int64).tobytes() for a in arrays)
-    return {"inputs": Entry(f"{zlib.crc32(content):08x}")}
-
-
-def _facts(**facts) -> dict[str, Entry]:
-    return {name: Entry(bool(fact)) for name, fact in facts.items()}
 
 
 # --- masking: data holds input_ids, is_special, corrupted and labels, each (rows, length)
@@ -31,7 +21,7 @@ def _chosen_share(data: dict) -> Summary:
     ids, special, chosen = data["input_ids"], data["is_special"], data["labels"] != IGNORE
     alike = (chosen == chosen[0]).all()
     draws = chosen[:1][~special[:1]] if alike else chosen[~special]  # the same in all rows: one draw a column
-    return rates({"chosen_draws": draws}) | _facts(every_row_chose_the_same_places=alike) | _inputs(ids, special)
+    return rates({"chosen_draws": draws}) | facts(every_row_chose_the_same_places=alike) | checksum(ids, special)
 
 
 @rule
@@ -45,7 +35,7 @@ def masking_choice(data: dict) -> Summary:
     """That share, and what a choice means: a label that is the original id, and no change elsewhere."""
     ids, corrupted, labels = data["input_ids"], data["corrupted"], data["labels"]
     chosen = labels != IGNORE
-    return _chosen_share(data) | _facts(
+    return _chosen_share(data) | facts(
         some_label_is_not_the_original_id=(labels[chosen] != ids[chosen]).any(),
         some_token_changed_without_being_chosen=(corrupted[~chosen] != ids[~chosen]).any(),
     )
@@ -62,14 +52,14 @@ def masking_fates(data: dict) -> Summary:
         "became_another_token_draws": (now != MASK_ID) & (now != was),
         "stayed_draws": now == was,
     }
-    return rates(draws) | _inputs(ids, special)
+    return rates(draws) | checksum(ids, special)
 
 
 @rule
 def masking_specials(data: dict) -> Summary:
     """Whether special tokens were left alone, and ordinary ones were not."""
     ids, special, chosen = data["input_ids"], data["is_special"], data["labels"] != IGNORE
-    return _inputs(ids, special) | _facts(
+    return checksum(ids, special) | facts(
         some_special_token_chosen=chosen[special].any(),
         some_special_token_changed=(data["corrupted"][special] != ids[special]).any(),
         some_ordinary_token_chosen=chosen[~special].any(),
@@ -84,7 +74,7 @@ def masking_replacements(data: dict) -> Summary:
     replaced = corrupted[changed]
     alike = len(replaced) > 0 and (replaced == replaced[0]).all()
     draws = {"in_the_lower_half_draws": replaced[:0] if alike else replaced < vocab // 2}
-    return rates(draws) | _inputs(ids, special, np.asarray(vocab)) | _facts(
+    return rates(draws) | checksum(ids, special, np.asarray(vocab)) | facts(
         every_replacement_is_the_same_token=alike,
         some_outside_the_vocabulary=((replaced < 0) | (replaced >= vocab)).any(),
     )
@@ -94,7 +84,7 @@ def masking_replacements(data: dict) -> Summary:
 def input_survives(data: dict) -> Summary:
     """Whether the ids were changed in place (input_ids_after), and whether anything was changed in what came back."""
     ids = data["input_ids"]
-    return _inputs(ids) | _facts(
+    return checksum(ids) | facts(
         input_ids_changed_in_place=(ids != data["input_ids_after"]).any(),
         returned_ids_differ_from_the_input=(ids != data["corrupted"]).any(),
     )
@@ -104,7 +94,7 @@ def input_survives(data: dict) -> Summary:
 def repeatable_masks(data: dict) -> Summary:
     """Three runs: twice the same seed, then another. Each is (2, rows, length): corrupted ids and labels."""
     first, again, other = (data[name] for name in ("first", "again", "with_another_seed"))
-    return _inputs(data["input_ids"]) | _facts(
+    return checksum(data["input_ids"]) | facts(
         a_token_is_chosen=(first[1] != IGNORE).any(),
         repeated_with_the_same_seed=np.array_equal(first, again),
         repeated_with_another_seed=np.array_equal(first, other),
@@ -135,7 +125,7 @@ def pairs_firsts(data: dict) -> Summary:
     firsts = Counter(_place(a) for a, _, _ in _pairs(data["pairs"]))
     rightful = [(d, s) for d, n in enumerate(lengths) for s in range(n - 1)]
     inner = [(d, s) for d, n in enumerate(lengths) for s in range(1, n - 1, 2)]
-    return _inputs(lengths) | _facts(
+    return checksum(lengths) | facts(
         some_sentence_is_never_first=any(not firsts[place] for place in rightful),
         some_sentence_is_first_twice=any(times > 1 for times in firsts.values()),
         some_last_sentence_is_first=any(firsts[d, n - 1] for d, n in enumerate(lengths)),
@@ -147,7 +137,7 @@ def pairs_firsts(data: dict) -> Summary:
 def pairs_share(data: dict) -> Summary:
     """The share of real pairs, and that those called real are."""
     pairs = _pairs(data["pairs"])
-    return rates({"real_draws": np.array([is_next for _, _, is_next in pairs])}) | _facts(
+    return rates({"real_draws": np.array([is_next for _, _, is_next in pairs])}) | facts(
         enough_pairs=len({a for a, _, _ in pairs}) > 100
     )
 
@@ -156,14 +146,14 @@ def pairs_share(data: dict) -> Summary:
 def pairs_real(data: dict) -> Summary:
     """Whether real pairs are."""
     real = _places(data, real=True)
-    return _facts(some_second_does_not_follow=any(b != (a[0], a[1] + 1) for a, b in real), there_are_some=real)
+    return facts(some_second_does_not_follow=any(b != (a[0], a[1] + 1) for a, b in real), there_are_some=real)
 
 
 @rule
 def pairs_other(data: dict) -> Summary:
     """Whether the others come from elsewhere."""
     others = _places(data, real=False)
-    return _facts(some_second_from_the_same_document=any(a[0] == b[0] for a, b in others), there_are_some=others)
+    return facts(some_second_from_the_same_document=any(a[0] == b[0] for a, b in others), there_are_some=others)
 
 
 @rule
@@ -171,7 +161,7 @@ def pairs_shared_sentence(data: dict) -> Summary:
     """Whether a sentence that does follow is ever called one that does not."""
     pairs = _pairs(data["pairs"])
     ends = [is_next for a, b, is_next in pairs if b == "the end ." and a != data["other_first"]]
-    return _facts(
+    return facts(
         some_true_successor_labelled_not_next=not all(ends),
         there_are_real_pairs=any(is_next for _, _, is_next in pairs),
         there_are_others=any(not is_next for _, _, is_next in pairs),
@@ -182,7 +172,7 @@ def pairs_shared_sentence(data: dict) -> Summary:
 def pairs_varied(data: dict) -> Summary:
     """Whether the others come from everywhere; data has the number of documents and of sentences in each."""
     places, documents, sentences = _places(data, real=False), data["documents"], data["sentences"]
-    return _inputs(np.asarray([documents, sentences])) | _facts(
+    return checksum(np.asarray([documents, sentences])) | facts(
         from_many_documents=len({b[0] for _, b in places}) > 5,
         near_and_far=len({(b[0] - a[0]) % documents for a, b in places}) > 5,
         from_every_place=len({b[1] for _, b in places}) == sentences,
@@ -193,7 +183,7 @@ def pairs_varied(data: dict) -> Summary:
 def repeatable_pairs(data: dict) -> Summary:
     """Three runs: twice the same seed, then another."""
     first, again, other = (_pairs(data[name]) for name in ("first", "again", "with_another_seed"))
-    return _facts(
+    return facts(
         there_are_some=first,
         repeated_with_the_same_seed=first == again,
         labels_repeated_with_another_seed=[p[2] for p in first] == [p[2] for p in other],

@@ -15,6 +15,9 @@ def pytest_configure() -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     # Plots are drawn into files, never onto somebody's screen.
     os.environ["MPLBACKEND"] = "agg"
+    # One thread each, in the tests and in all that they start: the models are tiny, and two threads that wait for each
+    # other on shared cores can be ten times slower than one.
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
     # What `make test JOBS=2` itself was started with must not reach a make that a test starts.
     for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
         os.environ.pop(name, None)

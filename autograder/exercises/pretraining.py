@@ -11,44 +11,10 @@ from collections.abc import Mapping
 import torch
 
 from autograder.exercise import Exercise, Unexpected
+from autograder.probing import as_number, as_pair, as_tensor, gradient_at, seeded
 
 TOPIC = "01_pretraining"
 IGNORE = -100  # the label that cross-entropy leaves out
-
-
-def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def _tensor(value, what: str) -> torch.Tensor:
-    if not isinstance(value, torch.Tensor):
-        raise Unexpected(f"{what} should be a tensor; your function returned {type(value).__name__}.")
-    return value
-
-
-def _pair(value, what: str) -> tuple:
-    if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise Unexpected(f"The function should return two things, {what}; it returned {type(value).__name__}.")
-    return tuple(value)
-
-
-def _number(value, what: str) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError, RuntimeError):
-        raise Unexpected(f"{what} should be a number; your function returned {type(value).__name__}.") from None
-
-
-def _gradient(loss_of, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """The gradient of loss_of(logits, labels) at the logits."""
-    logits.requires_grad_()
-    loss = _tensor(loss_of(logits, labels), "The loss")
-    if not loss.requires_grad:
-        raise Unexpected(
-            "The loss is cut off from the logits: no gradient flows. Look for .item(), .detach() or .data."
-        )
-    loss.sum().backward()
-    return logits.grad
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -57,7 +23,7 @@ make_labels = Exercise("make_labels", TOPIC, "Exercise 1: labels, and what paddi
 
 def _padded_ids(seed: int, rows: int, length: int, side: str, padding: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """Ids in [3, 50), padded in rows of different lengths. Shapes (rows, length)."""
-    g = _generator(seed)
+    g = seeded(seed)
     ids = torch.randint(3, 50, (rows, length), generator=g)
     mask = torch.ones(rows, length, dtype=torch.long)
     for row in range(1, rows):
@@ -106,7 +72,7 @@ def _logits_and_labels(
     seed: int, rows: int, length: int, vocab: int, padded: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits (rows, length, vocab) and labels (rows, length), -100 on right padding."""
-    g = _generator(seed)
+    g = seeded(seed)
     logits = 2 * torch.randn(rows, length, vocab, generator=g)
     labels = torch.randint(0, vocab, (rows, length), generator=g)
     if padded:
@@ -164,7 +130,7 @@ def huge_logits(answer, seed):
 def gradient(answer, seed):
     """The gradient reaches exactly the positions that predict a real token."""
     logits, labels = _logits_and_labels(seed, 3, 7, 5, padded=True)
-    return {"gradient": _gradient(answer, logits, labels)}
+    return {"gradient": gradient_at(answer, logits, labels)}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -173,7 +139,7 @@ count_ngrams = Exercise("count_ngrams", TOPIC, "Exercise 3: counting n-grams")
 
 def _documents(seed: int, count: int, vocab: int) -> list[list[int]]:
     """Documents of different lengths; each begins with 0 (<bos>) and ends with 1 (<eos>)."""
-    g = _generator(seed)
+    g = seeded(seed)
     lengths = [3 + (5 * i + seed) % 7 for i in range(count)]
     return [[0, *torch.randint(2, vocab, (n,), generator=g).tolist(), 1] for n in lengths]
 
@@ -226,7 +192,7 @@ ngram_loss = Exercise("ngram_loss", TOPIC, "Exercise 4: the loss of an n-gram mo
 
 def _random_counts(seed: int, n: int, vocab: int, hole: bool) -> dict[tuple, Counter]:
     """Counts for every context of up to n - 1 tokens; with a hole, some tokens and contexts were never seen."""
-    g = _generator(seed)
+    g = seeded(seed)
     counts = {}
     for size in range(n):
         for context in itertools.product(range(vocab), repeat=size):
@@ -293,7 +259,7 @@ perplexity = Exercise("perplexity", TOPIC, "Exercise 5: perplexity and bits per 
 
 
 def _token_losses(seed: int, n: int) -> torch.Tensor:
-    return 0.2 + 3 * torch.rand(n, generator=_generator(seed))
+    return 0.2 + 3 * torch.rand(n, generator=seeded(seed))
 
 
 @perplexity.case
@@ -343,7 +309,7 @@ def _next_logits(
     seed: int, rows: int, vocab: int, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
 ) -> torch.Tensor:
     """Logits (rows, vocab) on which rounding decides nothing: no near ties, no sum of probabilities close to top_p."""
-    candidates = 2 * torch.randn(3 * rows, vocab, generator=_generator(seed))
+    candidates = 2 * torch.randn(3 * rows, vocab, generator=seeded(seed))
     ordered = candidates.sort(descending=True).values
     clear = (ordered[:, :-1] - ordered[:, 1:]).amin(-1) > 1e-3
     if top_p is not None:
@@ -414,7 +380,7 @@ learning_rate = Exercise("learning_rate", TOPIC, "Exercise 7: warm-up and cosine
 
 
 def _rates(answer, steps, max_lr: float, warmup: int, total: int, min_lr: float) -> dict:
-    rates = [_number(answer(step, max_lr, warmup, total, min_lr), "The learning rate") for step in steps]
+    rates = [as_number(answer(step, max_lr, warmup, total, min_lr), "The learning rate") for step in steps]
     return {"rates": torch.tensor(rates, dtype=torch.float64)}
 
 
@@ -484,7 +450,7 @@ def _run_training(
     calls: receives (step, loss, updates so far) at each call of after_step. louder_in_training: the loss is three times
     as large in training mode, so that the mode shows in it.
     """
-    g = _generator(seed)
+    g = seeded(seed)
     model = torch.nn.Linear(5, 3)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -574,7 +540,7 @@ _MASK = 4
 
 def _maskable(seed: int, rows: int, length: int, vocab: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Ids (rows, length) in [5, vocab) and which of them are special (first, last, and some padding at the end)."""
-    g = _generator(seed)
+    g = seeded(seed)
     ids = torch.randint(5, vocab, (rows, length), generator=g)
     special = torch.zeros(rows, length, dtype=torch.bool)
     special[:, 0], special[:, -3:] = True, True
@@ -586,7 +552,7 @@ def _masked(answer, seed: int, rows: int, length: int, vocab: int, **options) ->
     """What went in and what came back, raw (the rules say what must hold of it), and the ids after the call."""
     ids, special = _maskable(seed, rows, length, vocab)
     before = ids.clone()
-    corrupted, labels = _two_tensors(answer(ids, special, _MASK, vocab, _generator(seed), **options), before)
+    corrupted, labels = _two_tensors(answer(ids, special, _MASK, vocab, seeded(seed), **options), before)
     return {
         "input_ids": _small(before),
         "is_special": special,
@@ -601,8 +567,8 @@ def _small(ids: torch.Tensor) -> torch.Tensor:
 
 
 def _two_tensors(returned, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    corrupted, labels = _pair(returned, "corrupted ids and labels")
-    corrupted, labels = _tensor(corrupted, "The corrupted ids"), _tensor(labels, "The labels")
+    corrupted, labels = as_pair(returned, "corrupted ids and labels")
+    corrupted, labels = as_tensor(corrupted, "The corrupted ids"), as_tensor(labels, "The labels")
     if corrupted.shape != ids.shape or labels.shape != ids.shape:
         raise Unexpected(
             f"Both tensors should have the shape of input_ids, {tuple(ids.shape)}; yours have "
@@ -655,7 +621,7 @@ def same_generator_same_mask(answer, seed):
     ids, special = _maskable(seed, 7, 97, 61)
 
     def run(generator_seed: int) -> torch.Tensor:
-        drawn = _two_tensors(answer(ids.clone(), special, _MASK, 61, _generator(generator_seed)), ids)
+        drawn = _two_tensors(answer(ids.clone(), special, _MASK, 61, seeded(generator_seed)), ids)
         return torch.stack([_small(tensor) for tensor in drawn])  # (2, rows, length)
 
     runs = {"first": run(seed), "again": run(seed), "with_another_seed": run(seed + 1)}
@@ -668,7 +634,7 @@ mlm_loss = Exercise("mlm_loss", TOPIC, "Exercise 10: the loss of masked language
 
 def _mlm_inputs(seed: int, rows: int, length: int, vocab: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits (rows, length, vocab); labels (rows, length) with a few targets, -100 elsewhere."""
-    g = _generator(seed)
+    g = seeded(seed)
     logits = 2 * torch.randn(rows, length, vocab, generator=g)
     labels = torch.randint(0, vocab, (rows, length), generator=g)
     chosen = torch.rand(rows, length, generator=g) < 0.3
@@ -703,7 +669,7 @@ def mlm_huge_logits(answer, seed):
 def mlm_gradient(answer, seed):
     """The gradient reaches the chosen positions and no others."""
     logits, labels = _mlm_inputs(seed, 3, 7, 5)
-    return {"gradient": _gradient(answer, logits, labels)}
+    return {"gradient": gradient_at(answer, logits, labels)}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -716,7 +682,7 @@ def _story(document: int, sentences: int) -> list[str]:
 
 def _pairs(answer, documents: list[list[str]], seed: int) -> str:
     """The pairs as text, a line each: first, second and 1 or 0, between tabs."""
-    pairs = answer(documents, _generator(seed))
+    pairs = answer(documents, seeded(seed))
     if not isinstance(pairs, (list, tuple)):
         raise Unexpected(f"A list of (first, second, is_next) should come back; it was {type(pairs).__name__}.")
     known, lines = {sentence for document in documents for sentence in document}, []

@@ -19,10 +19,6 @@ TOPIC = "02_sft"
 IGNORE = -100  # the label that cross-entropy leaves out
 
 
-def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 def _ids(value, what: str) -> torch.Tensor:
     """A list of integers (or a tuple, or a tensor or array of one axis) as a tensor, so that all of them compare."""
     if isinstance(value, (torch.Tensor, np.ndarray)):

@@ -1,7 +1,6 @@
 """Probes of chapter 02's second half: the loss of an answer, its log-probability, the training loop, generation.
 
-Models are tiny Llamas of transformers, so that an answer may use whatever such a model offers. Their weights are drawn
-here, not by transformers, whose way of initialising may change from version to version.
+Models are tiny Llamas of transformers (see probing.tiny_llama), so that an answer may use whatever such a model offers.
 """
 
 from dataclasses import dataclass, replace
@@ -10,36 +9,10 @@ from functools import lru_cache
 import torch
 
 from autograder.exercise import Exercise, Unexpected
-from autograder.exercises.pretraining import _generator, _gradient, _tensor
+from autograder.probing import as_tensor, gradient_at, seeded, tiny_llama
 
 TOPIC = "02_sft"
 IGNORE = -100  # the label that cross-entropy leaves out
-
-
-def _tiny_llama(seed: int, vocab: int, hidden: int):
-    """A LlamaForCausalLM of one layer in evaluation mode, on the CPU. Its logits spread widely."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    config = LlamaConfig(
-        vocab_size=vocab,
-        hidden_size=hidden,
-        intermediate_size=hidden + 7,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        max_position_embeddings=64,
-        tie_word_embeddings=False,
-        bos_token_id=None,
-        eos_token_id=None,
-        attn_implementation="eager",
-    )
-    g = _generator(seed)
-    model = LlamaForCausalLM(config)
-    with torch.no_grad():
-        for _, parameter in sorted(model.named_parameters()):
-            if parameter.dim() > 1:  # the others are the gains of the norms: they stay 1
-                parameter.copy_(0.5 * torch.randn(parameter.shape, generator=g))
-    return model.eval()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -51,7 +24,7 @@ def _logits_and_labels(seed: int, rows: int, length: int, vocab: int) -> tuple[t
 
     The last row has a second answer. Needs length >= 2 rows + 5.
     """
-    g = _generator(seed)
+    g = seeded(seed)
     logits = 2 * torch.randn(rows, length, vocab, generator=g)
     labels = torch.randint(0, vocab, (rows, length), generator=g)
     for row in range(rows):
@@ -90,7 +63,7 @@ def part_of_a_larger_update(answer, seed):
 @sft_loss.case
 def first_tokens_with_a_label(answer, seed):
     """Every token has a label: the first of a row has nothing before it that predicts it, so it does not count."""
-    g = _generator(seed)
+    g = seeded(seed)
     logits, labels = torch.randn(3, 7, 11, generator=g), torch.randint(0, 11, (3, 7), generator=g)
     return {"loss": answer(logits, labels), "_sizes": _sizes(labels, 11) | {"the number of labels": labels.numel()}}
 
@@ -114,7 +87,7 @@ def huge_logits(answer, seed):
 def gradient(answer, seed):
     """The gradient reaches the positions that predict a supervised token, and no others."""
     logits, labels = _logits_and_labels(seed, 3, 11, 5)
-    return {"gradient": _gradient(answer, logits, labels)}
+    return {"gradient": gradient_at(answer, logits, labels)}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -131,7 +104,7 @@ def answers_of_different_lengths(answer, seed):
 @sequence_logprob.case
 def padded_on_the_left(answer, seed):
     """Padding on the left, as for generation: the labels say what counts, wherever it stands."""
-    g = _generator(seed)
+    g = seeded(seed)
     logits, labels = torch.randn(3, 13, 7, generator=g), torch.randint(0, 7, (3, 13), generator=g)
     labels[0, :3], labels[1, :9], labels[2, :6] = IGNORE, IGNORE, IGNORE
     return {"logprobs": answer(logits, labels), "_sizes": _sizes(labels, 7)}
@@ -148,7 +121,7 @@ def an_empty_answer(answer, seed):
 @sequence_logprob.case
 def labels_from_the_first_token(answer, seed):
     """Every token has a label: the first of a row is given, for no token before it predicts it."""
-    g = _generator(seed)
+    g = seeded(seed)
     logits, labels = torch.randn(3, 7, 5, generator=g), torch.randint(0, 5, (3, 7), generator=g)
     return {"logprobs": answer(logits, labels), "_sizes": _sizes(labels, 5)}
 
@@ -156,7 +129,7 @@ def labels_from_the_first_token(answer, seed):
 @sequence_logprob.case
 def a_long_answer(answer, seed):
     """An answer of three hundred tokens: its probability is too small for a float, the logarithm is not."""
-    g = _generator(seed)
+    g = seeded(seed)
     logits, labels = torch.randn(2, 307, 13, generator=g), torch.randint(0, 13, (2, 307), generator=g)
     labels[:, :7] = IGNORE
     return {"logprobs": answer(logits, labels)}
@@ -198,7 +171,7 @@ class _Watched(torch.optim.SGD):
 
 def _batch(seed: int, rows: int, length: int, left_padded: bool = False) -> dict[str, torch.Tensor]:
     """Prompts and answers of different lengths, padded with 0."""
-    g = _generator(seed)
+    g = seeded(seed)
     ids = torch.randint(1, _VOCAB, (rows, length), generator=g)
     mask, labels = torch.ones_like(ids), ids.clone()
     for row in range(rows):
@@ -230,7 +203,7 @@ def _run_training(answer, seed: int, updates, lr_at, mode_shows: bool = False, c
 
     calls: receives (step, loss, updates so far) at each call of after_step.
     """
-    model = _tiny_llama(seed, _VOCAB, 8)
+    model = tiny_llama(seed, _VOCAB, 8)
     if mode_shows:
         model.model.embed_tokens.register_forward_hook(_backwards_in_training)
     optimizer = _Watched(model)
@@ -357,7 +330,7 @@ def _left_padded(prompts: list[torch.Tensor], pad_id: int) -> tuple[torch.Tensor
 
 def _prompts(seed: int, count: int) -> list[torch.Tensor]:
     """Prompts of 3 to 8 tokens."""
-    g = _generator(seed)
+    g = seeded(seed)
     return [torch.randint(0, _WORDS, (3 + i % 6,), generator=g) for i in range(count)]
 
 
@@ -368,7 +341,7 @@ class _Foreseen:
     """
 
     def __init__(self, seed: int):
-        self.model = _tiny_llama(seed, _WORDS, 16)
+        self.model = tiny_llama(seed, _WORDS, 16)
         self.prompts = _prompts(seed, 60)
         ids, mask = _left_padded(self.prompts, 0)
         seen = self.model.generate(
@@ -409,7 +382,7 @@ class _Picked:
     pad_id: int
 
     def run(self, answer, max_new_tokens: int, *how) -> torch.Tensor:
-        model, (ids, mask) = _tiny_llama(self.model_seed, _WORDS, 16), _left_padded(self.prompts, self.pad_id)
+        model, (ids, mask) = tiny_llama(self.model_seed, _WORDS, 16), _left_padded(self.prompts, self.pad_id)
         return _tokens(answer(model, ids, mask, max_new_tokens, self.end_id, self.pad_id, *how))
 
 
@@ -437,7 +410,7 @@ def _tokens(value) -> torch.Tensor:
                 "A tensor (batch, new) should come back. Your rows differ in length, or hold something else than ids: "
                 "fill them up with pad_id."
             ) from None
-    return torch.as_tensor(value) if type(value).__name__ == "ndarray" else _tensor(value, "The new tokens")
+    return torch.as_tensor(value) if type(value).__name__ == "ndarray" else as_tensor(value, "The new tokens")
 
 
 def _rows_with_unused_padding(foreseen, end_id):
@@ -529,7 +502,7 @@ def drawn_from_the_distribution(answer, seed):
     two = _pick(seed, _two_open_prompts)
     picked = replace(two, prompts=400 * two.prompts)  # the one, then the other, four hundred times
     drawn = {
-        name: picked.run(answer, 1, temperature, _generator(seed)).to(torch.int16)
+        name: picked.run(answer, 1, temperature, seeded(seed)).to(torch.int16)
         for name, temperature in (("at_half", 0.5), ("at_two", 2.0))
     }
     return drawn | {"prompts": _left_padded(two.prompts, two.pad_id)[0], "vocab": _WORDS}
@@ -540,5 +513,5 @@ def same_generator_same_answers(answer, seed):
     """All draws come from the generator: the same generator seed gives the same answers, another gives others."""
     picked = _Picked(seed, _prompts(seed, 13), end_id=1, pad_id=0)
     seeds = {"first": seed, "again": seed, "with_another_seed": seed + 1}
-    runs = {name: picked.run(answer, 7, 1.5, _generator(s)) for name, s in seeds.items()}
+    runs = {name: picked.run(answer, 7, 1.5, seeded(s)) for name, s in seeds.items()}
     return runs | {"prompts": _left_padded(picked.prompts, 0)[0]}

@@ -1,10 +1,10 @@
 """Probes of chapter 02, the hardest exercise: packing."""
 
-
 import torch
 
 from autograder.exercise import Exercise, Unexpected
-from autograder.exercises.sft_conversations import TOPIC, _example, _generator, _refusal, _tensors
+from autograder.exercises.sft_conversations import TOPIC, _example, _refusal, _tensors
+from autograder.probing import seeded
 
 pack_examples = Exercise("pack_examples", TOPIC, "Exercise 9: packing")
 
@@ -96,7 +96,7 @@ def _tiny_llama(seed: int):
     )
     with torch.random.fork_rng(devices=[]):
         model = LlamaForCausalLM(config).eval()
-    g = _generator(seed)
+    g = seeded(seed)
     with torch.no_grad():  # drawn here, by name: how transformers draws its weights may change between versions
         for name, weight in sorted(model.named_parameters()):
             weight.copy_(float("norm" in name) + 0.3 * torch.randn(weight.shape, generator=g))

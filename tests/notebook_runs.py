@@ -1,0 +1,27 @@
+"""Running a notebook of the course as a reader would, and reading off what it measured. Used by the test_notebook* files."""
+
+import json
+import os
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+from autograder.reference import ROOT
+
+MINUTES = 60
+
+
+def execute(notebook, folder: Path, tail: str = "") -> nbformat.NotebookNode:
+    """Run all cells in a fresh kernel, as JupyterLab would, and `tail` in one more cell at the end."""
+    if tail:
+        notebook.cells.append(nbformat.v4.new_code_cell(tail))
+    environment = os.environ | {"COURSE_PROGRESS_FILE": str(folder / "progress.json"), "PYTHONPATH": str(ROOT)}
+    client = NotebookClient(notebook, timeout=20 * MINUTES, resources={"metadata": {"path": str(folder)}})
+    client.execute(env=environment)
+    return notebook
+
+
+def values_of(notebook) -> dict:
+    """What the tail cell printed."""
+    return json.loads(notebook.cells[-1].outputs[-1]["text"])

@@ -1,0 +1,66 @@
+"""Chapter 02, solved, runs from top to bottom, and what it claims is so; without a network too."""
+
+import json
+import time
+
+import pytest
+from notebook_runs import MINUTES, execute, values_of
+
+from autograder.reference import SOLUTIONS
+from autograder.release import repository, source_notebook
+
+TAIL_02 = """
+import json, resource
+print(json.dumps({
+    "before": before, "after": after, "steps": STEPS, "asks_back": asks_back, "knows": knows, "alike": alike,
+    "trl_difference": trl_difference, "race": [our_seconds, trl_seconds], "at_half": at_half, "at_end": at_end,
+    "packing_difference": packing_difference, "careless": changed, "padding": [padded_share, packed_share],
+    "cost": {str(n): match for n, match in cost.items()}, "forced": forced, "free": free, "best": best, "last": last,
+    "gradient_norms": norms, "supervised": [label != -100 for label in example_labels],
+    "real_model": real_name, "real": real_scores, "gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(30 * MINUTES)
+def test_fine_tuning_solved_and_its_claims(tmp_path, record_property):
+    """About five minutes on two cores, and the time to fetch the chat model where it is not yet there."""
+    started = time.monotonic()
+    notebook = execute(source_notebook("02_sft", repository(), SOLUTIONS), tmp_path, TAIL_02)
+    values = values_of(notebook) | {"minutes": (time.monotonic() - started) / 60}
+    print("\n" + json.dumps(values, indent=1))
+    record_property("values", values)
+    assert values["asks_back"] > 0.9 and values["knows"] > 0.9, "it knows, and asks back"
+    assert values["before"] < 0.05 and values["after"] > 0.9 and values["steps"] <= 400
+    assert values["trl_difference"] < 1e-5
+    assert values["alike"] > 0.8, "the tokens it has never seen are one to it"
+    shifted = [*values["supervised"][1:], False]
+    assert [norm > 0 for norm in values["gradient_norms"]] == shifted, "the gradient is zero but for the answer's"
+    assert values["at_half"]["masked"] > values["at_half"]["unmasked"], "the mask is a matter of speed"
+    assert values["packing_difference"] < 1e-4 < values["careless"]
+    assert values["padding"][1] < values["padding"][0]
+    cost = list(values["cost"].values())
+    assert cost == sorted(cost) and cost[-1] > cost[0] + 0.2, "more answers, better answers"
+    assert sum(values["forced"][1:]) > sum(values["free"][1:]) + 0.5, "its own words mislead it"
+    assert values["last"]["nll"] > 1.1 * values["best"]["nll"], "by the loss it became worse, by the answers it did not"
+    assert values["last"]["match"] > values["best"]["match"] - 0.05
+    real = values["real"]
+    assert real["after"]["in the manner"] > real["before"]["in the manner"] + 0.5
+    assert real["after"]["loss of a plain answer"] > real["before"]["loss of a plain answer"], "and something is forgotten"
+    assert values["gib"] < 4.0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(15 * MINUTES)
+def test_fine_tuning_completes_without_a_network(tmp_path, monkeypatch):
+    """No network, an empty cache: the last part goes on with the nano model. In a small dose."""
+    for name, value in {"COURSE_OFFLINE": "1", "COURSE_CACHE": tmp_path / "none", "HF_HOME": tmp_path / "hf"}.items():
+        monkeypatch.setenv(name, str(value))
+    notebook = source_notebook("02_sft", repository(), SOLUTIONS)
+    settings = next(cell for cell in notebook.cells if cell.source.startswith("STEPS, SIZE"))
+    settings.source = settings.source.replace("STEPS, SIZE, PIECE, MAX_LR = 300,", "STEPS, SIZE, PIECE, MAX_LR = 100,")
+    notebook = execute(notebook, tmp_path, "import json; print(json.dumps({'real': real_name, 'steps': STEPS}))")
+    assert values_of(notebook) == {"real": "nano", "steps": 100}
+    said = "".join(out.get("text", "") for cell in notebook.cells for out in cell.get("outputs", []))
+    assert "goes on with the nano model" in said
