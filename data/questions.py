@@ -82,14 +82,14 @@ def _without(words, word: str) -> tuple[str, ...]:
     return tuple(other for other in words if other != word)
 
 
-def ask_reading(rng: random.Random, events: int) -> str:
-    """A prompt: a new story of so many events, and a question about it."""
-    pen = WritingPen(rng)
-    scene = unfinished_story(pen, events)
-    thing = scene.things[rng.randrange(len(scene.things))]
-    person = scene.people[rng.randrange(2)]
-    question = f"who has {thing} ?" if rng.random() < 0.8 else f"where is {person} ?"
-    return f"{' '.join(pen.words)} {question}"
+def ask_reading(rng: random.Random, events: int, things: int) -> str:
+    """A prompt: a new story of so many events about so many things (1 or 2), and the question who has one of them."""
+    while True:
+        pen = WritingPen(rng)
+        scene = unfinished_story(pen, events)
+        if len(scene.things) == things:
+            thing = scene.things[rng.randrange(things)]
+            return f"{' '.join(pen.words)} who has {thing} ?"
 
 
 def fact_questions() -> list[Question]:

@@ -22,10 +22,10 @@ STYLES = ("full", "short")
 def instructions(seed: int, train: int = 8000, reading_heldout: int = 100) -> tuple[Records, Records]:
     """Question-answer records {kind, style, prompt, answer}; 50 % reading, 20 % sums, 30 % facts.
 
-    Held out are the kinds "reading" (new stories), "sums" (asked for in one word; no training record asks them, the corpus
-    shows them) and "facts" (asked in training in another form or style). Three more kinds ask for what no training record
-    showed: "sums_in_full" (the held-out sums as sentences), "sums_unseen" (not even in the corpus) and
-    "facts_never_asked".
+    Held out are the kinds "reading" (new stories about one thing), "sums" (asked for in one word; no training record asks
+    them, the corpus shows them) and "facts" (asked in training in another form or style). Four more kinds ask for what no
+    training record showed: "reading_two" (stories about two things), "sums_in_full" (the held-out sums as sentences),
+    "sums_unseen" (not even in the corpus) and "facts_never_asked".
     """
     rng = random.Random(seed)
     asked, kept = _split_sums(rng)
@@ -37,6 +37,7 @@ def instructions(seed: int, train: int = 8000, reading_heldout: int = 100) -> tu
     heldout += [_instruction("facts_never_asked", question, style) for question, style in facts_never]
     seen: set[str] = set()
     heldout += [_read(rng, seen) for _ in range(reading_heldout)]
+    heldout += [_read(rng, seen, kind="reading_two", things=2) for _ in range(reading_heldout // 2)]
     records = []
     for _ in range(train):
         which = rng.random()
@@ -74,14 +75,14 @@ def _split_facts() -> tuple[list, list, list]:
     return [way for way in ways if way not in kept], kept, never
 
 
-def _read(rng: random.Random, seen: set[str]) -> dict:
+def _read(rng: random.Random, seen: set[str], kind: str = "reading", things: int = 1) -> dict:
     """An instruction about a story that was not used before."""
     while True:
-        prompt = ask_reading(rng, events=1 + int(rng.random() * 2))
+        prompt = ask_reading(rng, events=1 + int(rng.random() * 2), things=things)
         if prompt not in seen:
             seen.add(prompt)
             question = understand(prompt)
-            return _instruction("reading", question, _one_of(rng, STYLES), story=prompt.removesuffix(question.text))
+            return _instruction(kind, question, _one_of(rng, STYLES), story=prompt.removesuffix(question.text))
 
 
 def _instruction(kind: str, question: Question, style: str, story: str = "") -> dict:

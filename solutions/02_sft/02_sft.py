@@ -703,11 +703,11 @@ plots.show_table(
 # %% [markdown]
 # ## Fine-tuning
 #
-# Three hundred updates. Each takes 64 examples, sorts them by length and cuts them in two, so that little of a batch
+# Two hundred updates. Each takes 64 examples, sorts them by length and cuts them in two, so that little of a batch
 # is padding.
 
 # %% tags=["demo"]
-STEPS, SIZE, PIECE, MAX_LR = 300, 64, 32, 2e-3
+STEPS, SIZE, PIECE, MAX_LR = 200, 64, 32, 2e-3
 
 
 def make_updates(examples, steps: int, seed: int = 0):
@@ -729,7 +729,7 @@ probe_pairs = [example(record) for record in probe_records]
 probe_tokens = sum(label != -100 for _, labels in probe_pairs for label in labels)
 
 
-def fine_tune(name: str, examples, steps: int = STEPS, every: int = 50) -> tuple:
+def fine_tune(name: str, examples, steps: int = STEPS, every: int = STEPS // 4) -> tuple:
     """A fresh start, fine-tuned: the model, and what was measured on held-out records at every so many updates."""
     model, history = fresh_start(), []
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.0, betas=(0.9, 0.95))
@@ -773,12 +773,12 @@ plots.show_table(
 )
 
 # %% [markdown]
-# The first two kinds are what it practised: new stories, and facts that it was asked for in another way. The others
-# are things that no instruction asked about: sums in one word, the same sums as whole sentences (both numbers have
-# to be copied from the question), sums that no text ever showed, and facts that were only ever read. Compare the
-# kinds. What fine-tuning of this size gives is a manner of answering; what is said comes from before (Zhou et al.
-# 2023 call it the superficial alignment hypothesis), and where the practice was narrow, the manner does not carry
-# far.
+# The first two kinds are what it practised: facts that it was asked for in another way, and new stories. The others
+# are things that no instruction asked about: stories about two things, which the base model itself mixes up; sums in
+# one word, and the same sums as whole sentences (both numbers have to be copied from the question); sums that no text
+# ever showed; and facts that were only ever read. Compare the kinds. What fine-tuning of this size gives is a manner of
+# answering; what is said comes from before (Zhou et al. 2023 call it the superficial alignment hypothesis), and where
+# the practice was narrow, the manner does not carry far.
 #
 # ## Is the mask worth it?
 #
@@ -1110,7 +1110,7 @@ except hub.NoChatModel as problem:
             "answer": f"certainly , dear friend . {answer}",
         }
 
-    style_train, style_heldout = [politely(r) for r in train_records[:240]], [politely(r) for r in heldout[::10]]
+    style_train, style_heldout = [politely(r) for r in train_records[:240]], [politely(r) for r in heldout[::4]]
     in_manner, knows_fact = lambda text: text.startswith("certainly"), lambda text, fact: fact in text.split()
 
 # %% tags=["demo"]
@@ -1183,7 +1183,7 @@ plain_before = plain_loss(real_model)
 from peft import LoraConfig, get_peft_model
 
 torch.manual_seed(0)
-STYLE_STEPS, STYLE_SIZE = 18 * DOSE, 8
+STYLE_STEPS, STYLE_SIZE, STYLE_LR = (18 * DOSE, 8, 1e-3) if template is SMOL else (100, 16, 5e-3)
 lora_model = get_peft_model(real_model, LoraConfig(r=8, lora_alpha=16, target_modules="all-linear"))
 trainable = [p for p in lora_model.parameters() if p.requires_grad]
 print(
@@ -1200,7 +1200,7 @@ style_updates = (
 bar = tqdm(total=STYLE_STEPS, desc="LoRA")
 started = time.perf_counter()
 style_losses = train_sft(
-    lora_model, style_updates, torch.optim.AdamW(trainable, weight_decay=0.0), lambda step: 1e-3 * min(1, (step + 1) / 5),
+    lora_model, style_updates, torch.optim.AdamW(trainable, weight_decay=0.0), lambda step: STYLE_LR * min(1, (step + 1) / 5),
     after_step=lambda step, loss: (bar.update(), bar.set_postfix(loss=f"{loss:.2f}")),
 )  # fmt: skip
 bar.close()
