@@ -10,7 +10,7 @@ START := course/00_start_here/00_start_here.ipynb
 LAB_ARGS ?=
 PYTEST_ARGS ?=
 ARGS ?=
-# Test files to run side by side. One after another is the default: several tests time what they run.
+# Test files to run side by side; a notebook wants about 2 GiB and a core. 0: one after another, without processes.
 JOBS ?= 0
 
 # torch comes first and by itself: pip then takes the build for this machine, which the other packages accept.

@@ -1,6 +1,7 @@
 """What all tests share: the repository's root, and an environment that needs nobody's home and no network."""
 
 import os
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,11 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def pytest_configure() -> None:
+MUTATION_SCORES = pytest.StashKey[dict[str, Counter]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[MUTATION_SCORES] = defaultdict(Counter)
     # Before anything imports transformers: the tests need no model hub, so a test that asks one must fail.
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -21,6 +26,26 @@ def pytest_configure() -> None:
     # What `make test JOBS=2` itself was started with must not reach a make that a test starts.
     for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
         os.environ.pop(name, None)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):  # a process of `make test JOBS=2`, which ends unseen
+        session.config.workeroutput["mutation scores"] = {k: dict(n) for k, n in session.config.stash[MUTATION_SCORES].items()}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error) -> None:
+    for name, counts in getattr(node, "workeroutput", {}).get("mutation scores", {}).items():
+        node.config.stash[MUTATION_SCORES][name].update(counts)
+
+
+def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
+    scores = config.stash[MUTATION_SCORES]
+    if scores:
+        terminalreporter.section("mutation matrix")
+    for name, n in scores.items():
+        mistakes = f"{n['killed']}/{n['mistakes']} killed, {n['recognised']}/{n['mistakes']} recognised"
+        terminalreporter.line(f"{name:<24} {mistakes}, {n['accepted']}/{n['alternatives']} alternatives accepted")
 
 
 @pytest.fixture(scope="session")

@@ -3,27 +3,34 @@
 Every known mistake must fail on each of 20 seeds and be named as what it is; every correct answer of another shape must
 pass on all of them. A mistake's evidence is drawn with other random numbers than its fingerprints, as a student's would
 be. The scores are printed at the end of the run.
+
+The few exercises that train or run a transformers model on every probe are tried on FEW seeds, and on all 20 with
+
+    COURSE_MATRIX=whole make test PYTEST_ARGS="-k matrix"
 """
 
 import ast
 import inspect
 import json
+import os
 import random
 from collections import Counter
 from functools import cache
 
 import pytest
 import torch
+from conftest import MUTATION_SCORES
 
 from autograder.evidence import PUBLIC_SEEDS, collect
 from autograder.exercise import exercises_of, find_exercise
 from autograder.judge import judge_evidence
-from autograder.key import AnswerKey, build_key
+from autograder.key import AnswerKey, load_key
 from autograder.reference import SOLUTIONS, Reference
 from autograder.release import chapters
 from autograder.report import to_text
 
 SEEDS = (*PUBLIC_SEEDS, *random.Random("other seeds, as grading draws them").sample(range(10, 2**31), 17))
+COSTLY, FEW = ("train", "train_sft", "generate_answers"), 7
 LEAST_MISTAKES, LEAST_ALTERNATIVES = 5, 2
 MOST_FOR_NOTHING = 0.4  # the share of the cases that an answer without thought may pass
 
@@ -37,8 +44,13 @@ def reference(topic: str) -> Reference:
 
 @cache
 def answer_key(topic: str) -> AnswerKey:
-    """The key of a student's notebook, through JSON, as it travels."""
-    return AnswerKey(json.loads(json.dumps(build_key(topic, reference(topic)))))
+    """The key of a student's notebook, as it is shipped. (tests/test_release.py: it is what the reference gives.)"""
+    return load_key(topic)
+
+
+def seeds_of(name: str) -> tuple[int, ...]:
+    """The seeds on which an exercise is tried."""
+    return SEEDS[:FEW] if name in COSTLY and os.environ.get("COURSE_MATRIX") != "whole" else SEEDS
 
 
 def reference_for(name: str) -> Reference:
@@ -54,8 +66,8 @@ def with_other_draws(function):
     return lambda *given, **options: function(*map(reseeded, given), **options)
 
 
-def evidence_of(name: str, answer, seeds=SEEDS) -> dict:
-    return json.loads(json.dumps(collect(find_exercise(name), answer, seeds)))
+def evidence_of(name: str, answer, seeds=None) -> dict:
+    return json.loads(json.dumps(collect(find_exercise(name), answer, seeds or seeds_of(name))))
 
 
 def pairs_of(functions_of) -> list:
@@ -66,40 +78,24 @@ def pairs_of(functions_of) -> list:
     ]
 
 
-class Scores:
-    """Counts what the matrix found, and prints it when pytest is done."""
-
-    def __init__(self):
-        self.counts = {name: Counter() for name in EXERCISES}
-
-    def pytest_terminal_summary(self, terminalreporter):
-        terminalreporter.section("mutation matrix")
-        for name, n in self.counts.items():
-            if n:
-                mistakes = f"{n['killed']}/{n['mistakes']} killed, {n['recognised']}/{n['mistakes']} recognised"
-                alternatives = f"{n['accepted']}/{n['alternatives']} alternatives accepted"
-                terminalreporter.line(f"{name:<20} {mistakes}, {alternatives}")
-
-
 @pytest.fixture(scope="module")
-def scores(request):
-    scores = Scores()
-    request.config.pluginmanager.register(scores)
-    return scores
+def scores(request) -> dict[str, Counter]:
+    """By exercise, what the matrix counts; conftest.py prints it at the end of the run."""
+    return request.config.stash[MUTATION_SCORES]
 
 
 @pytest.mark.parametrize("name, mistake", pairs_of(Reference.mistake_functions))
 def test_mistake_fails_and_is_named_on_every_seed(name, mistake, scores):
     oracle = reference_for(name)
     evidence = evidence_of(name, with_other_draws(oracle.mistake_functions(name)[mistake]))
-    verdicts = {seed: judge_evidence(name, evidence, oracle, (seed,)) for seed in SEEDS}
+    verdicts = {seed: judge_evidence(name, evidence, oracle, (seed,)) for seed in seeds_of(name)}
     with_key = judge_evidence(name, evidence, answer_key(oracle.topic), PUBLIC_SEEDS)
 
     survived = [seed for seed, verdict in verdicts.items() if verdict.passed]
     unnamed = {seed: verdict.mistake for seed, verdict in verdicts.items() if verdict.mistake != mistake}
     killed = not survived and not with_key.passed
     recognised = not unnamed and with_key.mistake == mistake
-    scores.counts[name].update(mistakes=1, killed=killed, recognised=recognised)
+    scores[name].update(mistakes=1, killed=killed, recognised=recognised)
 
     assert not survived, f"{mistake} passes on seeds {survived}"
     assert not unnamed, f"{mistake} is diagnosed as {unnamed}"
@@ -110,9 +106,9 @@ def test_mistake_fails_and_is_named_on_every_seed(name, mistake, scores):
 def test_correct_answer_of_another_shape_passes_on_every_seed(name, alternative, scores):
     oracle = reference_for(name)
     evidence = evidence_of(name, with_other_draws(oracle.alternative_functions(name)[alternative]))
-    verdict = judge_evidence(name, evidence, oracle, SEEDS)
+    verdict = judge_evidence(name, evidence, oracle, seeds_of(name))
     with_key = judge_evidence(name, evidence, answer_key(oracle.topic), PUBLIC_SEEDS)
-    scores.counts[name].update(alternatives=1, accepted=verdict.passed and with_key.passed)
+    scores[name].update(alternatives=1, accepted=verdict.passed and with_key.passed)
 
     assert verdict.passed, to_text(verdict)
     assert with_key.passed, to_text(with_key)
@@ -121,7 +117,7 @@ def test_correct_answer_of_another_shape_passes_on_every_seed(name, alternative,
 @pytest.mark.parametrize("name", EXERCISES)
 def test_reference_passes_with_other_draws(name):
     evidence = evidence_of(name, with_other_draws(reference_for(name).functions[name]))
-    verdict = judge_evidence(name, evidence, reference_for(name), SEEDS)
+    verdict = judge_evidence(name, evidence, reference_for(name), seeds_of(name))
     assert verdict.passed and verdict.score == 1, to_text(verdict)
 
 
