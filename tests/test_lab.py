@@ -17,8 +17,10 @@ from socket import socket
 import pytest
 import websocket
 
+from autograder.release import chapters
+
 STARTING_SECONDS = 120
-NOTEBOOKS = ["00_start_here", "01_pretraining", "02_sft"]
+NOTEBOOKS = chapters()
 
 
 @dataclass
