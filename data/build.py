@@ -23,7 +23,7 @@ FOLDER = Path(__file__).resolve().parent
 CHECKSUMS = FOLDER / "CHECKSUMS"
 README = FOLDER / "README.md"  # the data card; its table of numbers is generated
 TRAIN_DOCUMENTS, HELDOUT_DOCUMENTS = 40_000, 600
-SEEDS = {"heldout": 1, "train": 2, "instructions": 3, "preferences": 4, "dialect": 5, "style": 6}
+SEEDS = {"heldout": 1, "train": 2, "instructions": 3, "preferences": 4, "dialect": 5, "style": 6, "demonstrations": 7}
 
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
@@ -46,7 +46,7 @@ def contents() -> dict[str, str]:
         ),
         "probes.json": json.dumps(probes(heldout), indent=1) + "\n",
     }
-    for make in (tasks.instructions, tasks.preferences, tasks.dialect, style):
+    for make in (tasks.instructions, tasks.demonstrations, tasks.preferences, tasks.dialect, style):
         name = make.__name__
         for split, records in zip(("train", "heldout"), make(SEEDS[name]), strict=True):
             files[f"sets/{name}_{split}.jsonl.gz"] = json_lines(records)

@@ -45,6 +45,7 @@ def numbers(files: Mapping[str, str]) -> str:
     ]
     notes = {
         "instructions": _kept(files, "instructions", "kind"),
+        "demonstrations": "",
         "preferences": _ceiling(files),
         "dialect": "",
         "style": _kept(files, "style", "topic"),

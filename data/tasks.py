@@ -1,4 +1,4 @@
-"""The sets that later chapters train on: instructions (02), preferences (03-06) and a new task (07).
+"""The sets that later chapters train on: instructions (02), demonstrations and preferences (03-06), and a new task (07).
 
 Each function returns the records of one set and its held-out companion; all are plain dictionaries of text and numbers.
 """
@@ -90,35 +90,47 @@ def _instruction(kind: str, question: Question, style: str, story: str = "") -> 
     return {"kind": kind, "style": style, "prompt": story + request, "answer": answer}
 
 
-def preferences(seed: int, train: int = 4096, heldout: int = 512) -> tuple[Records, Records]:
+def demonstrations(seed: int, train: int = 2000, heldout: int = 200) -> tuple[Records, Records]:
+    """{prompt, answer}: what somebody answered to a question about a fact or a sum. No prompt is in both sets.
+
+    The prompts of each split are those of the same split of the preferences.
+    """
+    return _both_splits(seed, train, heldout, _demonstration)
+
+
+def preferences(seed: int, train: int = 4096, heldout: int = 1024) -> tuple[Records, Records]:
     """Pairs {prompt, chosen, rejected, utility_chosen, utility_rejected}: labels are drawn from the true utilities.
 
-    The two answers differ. No prompt is in both sets. All prompts ask for no particular style.
+    The two answers differ. Prompts are questions about facts and sums, none in both sets, that ask for no particular style.
     """
+    return _both_splits(seed, train, heldout, _pair)
+
+
+def _both_splits(seed: int, train: int, heldout: int, make) -> tuple[Records, Records]:
     rng = random.Random(seed)
-    asked, _ = _split_sums(rng, kept=0)
-    kept_prompts: set[str] = set()
-    test = [_pair(rng, prompt) for prompt in _prompts(rng, heldout, asked, kept_prompts, avoid=set())]
-    return [_pair(rng, prompt) for prompt in _prompts(rng, train, asked, set(), avoid=kept_prompts)], test
+    asked, kept = _split_questions()
+    test = [make(rng, _one_of(rng, kept)) for _ in range(heldout)]
+    return [make(rng, _one_of(rng, asked)) for _ in range(train)], test
 
 
-def _prompts(rng: random.Random, count: int, sums: list, used: set[str], avoid: set[str]) -> list[str]:
-    facts = fact_questions()
-    prompts: list[str] = []
-    while len(prompts) < count:
-        which = rng.random()
-        if which < 0.7:
-            prompt = ask_reading(rng, events=1)
-        else:
-            prompt = (about_sum(*_one_of(rng, sums)) if which < 0.85 else _one_of(rng, facts)).text
-        if prompt not in avoid:
-            used.add(prompt)
-            prompts.append(prompt)
-    return prompts
+def _split_questions() -> tuple[list[Question], list[Question]]:
+    """The questions about facts and sums: those asked in training and, a fifth of them, those kept back.
+
+    A fact that is kept back in one form may be asked in the other.
+    """
+    rng = random.Random(0)
+    sums, _ = _split_sums(rng, kept=0)
+    questions = [*fact_questions(), *(about_sum(*calculation) for calculation in sums)]
+    kept = set(rng.sample(range(len(questions)), len(questions) // 5))
+    return [q for i, q in enumerate(questions) if i not in kept], [q for i, q in enumerate(questions) if i in kept]
 
 
-def _pair(rng: random.Random, prompt: str) -> dict:
-    question = understand(prompt)
+def _demonstration(rng: random.Random, question: Question) -> dict:
+    return {"prompt": question.text, "answer": ordinary_answer(rng, question)}
+
+
+def _pair(rng: random.Random, question: Question) -> dict:
+    prompt = question.text
     first = ordinary_answer(rng, question)
     second = first
     while second == first:
@@ -136,8 +148,8 @@ def _pair(rng: random.Random, prompt: str) -> dict:
 
 
 def ordinary_answer(rng: random.Random, question: Question) -> str:
-    """What somebody might answer: right six times in ten, short or full, more or less courteous, now and then effusive."""
-    word = question.word if rng.random() < 0.6 else _one_of(rng, question.candidates)
+    """What somebody might answer: right four times in ten, short or full, more or less courteous, now and then effusive."""
+    word = question.word if rng.random() < 0.4 else _one_of(rng, question.candidates)
     parts = [question.short(word) if rng.random() < 0.3 else question.full(word)]
     while rng.random() < (0.45 if len(parts) == 1 else 0.1):
         parts.insert(0, _one_of(rng, OPENINGS))

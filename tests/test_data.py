@@ -27,7 +27,7 @@ from data.utility import appraise, bayes_ceiling, preference_probability, utilit
 from data.words import ATTRIBUTES, BOYS, CAPITALS, COUNTRIES, EOS, GIRLS, SPECIAL_TOKENS, VOCABULARY, WORDS
 from data.world import FIRST_WORDS, LONGEST, next_word_probabilities, score, write_document
 
-SETS = ("instructions", "preferences", "dialect")
+SETS = ("instructions", "demonstrations", "preferences", "dialect")
 
 
 @pytest.fixture(scope="module")
@@ -356,6 +356,23 @@ def test_labels_are_drawn_from_the_true_utilities():
     followed = sum(1.0 if p > 0.5 else 0.5 if p == 0.5 else 0.0 for p in probabilities) / len(records)
     assert abs(followed - ceiling) < 5 * math.sqrt(ceiling * (1 - ceiling) / len(records))
     assert 0.7 < ceiling < 0.9
+
+
+def test_demonstrations_and_preferences_split_the_prompts_alike():
+    prompts = {
+        split: {r["prompt"] for name in ("demonstrations", "preferences") for r in load_jsonl(f"{name}_{split}")}
+        for split in ("train", "heldout")
+    }
+    assert not prompts["train"] & prompts["heldout"]
+    for name in ("demonstrations", "preferences"):
+        assert len({r["prompt"] for r in load_jsonl(f"{name}_heldout")}) > 50
+
+
+def test_demonstrations_are_ordinary_answers():
+    records = load_jsonl("demonstrations_train")
+    right = sum(appraise(record["prompt"], record["answer"]).right for record in records) / len(records)
+    assert abs(right - 0.4) < 5 * math.sqrt(0.4 * 0.6 / len(records))
+    assert all(appraise(record["prompt"], record["answer"]).finished for record in records)
 
 
 def test_northern_renames_colours_and_things_only():

@@ -19,6 +19,7 @@ INSTRUCTORS_SIDE = (
     "autograder.demo",
     "autograder.bench",
     "autograder.bench_gpu",
+    "autograder.checkpoints",
     "autograder.grading",
 )
 
