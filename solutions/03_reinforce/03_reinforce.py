@@ -2,12 +2,11 @@
 # # 3 · Reinforcement learning by hand: REINFORCE
 
 # %% tags=["imports"]
-import math
 
 import torch
 import torch.nn.functional as F
 
-from autograder import check, progress
+from autograder import check
 
 # %% nbgrader={"grade": false, "grade_id": "exact_objective", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def exact_objective(
@@ -171,3 +170,42 @@ def policy_loss(
 
 # %% nbgrader={"grade": true, "grade_id": "policy_loss_check", "locked": true, "points": 7, "schema_version": 3, "solution": false, "task": false}
 check("policy_loss", policy_loss)
+
+# %% nbgrader={"grade": false, "grade_id": "answer_mask", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def answer_mask(tokens: torch.Tensor, end_id: int) -> torch.Tensor:
+    """1 on the tokens of each answer, its first end_id included; 0 on everything behind that.
+
+    tokens: (batch, new), what was sampled; behind the first end_id of a row anything may stand. A row without end_id counts
+    as a whole. Returns (batch, new).
+    """
+    ### BEGIN SOLUTION
+    is_end = (tokens == end_id).long()
+    ends_before = is_end.cumsum(1) - is_end  # how many end tokens stand in front of each token
+    return (ends_before == 0).long()
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "answer_mask_check", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}
+check("answer_mask", answer_mask)
+
+# %% nbgrader={"grade": false, "grade_id": "rollout_logps", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def rollout_logps(
+    model, input_ids: torch.Tensor, attention_mask: torch.Tensor, tokens: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
+    """log p of each sampled token given everything before it, in nats; 0 where the mask is 0. (batch, new), with gradient.
+
+    input_ids, attention_mask: (batch, seq), prompts padded on the left. tokens: (batch, new), what the model wrote behind
+    them; mask: (batch, new), 1 or True on the tokens of the answer. model(input_ids=..., attention_mask=...) returns
+    something with .logits, (batch, length, vocab): those at a place predict the token at the next.
+    """
+    ### BEGIN SOLUTION
+    rows = torch.cat([input_ids, tokens], dim=1)  # (batch, seq + new)
+    seen = torch.cat([attention_mask, mask.to(attention_mask.dtype)], dim=1)
+    logits = model(input_ids=rows, attention_mask=seen).logits[:, input_ids.shape[1] - 1 : -1]  # (batch, new, vocab)
+    logps = logits.log_softmax(-1).gather(-1, tokens.unsqueeze(-1)).squeeze(-1)  # (batch, new)
+    return logps.masked_fill(mask == 0, 0.0)
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "rollout_logps_check", "locked": true, "points": 8, "schema_version": 3, "solution": false, "task": false}
+check("rollout_logps", rollout_logps)

@@ -373,3 +373,86 @@ def loss_from_logits(logits, ref_logits, rewards, actions, beta):
     shaped = (drawn - beta * (taken - ref_taken)).detach()
     k = shaped.shape[1]
     return -(k / (k - 1) * (shaped - shaped.mean(1, keepdim=True)) * taken).mean()
+
+
+# --- Exercise 10: where an answer ends
+
+
+@alternative("answer_mask")
+def mask_row_by_row(tokens, end_id):
+    """Loops over lists."""
+    rows = tokens.tolist()
+    lengths = [row.index(end_id) + 1 if end_id in row else len(row) for row in rows]
+    return torch.tensor([[1.0] * n + [0.0] * (len(row) - n) for n, row in zip(lengths, rows)])
+
+
+@alternative("answer_mask")
+def mask_from_a_running_product(tokens, end_id):
+    """A running product of "not the end", moved one to the right; booleans come back."""
+    going_on = (tokens != end_id).long().cumprod(1)
+    return torch.cat([torch.ones_like(going_on[:, :1]), going_on[:, :-1]], dim=1).bool()
+
+
+@alternative("answer_mask")
+def mask_from_places(tokens, end_id):
+    """The place of the first end token, or a place beyond the row."""
+    place = torch.arange(tokens.shape[1])
+    ends = torch.where(tokens == end_id, place, tokens.shape[1]).amin(1, keepdim=True)
+    return place <= ends
+
+
+@alternative("answer_mask")
+def mask_token_by_token(tokens, end_id):
+    """As one would while generating: column by column, with a flag for each row."""
+    going_on, columns = torch.ones(len(tokens), dtype=torch.bool), []
+    for column in tokens.T:
+        columns.append(going_on.int())
+        going_on = going_on & (column != end_id)
+    return torch.stack(columns, dim=1)
+
+
+# --- Exercise 11: log-probabilities of a rollout
+
+
+@alternative("rollout_logps")
+def logps_from_cross_entropy(model, input_ids, attention_mask, tokens, mask):
+    """Minus the cross-entropy, with labels of -100 behind the end; the mask is joined as ones."""
+    rows = torch.cat([input_ids, tokens], dim=-1)
+    seen = F.pad(attention_mask, (0, tokens.shape[1]), value=1)
+    logits = model(input_ids=rows, attention_mask=seen).logits[:, -tokens.shape[1] - 1 : -1]
+    labels = tokens.masked_fill(~mask.bool(), -100)
+    return -F.cross_entropy(logits.transpose(1, 2), labels, reduction="none")
+
+
+@alternative("rollout_logps")
+def logps_row_by_row(model, input_ids, attention_mask, tokens, mask):
+    """One row at a time, without any padding."""
+    result = []
+    for ids, seen, said, keep in zip(input_ids, attention_mask.bool(), tokens, mask.bool()):
+        prompt, answer = ids[seen], said[keep]
+        logits = model(input_ids=torch.cat([prompt, answer])[None]).logits[0, len(prompt) - 1 : -1]
+        logps = torch.distributions.Categorical(logits=logits).log_prob(answer)
+        result.append(F.pad(logps, (0, len(said) - len(answer))))
+    return torch.stack(result)
+
+
+@alternative("rollout_logps")
+def logps_without_the_last_token(model, input_ids, attention_mask, tokens, mask):
+    """The last token is not fed, for nothing is predicted from it; logsumexp in float64."""
+    rows = torch.cat([input_ids, tokens[:, :-1]], dim=1)
+    seen = torch.cat([attention_mask, torch.ones_like(tokens[:, :-1])], dim=1)
+    logits = model(input_ids=rows, attention_mask=seen).logits[:, input_ids.size(1) - 1 :].double()
+    taken = torch.take_along_dim(logits, tokens.unsqueeze(2), dim=2).squeeze(2)
+    return (taken - logits.logsumexp(2)) * mask
+
+
+@alternative("rollout_logps")
+def logps_with_one_hot(model, input_ids, attention_mask, tokens, mask):
+    """A one-hot product in place of gather, position ids passed, and torch.where for the mask."""
+    rows = torch.cat((input_ids, tokens), 1)
+    seen = torch.cat((attention_mask, mask.long()), 1)
+    positions = (seen.cumsum(1) - 1).clamp(min=0)
+    logps = model(input_ids=rows, attention_mask=seen, position_ids=positions).logits.log_softmax(-1)
+    logps = logps[:, input_ids.shape[1] - 1 : rows.shape[1] - 1]
+    chosen = (logps * F.one_hot(tokens, logps.shape[-1])).sum(-1)
+    return torch.where(mask.bool(), chosen, torch.zeros_like(chosen))

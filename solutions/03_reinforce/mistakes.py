@@ -833,21 +833,21 @@ def first_inverted(logps, ref_logps):
 def third_with_the_inverted_ratio(logps, ref_logps):
     """k3 has the ratio upside down. With samples of the policy the ratio is r = p_0 / p = exp(-d), and k3 = r - 1 - log r
     = exp(-d) - 1 + d."""
-    k1, k2, k3 = _three_estimators(logps - ref_logps)
+    k1, k2, _k3 = _three_estimators(logps - ref_logps)
     return k1, k2, torch.expm1(k1) - k1
 
 
 @mistake("kl_estimates")
 def third_with_one_sign_wrong(logps, ref_logps):
     """In k3 the ratio is right and its logarithm has the wrong sign: log r is -d, and minus log r is +d."""
-    k1, k2, k3 = _three_estimators(logps - ref_logps)
+    k1, k2, _k3 = _three_estimators(logps - ref_logps)
     return k1, k2, torch.expm1(-k1) - k1
 
 
 @mistake("kl_estimates")
 def third_with_exp_of_plus_d(logps, ref_logps):
     """In k3 the exponent has the wrong sign: r = p_0 / p = exp(-d)."""
-    k1, k2, k3 = _three_estimators(logps - ref_logps)
+    k1, k2, _k3 = _three_estimators(logps - ref_logps)
     return k1, k2, torch.expm1(k1) + k1
 
 
@@ -861,21 +861,21 @@ def third_without_the_one(logps, ref_logps):
 @mistake("kl_estimates")
 def third_without_the_log(logps, ref_logps):
     """The + d is missing in k3. What is left, r - 1, has the mean zero: it only takes variance away from d."""
-    k1, k2, k3 = _three_estimators(logps - ref_logps)
+    k1, k2, _k3 = _three_estimators(logps - ref_logps)
     return k1, k2, torch.expm1(-k1)
 
 
 @mistake("kl_estimates")
 def second_without_the_half(logps, ref_logps):
     """The factor 1/2 is missing in k2."""
-    k1, k2, k3 = _three_estimators(logps - ref_logps)
+    k1, _k2, k3 = _three_estimators(logps - ref_logps)
     return k1, k1**2, k3
 
 
 @mistake("kl_estimates")
 def second_halved_before_squaring(logps, ref_logps):
     """In k2 the 1/2 is inside the square, which makes a quarter of it. It is (d ** 2) / 2."""
-    k1, k2, k3 = _three_estimators(logps - ref_logps)
+    k1, _k2, k3 = _three_estimators(logps - ref_logps)
     return k1, (0.5 * k1) ** 2, k3
 
 
@@ -1215,3 +1215,245 @@ def loss_with_whitened_advantages(logits, ref_logits, rewards, actions, beta):
     logps, ref_logps, drawn = _sampled(logits, ref_logits, rewards, actions)
     shaped = (drawn - beta * (logps - ref_logps)).detach()
     return -((shaped - shaped.mean(1, keepdim=True)) / (shaped.std(1, keepdim=True) + 1e-6) * logps).mean()
+
+
+# --- Exercise 10: where an answer ends
+
+
+def _before_the_end(tokens, end_id):
+    """1 in front of the first end token."""
+    return ((tokens == end_id).long().cumsum(1) == 0).long()
+
+
+@mistake("answer_mask")
+def end_not_counted(tokens, end_id):
+    """The end token itself is not counted. The policy chose to end there, and that choice has a log-probability like any
+    other."""
+    return _before_the_end(tokens, end_id)
+
+
+@mistake("answer_mask")
+def every_token_counted(tokens, end_id):
+    """Everything counts, the padding behind the end too. The policy did not choose those tokens."""
+    return torch.ones_like(tokens)
+
+
+@mistake("answer_mask")
+def everything_but_the_end(tokens, end_id):
+    """You compare each token with end_id, so whatever stands *behind* the end counts. Look for the first end token of a
+    row, and take everything up to it."""
+    return (tokens != end_id).long()
+
+
+@mistake("answer_mask")
+def only_the_end_counted(tokens, end_id):
+    """Only end tokens count. The answer is everything up to the first of them."""
+    return (tokens == end_id).long()
+
+
+@mistake("answer_mask")
+def end_counted_everywhere(tokens, end_id):
+    """You count all end tokens, also those behind the first. Where padding has the id of the end token, padding counts
+    then."""
+    return (_before_the_end(tokens, end_id).bool() | (tokens == end_id)).long()
+
+
+@mistake("answer_mask")
+def up_to_the_last_end(tokens, end_id):
+    """You go up to the *last* end token of a row. The answer is over at the first."""
+    is_end = (tokens == end_id).long()
+    behind = is_end.flip(1).cumsum(1).flip(1)  # end tokens from here on
+    return ((behind > 0) | (is_end.sum(1, keepdim=True) == 0)).long()
+
+
+@mistake("answer_mask")
+def one_token_too_many(tokens, end_id):
+    """You count one token behind the end. The end token is the last that belongs to the answer."""
+    before = _before_the_end(tokens, end_id)
+    ones = torch.ones_like(before[:, :1])
+    return torch.cat([ones, ones, before[:, :-2]], dim=1)
+
+
+@mistake("answer_mask")
+def mask_inverted(tokens, end_id):
+    """Your mask is upside down: 1 behind the end. It marks what counts."""
+    is_end = (tokens == end_id).long()
+    return (is_end.cumsum(1) - is_end > 0).long()
+
+
+@mistake("answer_mask")
+def as_long_as_the_longest(tokens, end_id):
+    """All rows have the length of the longest answer. Each row ends at its own end token."""
+    is_end = (tokens == end_id).long()
+    mask = is_end.cumsum(1) - is_end == 0
+    return mask.any(0, keepdim=True).expand_as(mask).long()
+
+
+@mistake("answer_mask")
+def as_long_as_the_shortest(tokens, end_id):
+    """All rows have the length of the shortest answer. Each row ends at its own end token."""
+    is_end = (tokens == end_id).long()
+    mask = is_end.cumsum(1) - is_end == 0
+    return mask.all(0, keepdim=True).expand_as(mask).long()
+
+
+@mistake("answer_mask")
+def argmax_without_an_end(tokens, end_id):
+    """In a row without an end token, argmax finds "no end anywhere" at place 0, so that only its first token counts. Such
+    an answer was cut off, and all of it counts."""
+    first = (tokens == end_id).long().argmax(1)
+    return (torch.arange(tokens.shape[1]) <= first[:, None]).long()
+
+
+@mistake("answer_mask")
+def nothing_without_an_end(tokens, end_id):
+    """A row without an end token counts for nothing. It is an answer that was cut off, and the policy did choose its
+    tokens."""
+    is_end = (tokens == end_id).long()
+    return ((is_end.cumsum(1) - is_end == 0) & (is_end.sum(1, keepdim=True) > 0)).long()
+
+
+@mistake("answer_mask")
+def zeros_taken_for_padding(tokens, end_id):
+    """You count every token that is not 0. Which id padding has, and whether 0 is a word, is not known here: go by the
+    first end token."""
+    return (tokens != 0).long()
+
+
+@mistake("answer_mask")
+def length_in_place_of_a_mask(tokens, end_id):
+    """You return the lengths of the answers. A mask of the shape of the tokens is asked for."""
+    is_end = (tokens == end_id).long()
+    return (is_end.cumsum(1) - is_end == 0).long().sum(1)
+
+
+# --- Exercise 11: log-probabilities of a rollout
+
+
+def _token_logps(model, input_ids, attention_mask, tokens, mask, first=-1, attend=True):
+    """Log-probabilities of the tokens, from the logits that begin `first` places from the answer's first token."""
+    rows = torch.cat([input_ids, tokens], dim=1)
+    seen = torch.cat([attention_mask, torch.ones_like(tokens)], dim=1) if attend else None
+    logits = model(input_ids=rows, attention_mask=seen).logits
+    places = torch.arange(tokens.shape[1]) + input_ids.shape[1] + first
+    return logits[:, places].log_softmax(-1).gather(-1, tokens[..., None])[..., 0]
+
+
+@mistake("rollout_logps")
+def logits_not_shifted(model, input_ids, attention_mask, tokens, mask):
+    """You read log p of a token at its own place, where the model has seen it already and predicts the next one. Begin
+    with the logits at the *last token of the prompt*."""
+    return _token_logps(model, input_ids, attention_mask, tokens, mask, first=0) * mask
+
+
+@mistake("rollout_logps")
+def logits_one_too_early(model, input_ids, attention_mask, tokens, mask):
+    """You read the logits one place too early: they predict the token before. The logits at the last token of the prompt
+    predict the answer's first token."""
+    rows = torch.cat([input_ids[:, :1], input_ids, tokens], dim=1)
+    seen = torch.cat([attention_mask[:, :1], attention_mask, torch.ones_like(tokens)], dim=1)
+    logits = model(input_ids=rows[:, 1:], attention_mask=seen[:, 1:]).logits
+    places = torch.arange(tokens.shape[1]) + input_ids.shape[1] - 2
+    return logits[:, places].log_softmax(-1).gather(-1, tokens[..., None])[..., 0] * mask
+
+
+@mistake("rollout_logps")
+def pad_tokens_counted(model, input_ids, attention_mask, tokens, mask):
+    """The log-probabilities of padding are still there. Nobody chose those tokens: they are 0 behind the end."""
+    return _token_logps(model, input_ids, attention_mask, tokens, mask)
+
+
+@mistake("rollout_logps")
+def padding_looked_at(model, input_ids, attention_mask, tokens, mask):
+    """The model looked at the padding in front of the prompts: the attention mask is missing. Join the prompts' mask and
+    one for the new tokens."""
+    return _token_logps(model, input_ids, attention_mask, tokens, mask, attend=False) * mask
+
+
+@mistake("rollout_logps")
+def prompt_forgotten(model, input_ids, attention_mask, tokens, mask):
+    """The model read only the end of the prompt. log p of an answer is given the *whole* prompt: join prompt and answer
+    to one row."""
+    last = input_ids[:, -1:]
+    return _token_logps(model, last, attention_mask[:, -1:], tokens, mask) * mask
+
+
+@mistake("rollout_logps")
+def probabilities_in_place_of_logs(model, input_ids, attention_mask, tokens, mask):
+    """You return probabilities. Their logarithms are asked for: log_softmax."""
+    return _token_logps(model, input_ids, attention_mask, tokens, mask).exp() * mask
+
+
+@mistake("rollout_logps")
+def logits_returned(model, input_ids, attention_mask, tokens, mask):
+    """You return logits. They are log-probabilities only up to a constant for each place: take log_softmax over the
+    vocabulary."""
+    rows = torch.cat([input_ids, tokens], dim=1)
+    seen = torch.cat([attention_mask, torch.ones_like(tokens)], dim=1)
+    logits = model(input_ids=rows, attention_mask=seen).logits[:, input_ids.shape[1] - 1 : -1]
+    return logits.gather(-1, tokens[..., None])[..., 0] * mask
+
+
+@mistake("rollout_logps")
+def signs_of_a_loss(model, input_ids, attention_mask, tokens, mask):
+    """The sign is wrong: this is -log p, as cross-entropy gives it. A log-probability is never above 0."""
+    return -_token_logps(model, input_ids, attention_mask, tokens, mask) * mask
+
+
+@mistake("rollout_logps")
+def summed_to_answers(model, input_ids, attention_mask, tokens, mask):
+    """You summed over the tokens. Here log p of each token is asked for, (batch, new); the sum comes in the loss."""
+    return (_token_logps(model, input_ids, attention_mask, tokens, mask) * mask).sum(-1)
+
+
+@mistake("rollout_logps")
+def running_sums(model, input_ids, attention_mask, tokens, mask):
+    """You return running sums. Each entry is log p of that one token given what stands before it."""
+    return _token_logps(model, input_ids, attention_mask, tokens, mask).cumsum(-1) * mask
+
+
+@mistake("rollout_logps")
+def likeliest_token(model, input_ids, attention_mask, tokens, mask):
+    """You take the largest log-probability at each place. The one of the token that was *sampled* is asked for: gather it
+    with `tokens`."""
+    rows = torch.cat([input_ids, tokens], dim=1)
+    seen = torch.cat([attention_mask, torch.ones_like(tokens)], dim=1)
+    logits = model(input_ids=rows, attention_mask=seen).logits[:, input_ids.shape[1] - 1 : -1]
+    return logits.log_softmax(-1).amax(-1) * mask
+
+
+@mistake("rollout_logps")
+def softmax_over_the_places(model, input_ids, attention_mask, tokens, mask):
+    """Your softmax runs over the places of the row. The distribution at a place is over the vocabulary, the last axis."""
+    rows = torch.cat([input_ids, tokens], dim=1)
+    seen = torch.cat([attention_mask, torch.ones_like(tokens)], dim=1)
+    logps = model(input_ids=rows, attention_mask=seen).logits.log_softmax(1)[:, input_ids.shape[1] - 1 : -1]
+    return logps.gather(-1, tokens[..., None])[..., 0] * mask
+
+
+@mistake("rollout_logps")
+def end_left_out(model, input_ids, attention_mask, tokens, mask):
+    """The last token of each answer has log p = 0 in your result. It is the end mark, and the policy chose it: count
+    whatever the mask marks."""
+    inner = mask.long() * F.pad(mask[:, 1:].long(), (0, 1))
+    return _token_logps(model, input_ids, attention_mask, tokens, mask) * inner
+
+
+@mistake("rollout_logps")
+def mask_the_wrong_way_round(model, input_ids, attention_mask, tokens, mask):
+    """You kept what stands behind the answers and set the answers to 0. The mask is 1 on what counts."""
+    return _token_logps(model, input_ids, attention_mask, tokens, mask) * (1 - mask.long())
+
+
+@mistake("rollout_logps")
+def no_gradient_to_the_model(model, input_ids, attention_mask, tokens, mask):
+    """The values are right, but no gradient reaches the model (no_grad or detach). The policy's log-probabilities are
+    what the loss is made of; only the reference's are constants."""
+    with torch.no_grad():
+        return _token_logps(model, input_ids, attention_mask, tokens, mask) * mask
+
+
+@mistake("rollout_logps")
+def divided_by_the_length(model, input_ids, attention_mask, tokens, mask):
+    """You divided by the length of the answer. log p of each token is asked for as it is."""
+    return _token_logps(model, input_ids, attention_mask, tokens, mask) * mask / mask.sum(-1, keepdim=True)
