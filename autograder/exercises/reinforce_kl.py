@@ -196,4 +196,6 @@ def prompts_far_apart(answer, seed):
     """Rewards of the prompts lie far apart, logits are moved by constants: neither matters."""
     logits, ref_logits, rewards, actions = _step(seed, 3, 7, 5)
     moved = rewards + torch.tensor([[0.0], [30.0], [-20.0]])
-    return {"gradient": _policy_gradient(answer, logits + torch.tensor([[4.0], [0], [-3]]), ref_logits, moved, actions, 0.5)}
+    return {
+        "gradient": _policy_gradient(answer, logits + torch.tensor([[4.0], [0], [-3]]), ref_logits, moved, actions, 0.5)
+    }

@@ -90,7 +90,10 @@ def _rollout(seed: int, lengths: list[int], answer_lengths: list[int], pad_id: i
 def _logps(answer, seed: int, *rollout: torch.Tensor) -> dict:
     model = tiny_llama(seed, _VOCAB, 8)
     logps = as_tensor(answer(model, *rollout), "The log-probabilities")
-    return {"logps": logps, "_sizes": {"the batch size": len(rollout[0]), "the number of new tokens": rollout[3].shape[1]}}
+    return {
+        "logps": logps,
+        "_sizes": {"the batch size": len(rollout[0]), "the number of new tokens": rollout[3].shape[1]},
+    }
 
 
 @rollout_logps.case
@@ -126,6 +129,8 @@ def gradient_to_the_model(answer, seed):
     ids, attention_mask, tokens, mask = _rollout(seed, [4, 2, 3], [3, 5, 2])
     logps = as_tensor(answer(model, ids, attention_mask, tokens, mask), "The log-probabilities")
     if not logps.requires_grad:
-        raise Unexpected("The log-probabilities are cut off from the model: no gradient flows. Look for no_grad or detach.")
+        raise Unexpected(
+            "The log-probabilities are cut off from the model: no gradient flows. Look for no_grad or detach."
+        )
     logps.sum().backward()
     return {"unembedding": model.lm_head.weight.grad, "embeddings": model.model.embed_tokens.weight.grad}
