@@ -20,7 +20,7 @@ print(json.dumps({
     "start_distance": total_variation(ref_logps.exp(), best_probs), "reached": reached,
     "at_start": {k: v for k, v in at_start.items() if k != "texts"},
     "at_end": {f"{b}-{s}": {k: v for k, v in found.items() if k != "texts"} for (b, s), found in at_end.items()},
-    "histories": {f"{b}-{s}": plain(history) for (b, s), (_, history) in trained.items()},
+    "last_rewards": last_rewards, "histories": {f"{b}-{s}": plain(history) for (b, s), (_, history) in trained.items()},
     "gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
 }))
 """
@@ -58,7 +58,14 @@ def test_reinforce_solved_and_its_claims(tmp_path, record_property):
     assert values["start_distance"] > 0.3
     assert max(values["reached"]["leave one out"]) < 0.01
     assert min(values["reached"]["no baseline"]) > 3 * max(values["reached"]["leave one out"])
-    # The language model.
+    # The language model: every run earns more, and learns manners before it learns to be right.
+    start, ends = values["at_start"], values["at_end"]
+    assert len(ends) == 6 and all(end["reward"] > start["reward"] + 0.5 for end in ends.values())
+    assert all(0.2 < end["k1"] < 40 for end in ends.values())
+    manners = [end["opens courteously"] + end["closes courteously"] for end in ends.values()]
+    right = [end["right"] for end in ends.values()]
+    gained = sum(manners) / 6 - start["opens courteously"] - start["closes courteously"]
+    assert gained > 0.3 and sum(right) / 6 - start["right"] < gained
     assert values["gib"] < 4.0
 
 

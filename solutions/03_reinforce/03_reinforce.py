@@ -948,7 +948,7 @@ print(f"{len(trained)} runs in {time.perf_counter() - started:.0f} s")
 # %% tags=["demo"]
 @torch.no_grad()
 def measure(policy, repeats: int = 4) -> dict:
-    """On the test prompts, several sampled answers each: reward, share of right answers, KL by k1 and k3; some texts."""
+    """On the test prompts, several sampled answers each: reward, what it is made of, KL by k1 and k3; some texts."""
     asked = [prompt for prompt in test_prompts for _ in range(repeats)]
     ids, attention_mask = prompt_batch(asked)
     tokens = sample_answers(policy, ids, attention_mask, torch.Generator(DEVICE).manual_seed(7))
@@ -956,10 +956,13 @@ def measure(policy, repeats: int = 4) -> dict:
     logps, old_logps = (rollout_logps(m, ids, attention_mask, tokens, mask).sum(1) for m in (policy, reference))
     texts, gained = score(asked, tokens, mask)
     k1, _, k3 = kl_estimates(logps, old_logps)
-    right = sum(appraise(p, text).right for p, text in zip(asked, texts)) / len(asked)
+    seen = [appraise(p, text) if text else None for p, text in zip(asked, texts)]
+    share = lambda test: sum(a is not None and bool(test(a)) for a in seen) / len(asked)  # noqa: E731
     return {
         "reward": gained.mean().item(),
-        "right": right,
+        "right": share(lambda a: a.right),
+        "opens courteously": share(lambda a: a.openings),
+        "closes courteously": share(lambda a: a.closings),
         "k1": k1.mean().item(),
         "k3": k3.mean().item(),
         "texts": texts[::repeats],
@@ -991,6 +994,11 @@ axes[0].set(xlabel="update", title="Reward of the sampled answers")
 axes[1].set(xlabel="update", title="KL to the start, nats (k1)")
 axes[0].legend()
 plt.show()
+last_rewards = {  # mean of the last ten updates of each run
+    name: [sum(point[0] for point in trained[b, seed][1][-10:]) / 10 for seed in SEEDS]
+    for b, name in ((True, "leave one out"), (False, "no baseline"))
+}
+print({name: [f"{reward:.2f}" for reward in found] for name, found in last_rewards.items()})
 
 # %% tags=["demo"]
 shown = at_end[True, 0]["texts"]
@@ -999,7 +1007,15 @@ plots.show_table(
 )
 
 # %% [markdown]
-# Read the table before you believe the curves. @@PARTB@@
+# Every run earns more than it started with. Now read the columns, and not only the curves. Courtesy is learned first: it
+# can be added to any answer and pays every time. To be *right* pays most and moves less: a right answer has to come up by
+# chance before it can be made more likely, and what is learned about one question says little about another. A policy
+# does not learn what you meant. It learns what your reward pays for most easily.
+#
+# And the baseline? In the small world it decided whether the policy arrived. Here there are few updates, far from any
+# optimum, with clipped gradients and an optimiser that rescales them: compare the two rows of numbers and the two bands
+# with each other, and with the spread between seeds, before you say that it helped. The KL is not tamed either: β is a
+# price, no limit.
 #
 # ## What you have seen
 #
