@@ -153,12 +153,14 @@ def rewards_far_from_zero(answer, seed):
 @policy_gradient_estimate.case(rule="repeatable_estimates")
 def same_generator_same_samples(answer, seed):
     """All draws come from the generator: the same seed gives the same estimate, another seed another."""
-    logits, _, rewards = _world(seed, 11, 3)
-    runs = {
-        name: as_tensor(answer(logits, rewards, 7, seeded(s)), "The estimate").detach().float()
-        for name, s in (("first", seed), ("again", seed), ("with_another_seed", seed + 1))
-    }
-    return runs | {"inputs": (1e4 * torch.cat([logits, rewards])).round().int()}
+    logits, _, rewards = _world(seed, 7, 5)
+    logits = 0.5 * logits  # no answer so likely that samples repeat
+    first, again, *others = (
+        as_tensor(answer(logits, rewards, 9, seeded(s)), "The estimate").detach().float()
+        for s in (seed, seed, seed + 1, seed + 2, seed + 3)
+    )
+    inputs = (1e4 * torch.cat([logits, rewards])).round().int()
+    return {"first": first, "again": again, "with_other_seeds": torch.stack(others), "inputs": inputs}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
