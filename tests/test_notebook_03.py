@@ -49,7 +49,7 @@ def test_reinforce_solved_and_its_claims(tmp_path, record_property):
     assert min(values["scatter_constant"]) < values["scatter"]["leave one out"] < 1.5 * min(values["scatter_constant"])
     # The KL's estimators.
     kl, near = values["kl"], values["near"]
-    assert max(abs(x) for name in ("k1", "k3") for x in kl[name]["bias"]) < 1e-6
+    assert max(abs(x) for name in ("k1", "k3") for x in kl[name]["bias"]) < 1e-5
     assert kl["k2"]["bias"][-1] > 0.1 * values["exact_kls"][-1]
     assert kl["k3"]["spread"][near] < 0.3 * kl["k1"]["spread"][near]
     assert kl["k3"]["spread"][-1] > kl["k1"]["spread"][-1], "far away the exponential loses what it saved"
@@ -65,7 +65,7 @@ def test_reinforce_solved_and_its_claims(tmp_path, record_property):
     manners = [end["opens courteously"] + end["closes courteously"] for end in ends.values()]
     right = [end["right"] for end in ends.values()]
     gained = sum(manners) / 6 - start["opens courteously"] - start["closes courteously"]
-    assert gained > 0.3 and sum(right) / 6 - start["right"] < gained
+    assert gained > 0.5 and 0.03 < sum(right) / 6 - start["right"] < gained
     assert values["gib"] < 4.0
 
 

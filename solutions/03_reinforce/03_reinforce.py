@@ -571,10 +571,10 @@ walk = [*torch.linspace(0.05, 1.6, 32).tolist()]
 measured = {name: {"bias": [], "spread": []} for name in ("k1", "k2", "k3")}
 exact_kls = []
 for t in walk:
-    logps = ((1 - t) * ref_logits + t * climbed).log_softmax(-1).double()
-    weights = logps.exp() / len(PROMPTS)
-    exact_kls.append((weights * (logps - ref_logps)).sum().item())
-    for name, estimate in zip(measured, kl_estimates(logps, ref_logps.double())):
+    logps = ((1 - t) * ref_logits + t * climbed).double().log_softmax(-1)
+    start_logps, weights = ref_logits.double().log_softmax(-1), logps.exp() / len(PROMPTS)
+    exact_kls.append((weights * (logps - start_logps)).sum().item())
+    for name, estimate in zip(measured, kl_estimates(logps, start_logps)):
         mean = (weights * estimate).sum().item()
         measured[name]["bias"].append(mean - exact_kls[-1])
         measured[name]["spread"].append((weights * (estimate - mean) ** 2).sum().sqrt().item())
@@ -1007,10 +1007,13 @@ plots.show_table(
 )
 
 # %% [markdown]
-# Every run earns more than it started with. Now read the columns, and not only the curves. Courtesy is learned first: it
-# can be added to any answer and pays every time. To be *right* pays most and moves less: a right answer has to come up by
-# chance before it can be made more likely, and what is learned about one question says little about another. A policy
+# Every run earns more than it started with. Now read the columns, and not only the curves. Courtesy is learned first, and
+# almost completely: it can be added to any answer, and it pays every time. To be *right* pays most and moves less. A right
+# answer has to come up by chance before it can be made more likely; what the model half knew, it becomes surer of. A policy
 # does not learn what you meant. It learns what your reward pays for most easily.
+#
+# Compare the columns k1 and k3, too. These policies are several nats away from where they began, and there, as you have
+# seen, one rare answer can throw a mean of $k_3$ far off.
 #
 # And the baseline? In the small world it decided whether the policy arrived. Here there are few updates, far from any
 # optimum, with clipped gradients and an optimiser that rescales them: compare the two rows of numbers and the two bands
