@@ -1,9 +1,12 @@
 """Probes of chapter 03's last part: what belongs to a sampled answer, and the log-probabilities of its tokens."""
 
+from typing import NamedTuple
+
 import torch
+from torch import nn
 
 from autograder.exercise import Exercise, Unexpected
-from autograder.probing import as_tensor, seeded, tiny_llama
+from autograder.probing import as_tensor, seeded
 
 TOPIC = "03_reinforce"
 _VOCAB = 13
@@ -75,6 +78,44 @@ def anything_behind_the_end(answer, seed):
 rollout_logps = Exercise("rollout_logps", TOPIC, "Exercise 11: log-probabilities of a rollout")
 
 
+class _Output(NamedTuple):
+    logits: torch.Tensor
+
+
+class _TinyModel(nn.Module):
+    """A causal language model of one attention layer that is called as one of transformers is.
+
+    It knows only how far apart two tokens are, so padding on the left changes nothing where the mask hides it. Importing
+    transformers takes seconds, and a check that runs its cases in processes of their own would pay them for each.
+    """
+
+    def __init__(self, seed: int, vocab: int = _VOCAB, width: int = 8):
+        super().__init__()
+        g = seeded(seed)
+        self.embed_tokens, self.lm_head = nn.Embedding(vocab, width), nn.Linear(width, vocab, bias=False)
+        self.query, self.key, self.value = (nn.Linear(width, width, bias=False) for _ in range(3))
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.copy_(0.7 * torch.randn(parameter.shape, generator=g))
+
+    @property
+    def device(self) -> torch.device:
+        return self.lm_head.weight.device
+
+    def forward(self, input_ids=None, attention_mask=None, **others) -> _Output:
+        x = self.embed_tokens(input_ids)  # (batch, seq, width)
+        place = torch.arange(x.shape[1])
+        distance = place[:, None] - place  # (seq, seq)
+        scores = self.query(x) @ self.key(x).transpose(1, 2) - 0.3 * distance
+        hidden = distance < 0
+        if attention_mask is not None:
+            hidden = hidden | (attention_mask == 0)[:, None]
+        weights = scores.masked_fill(hidden, -1e4).softmax(
+            -1
+        )  # finite: a padding row sees nothing, and must not be NaN
+        return _Output(self.lm_head(x + weights @ self.value(x)))
+
+
 def _rollout(seed: int, lengths: list[int], answer_lengths: list[int], pad_id: int = 0) -> tuple[torch.Tensor, ...]:
     """Prompts padded on the left with pad_id, sampled tokens padded on the right, and their masks."""
     g = seeded(seed)
@@ -88,7 +129,7 @@ def _rollout(seed: int, lengths: list[int], answer_lengths: list[int], pad_id: i
 
 
 def _logps(answer, seed: int, *rollout: torch.Tensor) -> dict:
-    model = tiny_llama(seed, _VOCAB, 8)
+    model = _TinyModel(seed)
     logps = as_tensor(answer(model, *rollout), "The log-probabilities")
     return {
         "logps": logps,
@@ -125,7 +166,7 @@ def a_single_answer_of_one_token(answer, seed):
 @rollout_logps.case
 def gradient_to_the_model(answer, seed):
     """Gradients flow from the log-probabilities of the answers to the model's weights; nothing comes from padding."""
-    model = tiny_llama(seed, _VOCAB, 8)
+    model = _TinyModel(seed)
     ids, attention_mask, tokens, mask = _rollout(seed, [4, 2, 3], [3, 5, 2])
     logps = as_tensor(answer(model, ids, attention_mask, tokens, mask), "The log-probabilities")
     if not logps.requires_grad:
@@ -133,4 +174,4 @@ def gradient_to_the_model(answer, seed):
             "The log-probabilities are cut off from the model: no gradient flows. Look for no_grad or detach."
         )
     logps.sum().backward()
-    return {"unembedding": model.lm_head.weight.grad, "embeddings": model.model.embed_tokens.weight.grad}
+    return {"unembedding": model.lm_head.weight.grad, "embeddings": model.embed_tokens.weight.grad}
