@@ -47,10 +47,12 @@ def test_no_chapter_is_left_over():
 def _secret_statements(topic: str) -> set[str]:
     """The statements of reference bodies, mistakes and alternatives that are long enough to be told from anybody's."""
     notebook = jupytext.read(SOLUTIONS / topic / f"{topic}.py")
-    answers = [cell.source for cell in notebook.cells if is_solution(cell)]
+    answers = [cell.source for cell in notebook.cells if is_solution(cell) and cell.cell_type == "code"]
     answers += [(SOLUTIONS / topic / f"{name}.py").read_text() for name in ("mistakes", "alternatives")]
     public = {line for cell in notebook.cells if not is_solution(cell) for line in _lines(cell.source)}
-    secret = set()
+    # Of a written answer, every line is secret.
+    written = [cell for cell in notebook.cells if is_solution(cell) and cell.cell_type == "markdown"]
+    secret = {line for cell in written for line in _lines(cell.source)}
     for source in answers:
         for function in [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.FunctionDef)]:
             body = function.body[1:] if ast.get_docstring(function) else function.body

@@ -1,0 +1,458 @@
+"""Correct answers to chapter 03 in other shapes, which every check must accept."""
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from autograder.catalogue import alternative
+
+# --- Exercise 1: the objective
+
+
+@alternative("exact_objective")
+def objective_prompt_by_prompt(logits, ref_logits, rewards, beta):
+    """A loop over the prompts, in float64, with torch.distributions."""
+    total = 0
+    for row, ref_row, reward in zip(logits.double(), ref_logits.double(), rewards.double()):
+        policy, reference = (torch.distributions.Categorical(logits=x) for x in (row, ref_row))
+        total = total + policy.probs @ reward - beta * torch.distributions.kl_divergence(policy, reference)
+    return total / len(logits)
+
+
+@alternative("exact_objective")
+def objective_with_einsum(logits, ref_logits, rewards, beta):
+    """einsum over both axes; the log-ratio from logsumexp."""
+    logps = logits - logits.logsumexp(-1, keepdim=True)
+    ratio = logps - (ref_logits - ref_logits.logsumexp(-1, keepdim=True))
+    return torch.einsum("pa,pa->", logps.exp(), rewards - beta * ratio) / len(logits)
+
+
+@alternative("exact_objective")
+def objective_with_kl_div(logits, ref_logits, rewards, beta):
+    """F.kl_div with log targets; reward and penalty apart."""
+    logps = F.log_softmax(logits, dim=1)
+    kl = F.kl_div(F.log_softmax(ref_logits, dim=1), logps, log_target=True, reduction="batchmean")
+    return (F.softmax(logits, dim=1) * rewards).sum(dim=1).mean() - beta * kl
+
+
+@alternative("exact_objective")
+def objective_from_entropies(logits, ref_logits, rewards, beta):
+    """KL as cross-entropy minus entropy; a tensor of one element comes back."""
+    probs, logps = logits.softmax(-1), logits.log_softmax(-1)
+    entropy = -(probs * logps).sum(-1, keepdim=True)
+    cross = -(probs * ref_logits.log_softmax(-1)).sum(-1, keepdim=True)
+    return ((probs * rewards).sum(-1, keepdim=True) - beta * (cross - entropy)).mean(0)
+
+
+# --- Exercise 2: the gradient
+
+
+@alternative("score_function_gradient")
+def gradient_by_autograd(logits, values):
+    """Autograd of the expected value, at a detached copy of the logits."""
+    theta = logits.detach().clone().requires_grad_()
+    (theta.softmax(-1) * values.detach()).sum(-1).mean().backward()
+    return theta.grad
+
+
+@alternative("score_function_gradient")
+def gradient_score_by_score(logits, values):
+    """A loop over prompts and answers: p(a) f(a) (one-hot(a) - p), in NumPy and float64."""
+    theta, f = logits.detach().double().numpy(), values.detach().double().numpy()
+    gradient = np.zeros_like(theta)
+    for row in range(len(theta)):
+        probs = np.exp(theta[row] - theta[row].max())
+        probs /= probs.sum()
+        for a in range(len(probs)):
+            gradient[row] += probs[a] * f[row, a] * ((np.arange(len(probs)) == a) - probs)
+    return gradient / len(theta)
+
+
+@alternative("score_function_gradient")
+def gradient_with_the_jacobian(logits, values):
+    """The softmax's Jacobian, diag(p) - p p^T, times the values."""
+    probs = logits.detach().softmax(-1)
+    jacobian = torch.diag_embed(probs) - probs.unsqueeze(2) * probs.unsqueeze(1)
+    return torch.bmm(jacobian, values.detach().unsqueeze(2)).squeeze(2) / logits.size(0)
+
+
+@alternative("score_function_gradient")
+def gradient_with_einsum_of_scores(logits, values):
+    """einsum of probabilities, values and scores; nothing is detached, for nothing is differentiated."""
+    probs = logits.softmax(-1)
+    scores = torch.eye(logits.shape[-1]) - probs[:, None]
+    return torch.einsum("pa,pa,pab->pb", probs, values, scores) / len(logits)
+
+
+@alternative("score_function_gradient")
+def gradient_of_a_surrogate(logits, values):
+    """torch.autograd.grad of E[f log p] with detached weights."""
+    theta = logits.detach().requires_grad_()
+    with torch.enable_grad():
+        logps = theta.log_softmax(-1)
+        surrogate = (logps.exp().detach() * values.detach() * logps).sum() / len(theta)
+    return torch.autograd.grad(surrogate, theta)[0]
+
+
+# --- Exercise 3: the gradient from samples
+
+
+@alternative("policy_gradient_estimate")
+def estimate_by_autograd(logits, rewards, k, generator):
+    """Autograd of the mean of reward times log p of the samples."""
+    theta = logits.detach().clone().requires_grad_()
+    actions = torch.multinomial(theta.detach().softmax(-1), k, True, generator=generator)
+    (rewards.gather(1, actions) * theta.log_softmax(-1).gather(1, actions)).mean().backward()
+    return theta.grad
+
+
+@alternative("policy_gradient_estimate")
+def estimate_from_uniform_numbers(logits, rewards, k, generator):
+    """Samples by inverting the cumulated probabilities, in float64; counts in place of a sum over samples."""
+    probs = logits.double().softmax(-1)
+    uniform = torch.rand(len(logits), k, generator=generator, dtype=torch.float64)
+    actions = torch.searchsorted(probs.cumsum(-1), uniform).clamp(max=logits.shape[1] - 1)
+    share = F.one_hot(actions, logits.shape[1]).double().mean(1)
+    weighted = share * rewards
+    return (weighted - weighted.sum(-1, keepdim=True) * probs) / len(logits)
+
+
+@alternative("policy_gradient_estimate")
+def estimate_with_the_gumbel_trick(logits, rewards, k, generator):
+    """Samples as the argmax of logits plus Gumbel noise; scatter_add of the rewards."""
+    uniform = torch.rand(k, *logits.shape, generator=generator).clamp(min=1e-12)
+    actions = (logits - (-uniform.log()).log()).argmax(-1).T  # (prompts, k)
+    drawn = rewards.gather(1, actions)
+    hits = torch.zeros_like(logits).scatter_add(1, actions, drawn)
+    return (hits - logits.softmax(-1) * drawn.sum(1, keepdim=True)) / (k * len(logits))
+
+
+@alternative("policy_gradient_estimate")
+def estimate_row_by_row(logits, rewards, k, generator):
+    """A loop over the prompts, and within it one over samples drawn together."""
+    gradient = torch.zeros_like(logits)
+    for row, probs in enumerate(logits.softmax(-1)):
+        for a in torch.multinomial(probs, k, replacement=True, generator=generator).tolist():
+            gradient[row] -= rewards[row, a] * probs / k
+            gradient[row, a] += rewards[row, a] / k
+    return gradient.div_(len(logits))
+
+
+# --- Exercise 4: a loss with that gradient
+
+
+@alternative("reinforce_loss")
+def loss_answer_by_answer(logps, advantages, mask):
+    """A loop over the answers, which are cut where their mask ends."""
+    losses = [-row[keep.bool()].sum() * a.item() for row, a, keep in zip(logps, advantages, mask)]
+    return torch.stack(losses).mean()
+
+
+@alternative("reinforce_loss")
+def loss_with_einsum(logps, advantages, mask):
+    """einsum over batch and tokens, in float64."""
+    weights = advantages.detach().double()
+    return -torch.einsum("b,bt,bt->", weights, logps.double(), mask.double()) / len(weights)
+
+
+@alternative("reinforce_loss")
+def loss_with_masked_fill(logps, advantages, mask):
+    """masked_fill in place of a product; a dot product over the batch; no detach, but a copy of the data."""
+    answer_logps = logps.masked_fill(mask == 0, 0.0).sum(dim=1)
+    return (answer_logps @ advantages.data.clone()).neg() / logps.shape[0]
+
+
+@alternative("reinforce_loss")
+def loss_through_a_custom_weight(logps, advantages, mask):
+    """The advantage is put on every token, then everything is summed and divided by the batch size."""
+    with torch.no_grad():
+        weights = -advantages.unsqueeze(-1) * mask.to(logps.dtype) / logps.size(0)
+    return torch.where(mask.bool(), weights * logps, torch.zeros(())).sum()
+
+
+# --- Exercise 5: a baseline
+
+
+@alternative("leave_one_out_advantages")
+def advantages_by_a_factor(rewards):
+    """k/(k-1) times the difference to the full mean."""
+    k = rewards.shape[-1]
+    return k / (k - 1) * (rewards - rewards.mean(dim=-1, keepdim=True))
+
+
+@alternative("leave_one_out_advantages")
+def advantages_by_a_matrix(rewards):
+    """A product with the matrix that takes the mean of the others."""
+    k = rewards.shape[1]
+    return rewards - rewards @ ((1 - torch.eye(k)) / (k - 1))
+
+
+@alternative("leave_one_out_advantages")
+def advantages_by_loops(rewards):
+    """Loops over plain numbers; a list of lists, as a tensor of float64."""
+    rows = rewards.tolist()
+    result = [[r - sum(row[:i] + row[i + 1 :]) / (len(row) - 1) for i, r in enumerate(row)] for row in rows]
+    return torch.tensor(result, dtype=torch.float64)
+
+
+@alternative("leave_one_out_advantages")
+def advantages_of_differences(rewards):
+    """The mean of all differences to the others."""
+    return (rewards[:, :, None] - rewards[:, None, :]).sum(-1) / (rewards.size(1) - 1)
+
+
+@alternative("leave_one_out_advantages")
+def advantages_in_numpy(rewards):
+    """NumPy, with np.delete for each answer."""
+    r = rewards.numpy()
+    others = np.stack([np.delete(r, i, axis=1).mean(axis=1) for i in range(r.shape[1])], axis=1)
+    return r - others
+
+
+# --- Exercise 6: the KL term becomes a reward
+
+
+@alternative("kl_shaped_rewards")
+def shaped_without_a_graph(rewards, logps, ref_logps, beta):
+    """Under no_grad, in float64."""
+    with torch.no_grad():
+        return rewards.double() - beta * (logps.double() - ref_logps.double())
+
+
+@alternative("kl_shaped_rewards")
+def shaped_answer_by_answer(rewards, logps, ref_logps, beta):
+    """A loop over plain numbers."""
+    numbers = zip(rewards.flatten().tolist(), logps.flatten().tolist(), ref_logps.flatten().tolist())
+    return torch.tensor([r - beta * (p - q) for r, p, q in numbers]).reshape(rewards.shape)
+
+
+@alternative("kl_shaped_rewards")
+def shaped_with_torch_sub(rewards, logps, ref_logps, beta):
+    """torch.sub with alpha, of detached inputs."""
+    return torch.sub(rewards, logps.detach(), alpha=beta).add(ref_logps, alpha=beta)
+
+
+@alternative("kl_shaped_rewards")
+def shaped_in_two_terms(rewards, logps, ref_logps, beta):
+    """The reference as a bonus, the policy as a penalty; a clone comes first."""
+    shaped = rewards.clone()
+    shaped += beta * ref_logps
+    shaped -= beta * logps.data
+    return shaped
+
+
+# --- Exercise 7: three estimators of the KL
+
+
+@alternative("kl_estimates")
+def estimators_from_the_ratio(logps, ref_logps):
+    """From r = p_0 / p, as in Schulman's note."""
+    log_r = ref_logps - logps
+    return -log_r, log_r.pow(2) / 2, log_r.exp() - 1 - log_r
+
+
+@alternative("kl_estimates")
+def estimators_stacked(logps, ref_logps):
+    """In float64; a list comes back."""
+    d = logps.double() - ref_logps.double()
+    return [d, d * d / 2, torch.exp(-d) - 1 + d]
+
+
+@alternative("kl_estimates")
+def estimators_from_probabilities(logps, ref_logps):
+    """The ratio from a quotient of probabilities, in float64."""
+    p, q = logps.double().exp(), ref_logps.double().exp()
+    return (p / q).log(), 0.5 * (q / p).log().square(), q / p - 1 - (q / p).log()
+
+
+@alternative("kl_estimates")
+def estimators_sample_by_sample(logps, ref_logps):
+    """The math module, sample by sample."""
+    d = [p - q for p, q in zip(logps.flatten().tolist(), ref_logps.flatten().tolist())]
+    columns = (d, [x * x / 2 for x in d], [math.expm1(-x) + x for x in d])
+    return tuple(torch.tensor(column, dtype=torch.float64).reshape(logps.shape) for column in columns)
+
+
+# --- Exercise 8: the optimum
+
+
+@alternative("optimal_policy")
+def optimum_with_softmax(ref_logps, rewards, beta):
+    """softmax and logsumexp of the same exponent."""
+    exponent = torch.add(ref_logps, rewards, alpha=1 / beta)
+    return exponent.softmax(dim=1), torch.logsumexp(exponent, dim=1)
+
+
+@alternative("optimal_policy")
+def optimum_with_the_largest_taken_out(ref_logps, rewards, beta):
+    """The largest exponent is taken out by hand, in NumPy and float64."""
+    exponent = ref_logps.double().numpy() + rewards.double().numpy() / beta
+    top = exponent.max(axis=1, keepdims=True)
+    weights = np.exp(exponent - top)
+    total = weights.sum(axis=1, keepdims=True)
+    return torch.from_numpy(weights / total), torch.from_numpy((top + np.log(total))[:, 0])
+
+
+@alternative("optimal_policy")
+def optimum_prompt_by_prompt(ref_logps, rewards, beta):
+    """A loop over the prompts, with torch.distributions; a list of two comes back."""
+    exponents = [row + reward / beta for row, reward in zip(ref_logps, rewards)]
+    probs = [torch.distributions.Categorical(logits=e).probs for e in exponents]
+    return [torch.stack(probs), torch.stack([e.logsumexp(0) for e in exponents])]
+
+
+@alternative("optimal_policy")
+def optimum_with_logaddexp(ref_logps, rewards, beta):
+    """log Z by adding one answer after the other in logarithms."""
+    exponent = ref_logps.double() + rewards.double() / beta
+    log_z = exponent[:, 0]
+    for column in exponent.T[1:]:
+        log_z = torch.logaddexp(log_z, column)
+    return torch.exp(exponent - log_z.unsqueeze(1)), log_z
+
+
+# --- Exercise 9: all of it together
+
+
+@alternative("policy_loss")
+def loss_sample_by_sample(logits, ref_logits, rewards, actions, beta):
+    """Loops over prompts and samples."""
+    logps, ref_logps = logits.log_softmax(-1), ref_logits.log_softmax(-1)
+    total = 0.0
+    for row, drawn in enumerate(actions.tolist()):
+        shaped = [(rewards[row, a] - beta * (logps[row, a] - ref_logps[row, a])).item() for a in drawn]
+        for i, a in enumerate(drawn):
+            others = shaped[:i] + shaped[i + 1 :]
+            total = total - (shaped[i] - sum(others) / len(others)) * logps[row, a]
+    return total / actions.numel()
+
+
+@alternative("policy_loss")
+def loss_from_cross_entropy(logits, ref_logits, rewards, actions, beta):
+    """Cross-entropies as minus log p, weighted."""
+    k = actions.shape[1]
+    nll, ref_nll = (
+        F.cross_entropy(x.repeat_interleave(k, 0), actions.flatten(), reduction="none").view(-1, k)
+        for x in (logits, ref_logits)
+    )
+    with torch.no_grad():
+        shaped = rewards.gather(1, actions) + beta * (nll - ref_nll)
+        weights = (shaped - shaped.mean(1, keepdim=True)) * k / (k - 1)
+    return (weights * nll).mean()
+
+
+@alternative("policy_loss")
+def loss_with_a_shaped_table(logits, ref_logits, rewards, actions, beta):
+    """The whole table is shaped, then gathered; in float64."""
+    logps = logits.double().log_softmax(-1)
+    table = rewards.double() - beta * (logps.detach() - ref_logits.double().log_softmax(-1))
+    shaped = table.gather(1, actions)
+    k = shaped.size(1)
+    advantages = shaped - (shaped.sum(1, keepdim=True) - shaped) / (k - 1)
+    return -torch.einsum("pk,pk->", advantages, logps.gather(1, actions)) / shaped.numel()
+
+
+@alternative("policy_loss")
+def loss_with_distributions(logits, ref_logits, rewards, actions, beta):
+    """torch.distributions for the log-probabilities; prompts last."""
+    policy, reference = (torch.distributions.Categorical(logits=x) for x in (logits, ref_logits))
+    drawn = actions.T  # (k, prompts)
+    logps = policy.log_prob(drawn)
+    shaped = rewards[torch.arange(len(rewards)), drawn] - beta * (logps.detach() - reference.log_prob(drawn))
+    baseline = (shaped.sum(0) - shaped) / (len(drawn) - 1)
+    return ((baseline - shaped) * logps).sum(0).div(len(drawn)).mean()
+
+
+@alternative("policy_loss")
+def loss_from_logits(logits, ref_logits, rewards, actions, beta):
+    """Logits in place of log-probabilities: leave-one-out advantages of a prompt sum to zero, so that every constant of
+    the prompt cancels, the softmax's denominator among them."""
+    taken, ref_taken, drawn = (x.gather(1, actions) for x in (logits, ref_logits, rewards))
+    shaped = (drawn - beta * (taken - ref_taken)).detach()
+    k = shaped.shape[1]
+    return -(k / (k - 1) * (shaped - shaped.mean(1, keepdim=True)) * taken).mean()
+
+
+# --- Exercise 10: where an answer ends
+
+
+@alternative("answer_mask")
+def mask_row_by_row(tokens, end_id):
+    """Loops over lists."""
+    rows = tokens.tolist()
+    lengths = [row.index(end_id) + 1 if end_id in row else len(row) for row in rows]
+    return torch.tensor([[1.0] * n + [0.0] * (len(row) - n) for n, row in zip(lengths, rows)])
+
+
+@alternative("answer_mask")
+def mask_from_a_running_product(tokens, end_id):
+    """A running product of "not the end", moved one to the right; booleans come back."""
+    going_on = (tokens != end_id).long().cumprod(1)
+    return torch.cat([torch.ones_like(going_on[:, :1]), going_on[:, :-1]], dim=1).bool()
+
+
+@alternative("answer_mask")
+def mask_from_places(tokens, end_id):
+    """The place of the first end token, or a place beyond the row."""
+    place = torch.arange(tokens.shape[1])
+    ends = torch.where(tokens == end_id, place, tokens.shape[1]).amin(1, keepdim=True)
+    return place <= ends
+
+
+@alternative("answer_mask")
+def mask_token_by_token(tokens, end_id):
+    """As one would while generating: column by column, with a flag for each row."""
+    going_on, columns = torch.ones(len(tokens), dtype=torch.bool), []
+    for column in tokens.T:
+        columns.append(going_on.int())
+        going_on = going_on & (column != end_id)
+    return torch.stack(columns, dim=1)
+
+
+# --- Exercise 11: log-probabilities of a rollout
+
+
+@alternative("rollout_logps")
+def logps_from_cross_entropy(model, input_ids, attention_mask, tokens, mask):
+    """Minus the cross-entropy, with labels of -100 behind the end; the mask is joined as ones."""
+    rows = torch.cat([input_ids, tokens], dim=-1)
+    seen = F.pad(attention_mask, (0, tokens.shape[1]), value=1)
+    logits = model(input_ids=rows, attention_mask=seen).logits[:, -tokens.shape[1] - 1 : -1]
+    labels = tokens.masked_fill(~mask.bool(), -100)
+    return -F.cross_entropy(logits.transpose(1, 2), labels, reduction="none")
+
+
+@alternative("rollout_logps")
+def logps_row_by_row(model, input_ids, attention_mask, tokens, mask):
+    """One row at a time, without any padding."""
+    result = []
+    for ids, seen, said, keep in zip(input_ids, attention_mask.bool(), tokens, mask.bool()):
+        prompt, answer = ids[seen], said[keep]
+        logits = model(input_ids=torch.cat([prompt, answer])[None]).logits[0, len(prompt) - 1 : -1]
+        logps = torch.distributions.Categorical(logits=logits).log_prob(answer)
+        result.append(F.pad(logps, (0, len(said) - len(answer))))
+    return torch.stack(result)
+
+
+@alternative("rollout_logps")
+def logps_without_the_last_token(model, input_ids, attention_mask, tokens, mask):
+    """The last token is not fed, for nothing is predicted from it; logsumexp in float64."""
+    rows = torch.cat([input_ids, tokens[:, :-1]], dim=1)
+    seen = torch.cat([attention_mask, torch.ones_like(tokens[:, :-1])], dim=1)
+    logits = model(input_ids=rows, attention_mask=seen).logits[:, input_ids.size(1) - 1 :].double()
+    taken = torch.take_along_dim(logits, tokens.unsqueeze(2), dim=2).squeeze(2)
+    return (taken - logits.logsumexp(2)) * mask
+
+
+@alternative("rollout_logps")
+def logps_with_one_hot(model, input_ids, attention_mask, tokens, mask):
+    """A one-hot product in place of gather, position ids passed, and torch.where for the mask."""
+    rows = torch.cat((input_ids, tokens), 1)
+    seen = torch.cat((attention_mask, mask.long()), 1)
+    positions = (seen.cumsum(1) - 1).clamp(min=0)
+    logps = model(input_ids=rows, attention_mask=seen, position_ids=positions).logits.log_softmax(-1)
+    logps = logps[:, input_ids.shape[1] - 1 : rows.shape[1] - 1]
+    chosen = (logps * F.one_hot(tokens, logps.shape[-1])).sum(-1)
+    return torch.where(mask.bool(), chosen, torch.zeros_like(chosen))
