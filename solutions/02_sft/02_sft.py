@@ -974,12 +974,13 @@ print(f"share of a batch that is padding: {padded_share:.0%} a conversation a ro
 # %% tags=["demo"]
 COST_STEPS = STEPS // 2
 cost_histories = {}
-for n in (100, 400, 1600):
+FEW_EXAMPLES = 50
+for n in (FEW_EXAMPLES, 8 * FEW_EXAMPLES, 64 * FEW_EXAMPLES):
     torch.manual_seed(0)
     cost_model, cost_histories[n] = fine_tune(
         f"{n} examples", examples[:n], COST_STEPS, every=max(1, COST_STEPS // 6)
     )
-    if n == 100:
+    if n == FEW_EXAMPLES:
         small_model = cost_model
 
 # %% tags=["demo"]
@@ -997,7 +998,7 @@ plt.show()
 print({n: f"{match:.0%}" for n, match in cost.items()}, f"all after {COST_STEPS} updates")
 
 # %% [markdown]
-# Each equal step to the right costs four times as many answers as the one before.
+# Each equal step to the right costs eight times as many answers as the one before.
 #
 # ### 2. It practises on other people's sentences
 #
@@ -1033,7 +1034,7 @@ ax.set(
     xlabel="word of the answer",
     ylabel="share right",
     ylim=(0, 1.05),
-    title=f"{len(long_answers)} answers, a model fine-tuned on 100 examples",
+    title=f"{len(long_answers)} answers, a model fine-tuned on {FEW_EXAMPLES} examples",
 )
 ax.legend(loc="lower left")
 plt.show()
@@ -1049,14 +1050,14 @@ plt.show()
 # Here is where they part: few examples, seen many times.
 
 # %% tags=["demo"]
-history = cost_histories[100]
+history = cost_histories[FEW_EXAMPLES]
 steps = [p["step"] for p in history]
 fig, ax = plt.subplots(figsize=(7, 3.4))
 ax.plot(steps, [p["nll"] for p in history], color=plots.VERMILION, marker="o", markersize=3)
 ax.set(
     xlabel="update",
     ylabel="loss on held-out answers, nats",
-    title="100 examples: the loss turns, the answers do not",
+    title=f"{FEW_EXAMPLES} examples: the loss turns, the answers do not",
 )
 twin = ax.twinx()
 twin.plot(steps, [p["match"] for p in history], color=plots.BLUE, marker="o", markersize=3)
