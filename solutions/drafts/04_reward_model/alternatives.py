@@ -1,0 +1,448 @@
+"""Correct answers to chapter 04 in other shapes, which every check must accept."""
+
+import itertools
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from autograder.catalogue import alternative
+
+# --- Exercise 1: who is preferred
+
+
+@alternative("preference_probability")
+def logistic_written_out(reward_first, reward_second, temperature=1.0):
+    """1 / (1 + exp(-d))."""
+    return 1 / (1 + torch.exp((reward_second - reward_first) / temperature))
+
+
+@alternative("preference_probability")
+def softmax_of_two(reward_first, reward_second, temperature=1.0):
+    """The softmax of the two rewards, which subtracts the larger one itself."""
+    both = torch.stack(torch.broadcast_tensors(reward_first, reward_second), dim=-1)
+    return (both / temperature).softmax(-1)[..., 0]
+
+
+@alternative("preference_probability")
+def half_a_tanh(reward_first, reward_second, temperature=1.0):
+    """(1 + tanh(d / 2)) / 2."""
+    return (1 + torch.tanh((reward_first - reward_second) / (2 * temperature))) / 2
+
+
+@alternative("preference_probability")
+def exponential_of_a_logarithm(reward_first, reward_second, temperature=1.0):
+    """exp of logsigmoid, in float64."""
+    return F.logsigmoid((reward_first.double() - reward_second.double()) / temperature).exp()
+
+
+@alternative("preference_probability")
+def each_divided(reward_first, reward_second, temperature=1.0):
+    """Both rewards are divided by the temperature; expit."""
+    return torch.special.expit(reward_first / temperature - reward_second / temperature)
+
+
+# --- Exercise 2: the loss of the pairs
+
+
+@alternative("bradley_terry_loss")
+def softplus(rewards_chosen, rewards_rejected):
+    """softplus of the negative difference."""
+    return F.softplus(rewards_rejected - rewards_chosen).mean()
+
+
+@alternative("bradley_terry_loss")
+def cross_entropy_of_two(rewards_chosen, rewards_rejected):
+    """The cross-entropy of two classes, of which the first is right."""
+    logits = torch.stack([rewards_chosen, rewards_rejected], dim=-1)
+    return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long))
+
+
+@alternative("bradley_terry_loss")
+def binary_cross_entropy(rewards_chosen, rewards_rejected):
+    """binary_cross_entropy_with_logits with labels 1, in float64."""
+    difference = rewards_chosen.double() - rewards_rejected.double()
+    return F.binary_cross_entropy_with_logits(difference, torch.ones_like(difference))
+
+
+@alternative("bradley_terry_loss")
+def logaddexp(rewards_chosen, rewards_rejected):
+    """log(exp(chosen) + exp(rejected)) - chosen, by logaddexp."""
+    return (torch.logaddexp(rewards_chosen, rewards_rejected) - rewards_chosen).mean()
+
+
+@alternative("bradley_terry_loss")
+def loop_over_pairs(rewards_chosen, rewards_rejected):
+    """A loop, pair by pair."""
+    total = 0
+    for chosen, rejected in zip(rewards_chosen, rewards_rejected):
+        total = total - F.logsigmoid(chosen - rejected)
+    return total / len(rewards_chosen)
+
+
+# --- Exercise 3: pairs from a ranking
+
+
+@alternative("ranking_pairs")
+def combinations_turned(ranks):
+    """itertools.combinations of the places, each turned so that the winner is first."""
+    pairs = []
+    for i, j in itertools.combinations(range(len(ranks)), 2):
+        if ranks[i] != ranks[j]:
+            pairs.append((i, j) if ranks[i] < ranks[j] else (j, i))
+    return pairs
+
+
+@alternative("ranking_pairs")
+def sorted_places(ranks):
+    """The places sorted by rank; combinations of those, less the ties."""
+    order = sorted(range(len(ranks)), key=ranks.__getitem__)
+    return [pair for pair in itertools.combinations(order, 2) if ranks[pair[0]] < ranks[pair[1]]]
+
+
+@alternative("ranking_pairs")
+def table_of_comparisons(ranks):
+    """A table of comparisons in torch; a tensor (pairs, 2) comes back."""
+    ranks = torch.tensor(ranks)
+    return (ranks[:, None] < ranks[None, :]).nonzero()
+
+
+@alternative("ranking_pairs")
+def numpy_places(ranks):
+    """np.argwhere; lists come back."""
+    return np.argwhere(np.subtract.outer(np.array(ranks), np.array(ranks)) < 0).tolist()
+
+
+@alternative("ranking_pairs")
+def a_set_of_pairs(ranks):
+    """A set."""
+    return {(i, j) for i, j in itertools.permutations(range(len(ranks)), 2) if ranks[i] < ranks[j]}
+
+
+# --- Exercise 4: scores from a table of wins
+
+
+@alternative("fit_scores")
+def minorise_and_maximise(wins):
+    """Hunter's algorithm on the strengths: no step size, no derivative."""
+    wins = wins.double()
+    games, strength = wins + wins.T, torch.ones(len(wins), dtype=torch.float64)
+    for _ in range(2000):
+        renewed = wins.sum(1) / (games / (strength[:, None] + strength[None])).sum(1)
+        renewed = renewed / renewed.log().mean().exp()
+        if (renewed - strength).abs().max() < 1e-10:
+            break
+        strength = renewed
+    return strength.log() - strength.log().mean()
+
+
+@alternative("fit_scores")
+def quasi_newton(wins):
+    """LBFGS on the likelihood, in float64."""
+    wins = wins.double()
+    scores = torch.zeros(len(wins), dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([scores], max_iter=100, line_search_fn="strong_wolfe", tolerance_grad=1e-9)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = -(wins * F.logsigmoid(scores[:, None] - scores[None])).sum() / wins.sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return scores.detach() - scores.detach().mean()
+
+
+@alternative("fit_scores")
+def plain_gradient_ascent(wins):
+    """Six hundred steps of gradient ascent in float32, each player's as large as its number of games allows."""
+    wins = wins.float()
+    games, scores = wins + wins.T, torch.zeros(len(wins))
+    for _ in range(600):
+        probability = torch.sigmoid(scores[:, None] - scores[None])
+        scores = scores + 1.9 * (wins - games * probability).sum(1) / games.sum(1)
+        scores = scores - scores.mean()
+    return scores
+
+
+@alternative("fit_scores")
+def regression_on_a_design(wins):
+    """Logistic regression without intercept on rows of +1 and −1, by iterated least squares in numpy; an array comes back."""
+    table = wins.numpy().astype(float)
+    k = len(table)
+    pairs = [(i, j) for i in range(k) for j in range(i) if table[i, j] + table[j, i] > 0]
+    design = np.zeros((len(pairs), k))
+    for row, (i, j) in enumerate(pairs):
+        design[row, i], design[row, j] = 1, -1
+    won = np.array([table[i, j] for i, j in pairs])
+    games = np.array([table[i, j] + table[j, i] for i, j in pairs])
+    scores = np.zeros(k)
+    for _ in range(30):
+        p = 1 / (1 + np.exp(-design @ scores))
+        weight = games * p * (1 - p)
+        root = np.sqrt(weight)
+        target = design @ scores + (won - games * p) / weight
+        scores = np.linalg.lstsq(root[:, None] * design, root * target, rcond=None)[0]
+    return scores - scores.mean()
+
+
+# --- Exercise 5: what pairs cannot tell
+
+
+@alternative("center_rewards")
+def loop_over_prompts(rewards, prompt_ids):
+    """A loop over the prompts, into a clone."""
+    centered = rewards.clone()
+    for p in set(prompt_ids.tolist()):
+        centered[prompt_ids == p] -= rewards[prompt_ids == p].mean()
+    return centered
+
+
+@alternative("center_rewards")
+def table_of_equals(rewards, prompt_ids):
+    """A table of which answers belong together, as weights of a matrix product."""
+    same = (prompt_ids[:, None] == prompt_ids[None]).to(rewards.dtype)
+    return rewards - same @ rewards / same.sum(1)
+
+
+@alternative("center_rewards")
+def scatter_reduced(rewards, prompt_ids):
+    """scatter_reduce with the mean, in float64."""
+    _, group = prompt_ids.unique(return_inverse=True)
+    means = torch.zeros(int(group.max()) + 1, dtype=torch.float64)
+    means = means.scatter_reduce(0, group, rewards.double(), "mean", include_self=False)
+    return rewards.double() - means[group]
+
+
+@alternative("center_rewards")
+def by_one_hot(rewards, prompt_ids):
+    """A one-hot matrix of the prompts and two einsums."""
+    _, group = prompt_ids.unique(return_inverse=True)
+    which = F.one_hot(group).to(rewards.dtype)
+    means = torch.einsum("ap,a->p", which, rewards) / which.sum(0)
+    return rewards - torch.einsum("ap,p->a", which, means)
+
+
+@alternative("center_rewards")
+def answer_by_answer(rewards, prompt_ids):
+    """A list, answer by answer, stacked."""
+    return torch.stack([r - rewards[prompt_ids == p].mean() for r, p in zip(rewards, prompt_ids)])
+
+
+# --- Exercise 6: one number for an answer
+
+
+@alternative("last_token_rewards")
+def flipped_mask(token_rewards, attention_mask):
+    """argmax of the mask, flipped."""
+    from_the_right = attention_mask.flip(1).long().argmax(1)
+    return token_rewards[torch.arange(len(token_rewards)), attention_mask.shape[1] - 1 - from_the_right]
+
+
+@alternative("last_token_rewards")
+def loop_over_rows(token_rewards, attention_mask):
+    """Row by row, the last of the real ones."""
+    return torch.stack([row[mask.bool()][-1] for row, mask in zip(token_rewards, attention_mask)])
+
+
+@alternative("last_token_rewards")
+def one_hot_product(token_rewards, attention_mask):
+    """A 1 where the mask is 1 and nothing real follows, times the outputs."""
+    real = attention_mask.long()
+    last = real * (real.flip(1).cumsum(1).flip(1) == 1)
+    return torch.einsum("bs,bs->b", token_rewards, last.to(token_rewards.dtype))
+
+
+@alternative("last_token_rewards")
+def largest_place(token_rewards, attention_mask):
+    """The largest place that is real, gathered."""
+    places = torch.arange(attention_mask.shape[1]).expand_as(attention_mask)
+    last = places.masked_fill(~attention_mask.bool(), -1).max(1, keepdim=True).values
+    return token_rewards.gather(1, last).squeeze(1)
+
+
+@alternative("last_token_rewards")
+def cumulated_mask(token_rewards, attention_mask):
+    """argmax of the cumulated mask: the first place at which all real tokens have been seen."""
+    last = attention_mask.long().cumsum(1).argmax(1)
+    return token_rewards[range(len(last)), last]
+
+
+# --- Exercise 7: how often is it right
+
+
+@alternative("pair_accuracy")
+def half_for_ties(rewards_chosen, rewards_rejected):
+    """Wins, and half of the ties, over the number; a Python float."""
+    won = (rewards_chosen > rewards_rejected).sum().item()
+    tied = (rewards_chosen == rewards_rejected).sum().item()
+    return (won + tied / 2) / len(rewards_chosen)
+
+
+@alternative("pair_accuracy")
+def step_function(rewards_chosen, rewards_rejected):
+    """torch.heaviside, whose value at 0 may be given; float64."""
+    return torch.heaviside((rewards_chosen - rewards_rejected).double(), torch.tensor(0.5).double()).mean()
+
+
+@alternative("pair_accuracy")
+def mean_of_two_comparisons(rewards_chosen, rewards_rejected):
+    """The mean of the strict and the lax comparison; numpy."""
+    chosen, rejected = rewards_chosen.numpy(), rewards_rejected.numpy()
+    return np.mean([(chosen > rejected).mean(), (chosen >= rejected).mean()])
+
+
+@alternative("pair_accuracy")
+def counted_in_a_loop(rewards_chosen, rewards_rejected):
+    """A loop over Python numbers."""
+    points = [0.5 if c == r else float(c > r) for c, r in zip(rewards_chosen.tolist(), rewards_rejected.tolist())]
+    return sum(points) / len(points)
+
+
+# --- Exercise 8: does it know how sure it may be
+
+
+@alternative("calibration_bins")
+def loop_over_bins(probabilities, outcomes, num_bins):
+    """A loop over the bins with masks; Python floats and lists."""
+    edges = torch.linspace(0, 1, num_bins + 1)
+    found = {"predicted": [], "observed": [], "count": []}
+    error = 0.0
+    for b in range(num_bins):
+        above = probabilities >= edges[b]
+        inside = above & (probabilities < edges[b + 1]) if b < num_bins - 1 else above
+        count = inside.sum().item()
+        found["count"].append(count)
+        found["predicted"].append(probabilities[inside].mean().item() if count else math.nan)
+        found["observed"].append(outcomes[inside].float().mean().item() if count else math.nan)
+        if count:
+            error += count / len(probabilities) * abs(found["predicted"][-1] - found["observed"][-1])
+    return found | {"error": error}
+
+
+@alternative("calibration_bins")
+def bucketized(probabilities, outcomes, num_bins):
+    """torch.bucketize and bincount."""
+    inner = torch.linspace(0, 1, num_bins + 1)[1:-1]
+    which = torch.bucketize(probabilities, inner, right=True)
+    count = torch.bincount(which, minlength=num_bins)
+    predicted = torch.bincount(which, probabilities, minlength=num_bins) / count
+    observed = torch.bincount(which, outcomes.float(), minlength=num_bins) / count
+    error = torch.nansum((predicted - observed).abs() * count) / count.sum()
+    return {"predicted": predicted, "observed": observed, "count": count, "error": error}
+
+
+@alternative("calibration_bins")
+def numpy_histograms(probabilities, outcomes, num_bins):
+    """np.histogram, whose last bin holds both its edges; float64 arrays."""
+    p, y = probabilities.numpy().astype(np.float64), outcomes.numpy()
+    count, edges = np.histogram(p, bins=num_bins, range=(0, 1))
+    with np.errstate(invalid="ignore"):
+        predicted = np.histogram(p, bins=edges, weights=p)[0] / count
+        observed = np.histogram(p, bins=edges, weights=y)[0] / count
+    error = np.nansum(np.abs(predicted - observed) * count) / len(p)
+    return {"predicted": predicted, "observed": observed, "count": count, "error": error}
+
+
+@alternative("calibration_bins")
+def one_hot_bins(probabilities, outcomes, num_bins):
+    """A one-hot matrix of bins and matrix products; the error from the sums."""
+    which = torch.floor(probabilities * num_bins).clamp(0, num_bins - 1).long()
+    inside = F.one_hot(which, num_bins).double()
+    count, predicted, observed = inside.sum(0), probabilities.double() @ inside, outcomes.double() @ inside
+    error = (predicted - observed).abs().sum() / len(probabilities)
+    return {"predicted": predicted / count, "observed": observed / count, "count": count.int(), "error": error}
+
+
+# --- Exercise 9: best of n
+
+
+@alternative("best_of_n")
+def maximum_with_places(rewards, n):
+    """max with its indices."""
+    return rewards[:, :n].max(dim=1).indices
+
+
+@alternative("best_of_n")
+def rest_masked(rewards, n):
+    """The samples beyond n at minus infinity."""
+    return rewards.clone().index_fill(1, torch.arange(n, rewards.shape[1]), -torch.inf).argmax(1)
+
+
+@alternative("best_of_n")
+def numpy_argmax(rewards, n):
+    """numpy; an array of int64 comes back."""
+    return np.argmax(rewards.numpy()[:, :n], axis=1)
+
+
+@alternative("best_of_n")
+def python_max(rewards, n):
+    """Python's max over places, the first of equals; a tensor of int32."""
+    return torch.tensor([max(range(n), key=row.__getitem__) for row in rewards.tolist()], dtype=torch.int32)
+
+
+# --- Exercise 10: what best of n samples from
+
+
+@alternative("best_of_n_probs")
+def sorted_by_reward(probs, rewards, n):
+    """Groups of equal reward in ascending order, cumulated."""
+    values, group = rewards.unique(return_inverse=True)
+    mass = torch.zeros(len(values), dtype=probs.dtype).index_add(0, group, probs)
+    upto = mass.cumsum(0)
+    below = torch.cat([torch.zeros(1, dtype=probs.dtype), upto[:-1]])
+    share = torch.where(mass > 0, (upto**n - below**n) / mass.clamp(min=1e-300), 0.0)
+    return probs * share[group]
+
+
+@alternative("best_of_n_probs")
+def which_draw_is_kept(probs, rewards, n):
+    """The first of the best is draw i: those before it are worse, those behind it no better; summed over i."""
+    upto = torch.stack([probs[rewards <= r].sum() for r in rewards])
+    below = torch.stack([probs[rewards < r].sum() for r in rewards])
+    return probs * sum(below**i * upto ** (n - 1 - i) for i in range(n))
+
+
+@alternative("best_of_n_probs")
+def answer_by_answer_in_python(probs, rewards, n):
+    """Python numbers, answer by answer."""
+    p, r = probs.tolist(), rewards.tolist()
+    result = []
+    for mine, reward in zip(p, r):
+        worse = math.fsum(q for q, s in zip(p, r) if s < reward)
+        equal = math.fsum(q for q, s in zip(p, r) if s == reward)
+        result.append(0.0 if equal == 0 else mine / equal * ((worse + equal) ** n - worse**n))
+    return torch.tensor(result, dtype=torch.float64)
+
+
+@alternative("best_of_n_probs")
+def draw_after_draw(probs, rewards, n):
+    """Best of n from best of n - 1: the new draw replaces the old best only where it is better. In numpy."""
+    p, r = probs.numpy(), rewards.numpy()
+    best = p.copy()
+    better = r[:, None] > r[None, :]
+    for _ in range(n - 1):
+        best = p * (better @ best) + best * (~better.T @ p)
+    return torch.from_numpy(best)
+
+
+# --- Exercise 11: how far it goes
+
+
+@alternative("best_of_n_kl")
+def one_over_n_added(n):
+    """log n - 1 + 1/n."""
+    return math.log(n) - 1 + 1 / n
+
+
+@alternative("best_of_n_kl")
+def as_a_tensor(n):
+    """A float32 tensor."""
+    return torch.log(torch.tensor(float(n))) - (n - 1) / n
+
+
+@alternative("best_of_n_kl")
+def numpy_number(n):
+    """A numpy float."""
+    return np.log(n) - (1 - 1 / np.float64(n))

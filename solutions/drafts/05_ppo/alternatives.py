@@ -1,0 +1,468 @@
+"""Correct answers to chapter 05 in other shapes, which every check must accept."""
+
+import itertools
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from autograder.catalogue import alternative
+
+# --- Exercise 1: four models, and what they weigh
+
+
+@alternative("memory_budget")
+def by_a_table(policy, reward, value, bytes_per_number=4):
+    """A table of sizes and copies."""
+    table = {"policy": (policy, 4), "reference": (policy, 1), "reward": (reward, 1), "value": (value, 4)}
+    return {name: size * copies * bytes_per_number for name, (size, copies) in table.items()}
+
+
+@alternative("memory_budget")
+def part_by_part(policy, reward, value, bytes_per_number=4):
+    """Weights, then gradients, then Adam's state added; another order of the keys, and a total besides."""
+    memory = {"value": value, "reward": reward, "reference": policy, "policy": policy}
+    for name in ("policy", "value"):
+        weights = memory[name]
+        memory[name] += weights
+        memory[name] += 2 * weights
+    memory = {name: number * bytes_per_number for name, number in memory.items()}
+    return memory | {"total": sum(memory.values())}
+
+
+@alternative("memory_budget")
+def as_floats(policy, reward, value, bytes_per_number=4):
+    """Floats."""
+    w = float(bytes_per_number)
+    return dict(policy=policy * w * 4.0, reference=policy * w, reward=reward * w, value=value * w * 4.0)
+
+
+@alternative("memory_budget")
+def in_tensors(policy, reward, value, bytes_per_number=4):
+    """One matrix product; tensors without axes come back."""
+    sizes = torch.tensor([policy, policy, reward, value], dtype=torch.float64)
+    memory = sizes * torch.tensor([4, 1, 1, 4], dtype=torch.float64) * bytes_per_number
+    return dict(zip(["policy", "reference", "reward", "value"], memory))
+
+
+# --- Exercise 2: a reward for every token
+
+
+@alternative("token_rewards")
+def token_by_token(scores, logps, ref_logps, mask, beta):
+    """Two loops over Python numbers."""
+    rewards = torch.zeros(logps.shape)
+    for row in range(len(scores)):
+        n = int(mask[row].sum())
+        for t in range(n):
+            rewards[row, t] = -beta * (logps[row, t].item() - ref_logps[row, t].item())
+        rewards[row, n - 1] += scores[row].item()
+    return rewards
+
+
+@alternative("token_rewards")
+@torch.no_grad()
+def with_where_and_scatter(scores, logps, ref_logps, mask, beta):
+    """torch.where, then scatter_add, without a graph."""
+    kl = torch.where(mask.bool(), beta * (ref_logps - logps), torch.zeros_like(logps))
+    return kl.scatter_add(1, mask.sum(1, keepdim=True) - 1, scores[:, None])
+
+
+@alternative("token_rewards")
+def last_by_the_shifted_mask(scores, logps, ref_logps, mask, beta):
+    """The last token is where the mask is 1 and the next one is not; in double precision."""
+    mask = mask.double()
+    last = mask - F.pad(mask[:, 1:], (0, 1))
+    log_ratio = torch.nan_to_num((logps - ref_logps).detach().double(), nan=0.0, posinf=0.0, neginf=0.0)
+    return -beta * log_ratio * mask + last * scores[:, None].double()
+
+
+@alternative("token_rewards")
+def last_by_the_flipped_argmax(scores, logps, ref_logps, mask, beta):
+    """argmax of the mask read backwards; both log-probabilities cleared of padding first."""
+    logps, ref_logps = (x.detach().clone() for x in (logps, ref_logps))
+    logps[mask == 0] = ref_logps[mask == 0] = 0.0
+    rewards = beta * ref_logps - beta * logps
+    last = mask.shape[1] - 1 - mask.flip(1).argmax(1)
+    for row, place in enumerate(last):
+        rewards[row, place] = rewards[row, place] + scores[row]
+    return rewards
+
+
+@alternative("token_rewards")
+def one_hot_last(scores, logps, ref_logps, mask, beta):
+    """The score by F.one_hot, the padding by masked assignment."""
+    last = F.one_hot(mask.sum(-1) - 1, mask.shape[-1])
+    rewards = torch.zeros_like(logps, requires_grad=False)
+    chosen = mask == 1
+    rewards[chosen] = -beta * (logps.detach()[chosen] - ref_logps.detach()[chosen])
+    return rewards + last * scores.unsqueeze(-1)
+
+
+# --- Exercise 3: generalised advantage estimation
+
+
+@alternative("gae")
+def row_by_row_in_numbers(rewards, values, mask, gamma, lam):
+    """Each answer alone, backwards from its own last token, in Python numbers."""
+    advantages = torch.zeros_like(rewards)
+    for row in range(len(rewards)):
+        value, carried = 0.0, 0.0
+        for t in range(int(mask[row].sum()) - 1, -1, -1):
+            carried = rewards[row, t].item() + gamma * value - values[row, t].item() + gamma * lam * carried
+            value = values[row, t].item()
+            advantages[row, t] = carried
+    return advantages
+
+
+@alternative("gae")
+def by_a_matrix(rewards, values, mask, gamma, lam):
+    """Deltas times the triangular matrix of (gamma lam)^(s - t), in double precision."""
+    r, v = (torch.where(mask.bool(), x, torch.zeros_like(x)).double() for x in (rewards, values))
+    deltas = r + gamma * torch.cat([v[:, 1:], torch.zeros_like(v[:, :1])], 1) - v
+    t = torch.arange(rewards.shape[1])
+    distance = (t[:, None] - t[None]).clamp(min=0)  # (from, to)
+    weights = torch.where(t[:, None] >= t[None], torch.tensor(float(gamma * lam)).double() ** distance, 0.0)
+    return ((deltas @ weights) * mask).float()
+
+
+@alternative("gae")
+def in_numpy(rewards, values, mask, gamma, lam):
+    """numpy, one column more for the value after the end."""
+    m = mask.numpy().astype(bool)
+    r = np.where(m, rewards.numpy(), 0.0)
+    v = np.concatenate([np.where(m, values.numpy(), 0.0), np.zeros((len(r), 1))], axis=1)
+    out, carried = np.zeros_like(r), np.zeros(len(r))
+    for t in range(r.shape[1])[::-1]:
+        carried = r[:, t] + gamma * v[:, t + 1] - v[:, t] + gamma * lam * carried
+        out[:, t] = carried
+    return torch.from_numpy(out)
+
+
+@alternative("gae")
+def list_turned_round(rewards, values, mask, gamma, lam):
+    """A list from the last token to the first, reversed and stacked; the mask multiplies what is carried."""
+    r, v = torch.nan_to_num(rewards, nan=0.0) * mask, torch.nan_to_num(values, nan=0.0) * mask
+    collected, carried = [], 0.0
+    following = F.pad(v, (0, 1))[:, 1:]
+    for t in range(r.size(1) - 1, -1, -1):
+        carried = (r[:, t] + gamma * following[:, t] - v[:, t] + gamma * lam * carried) * mask[:, t]
+        collected.append(carried)
+    return torch.stack(collected[::-1], dim=1)
+
+
+@alternative("gae")
+def sums_of_all_lengths(rewards, values, mask, gamma, lam):
+    """For every token, the sum of the surprises behind it, written out."""
+    keep = mask.bool()
+    r, v = rewards.masked_fill(~keep, 0.0), values.masked_fill(~keep, 0.0)
+    deltas = r - v
+    deltas[:, :-1] += gamma * v[:, 1:]
+    result = torch.zeros_like(r)
+    for t in range(r.shape[1]):
+        powers = (gamma * lam) ** torch.arange(r.shape[1] - t, dtype=r.dtype)
+        result[:, t] = torch.einsum("bs,s->b", deltas[:, t:], powers)
+    return result * mask
+
+
+# --- Exercise 4: whitening under a mask
+
+
+@alternative("masked_whiten")
+def selected_entries(values, mask, shift_mean=True):
+    """The entries picked out by the mask, whitened as a vector and put back."""
+    chosen = values[mask.bool()]
+    mean = chosen.mean()
+    whitened = (chosen - mean) * torch.rsqrt(chosen.var(unbiased=False) + 1e-8)
+    result = torch.zeros_like(values)
+    result[mask.bool()] = whitened if shift_mean else whitened + mean
+    return result
+
+
+@alternative("masked_whiten")
+def in_double_numpy(values, mask, shift_mean=True):
+    """numpy in double precision."""
+    x, m = values.numpy().astype(np.float64), mask.numpy() == 1
+    mean, std = x[m].mean(), np.sqrt(x[m].var() + 1e-8)
+    out = np.zeros_like(x)
+    out[m] = (x[m] - mean) / std + (0 if shift_mean else mean)
+    return torch.tensor(out)
+
+
+@alternative("masked_whiten")
+def square_minus_square(values, mask, shift_mean=True):
+    """Mean of the squares minus square of the mean, in double precision."""
+    x = torch.where(mask == 1, values, torch.zeros_like(values)).double()
+    n = mask.sum().double()
+    mean = x.sum() / n
+    variance = ((x * x).sum() / n - mean * mean).clamp(min=0)
+    y = (x - mean) / torch.sqrt(variance + 1e-8) + (0 if shift_mean else mean)
+    return torch.where(mask == 1, y, torch.zeros_like(y)).float()
+
+
+@alternative("masked_whiten")
+def in_a_loop(values, mask, shift_mean=True):
+    """Python numbers in nested loops."""
+    kept = [values[i, j].item() for i, j in mask.nonzero().tolist()]
+    mean = sum(kept) / len(kept)
+    spread = (sum((x - mean) ** 2 for x in kept) / len(kept) + 1e-8) ** 0.5
+    result = torch.zeros(values.shape)
+    for (i, j), x in zip(mask.nonzero().tolist(), kept):
+        result[i, j] = (x - mean) / spread + (0.0 if shift_mean else mean)
+    return result
+
+
+# --- Exercise 5: what each model learns from
+
+
+def _gae(rewards, values, mask, gamma, lam):
+    return row_by_row_in_numbers(rewards, values, mask, gamma, lam)
+
+
+@alternative("advantages_and_returns")
+def with_where(rewards, values, mask, gamma, lam):
+    """torch.where for the padding; a list comes back."""
+    advantages = by_a_matrix(rewards, values, mask, gamma, lam)
+    returns = torch.where(mask.bool(), advantages + values, torch.zeros_like(values))
+    return [selected_entries(advantages, mask), returns]
+
+
+@alternative("advantages_and_returns")
+def returns_by_their_own_recursion(rewards, values, mask, gamma, lam):
+    """The returns from their own recursion, G = r + gamma ((1 - lam) V' + lam G'), and the advantages from them."""
+    returns, advantages = torch.zeros_like(rewards), torch.zeros_like(rewards)
+    for row, n in enumerate(mask.sum(1).tolist()):
+        value, g = 0.0, 0.0
+        for t in reversed(range(n)):
+            g = rewards[row, t].item() + gamma * ((1 - lam) * value + lam * g)
+            value = values[row, t].item()
+            returns[row, t], advantages[row, t] = g, g - value
+    return in_a_loop(advantages, mask), returns
+
+
+@alternative("advantages_and_returns")
+def values_cleared_first(rewards, values, mask, gamma, lam):
+    """Rewards and values are cleared of padding before anything else."""
+    keep = mask == 1
+    rewards, values = rewards.clone(), values.clone()
+    rewards[~keep], values[~keep] = 0.0, 0.0
+    advantages = _gae(rewards, values, mask, gamma, lam)
+    return in_double_numpy(advantages, mask), advantages + values
+
+
+@alternative("advantages_and_returns")
+def in_double_precision(rewards, values, mask, gamma, lam):
+    """Everything in double precision."""
+    advantages = list_turned_round(rewards.double(), values.double(), mask, gamma, lam)
+    returns = torch.zeros_like(advantages)
+    returns[mask.bool()] = (advantages + values.double())[mask.bool()]
+    return square_minus_square(advantages, mask), returns
+
+
+# --- Exercise 6: the clipped objective
+
+
+@alternative("policy_loss")
+def larger_of_the_losses(logps, old_logps, advantages, mask, clip_range):
+    """The maximum of two losses, as most code has it."""
+    ratio = torch.exp(logps - old_logps.detach())
+    plain = -advantages * ratio
+    clipped = -advantages * torch.clamp(ratio, 1.0 - clip_range, 1.0 + clip_range)
+    return (torch.max(plain, clipped) * mask).sum() / mask.sum()
+
+
+@alternative("policy_loss")
+def bounds_by_the_sign(logps, old_logps, advantages, mask, clip_range):
+    """min(ratio A, g(A)) with g(A) = (1 + c) A for A >= 0, (1 - c) A for A < 0; entries picked out by the mask."""
+    keep = mask.bool()
+    a = advantages[keep]
+    ratio = (logps[keep] - old_logps[keep].detach()).exp()
+    bound = torch.where(a >= 0, (1 + clip_range) * a, (1 - clip_range) * a)
+    return -torch.minimum(ratio * a, bound).mean()
+
+
+@alternative("policy_loss")
+def quotient_in_double(logps, old_logps, advantages, mask, clip_range):
+    """The quotient of the probabilities themselves, in double precision."""
+    with torch.no_grad():
+        then = old_logps.double().exp()
+    ratio = logps.double().exp() / then
+    clipped = ratio.clip(1 - clip_range, 1 + clip_range)
+    terms = torch.stack([ratio * advantages, clipped * advantages]).amin(0)
+    return -(terms * mask).sum() / mask.sum()
+
+
+@alternative("policy_loss")
+def answer_by_answer(logps, old_logps, advantages, mask, clip_range):
+    """A loop over answers, cut to their lengths."""
+    total, n = 0.0, 0
+    for row, length in enumerate(mask.sum(1).tolist()):
+        ratio = (logps[row, :length] - old_logps[row, :length].detach()).exp()
+        a = advantages[row, :length]
+        total = total - torch.min(ratio * a, ratio.clamp(1 - clip_range, 1 + clip_range) * a).sum()
+        n += length
+    return total / n
+
+
+@alternative("policy_loss")
+def switched_off_where_clipped(logps, old_logps, advantages, mask, clip_range):
+    """The bound where it stops a token, the plain product elsewhere, by torch.where."""
+    ratio = (logps - old_logps.detach()).exp()
+    high, low = (advantages > 0) & (ratio > 1 + clip_range), (advantages < 0) & (ratio < 1 - clip_range)
+    bound = torch.where(high, 1 + clip_range, 1 - clip_range)
+    objective = torch.where(high | low, bound * advantages, ratio * advantages)
+    return -torch.einsum("bt,bt->", objective, mask.float()) / mask.sum()
+
+
+# --- Exercise 7: how much the clip stops
+
+
+@alternative("clip_fraction")
+def smaller_term(logps, old_logps, advantages, mask, clip_range):
+    """Where the clipped product is smaller; double precision."""
+    ratio = (logps.double() - old_logps.double()).exp()
+    stopped = ratio.clamp(1 - clip_range, 1 + clip_range) * advantages < ratio * advantages
+    return stopped[mask.bool()].double().mean()
+
+
+@alternative("clip_fraction")
+def counted_in_a_loop(logps, old_logps, advantages, mask, clip_range):
+    """A loop; a Python float comes back."""
+    stopped = 0
+    places = mask.nonzero().tolist()
+    for i, j in places:
+        ratio, a = (logps[i, j] - old_logps[i, j]).exp().item(), advantages[i, j].item()
+        stopped += (a > 0 and ratio > 1 + clip_range) or (a < 0 and ratio < 1 - clip_range)
+    return stopped / len(places)
+
+
+@alternative("clip_fraction")
+def in_one_inequality(logps, old_logps, advantages, mask, clip_range):
+    """sign(A) (ratio - 1) > clip_range."""
+    ratio = (logps - old_logps).exp()
+    stopped = (advantages.sign() * (ratio - 1) > clip_range).float()
+    return torch.einsum("bt,bt->", stopped, mask.float()) / mask.float().sum()
+
+
+@alternative("clip_fraction")
+def numpy_mean(logps, old_logps, advantages, mask, clip_range):
+    """numpy's mean with `where`."""
+    ratio, a = np.exp((logps - old_logps).numpy()), advantages.numpy()
+    stopped = ((a > 0) & (ratio > 1 + clip_range)) | ((a < 0) & (ratio < 1 - clip_range))
+    return np.mean(stopped, where=mask.numpy().astype(bool))
+
+
+# --- Exercise 8: the loss of the value model
+
+
+@alternative("value_loss")
+def range_by_min_and_max(values, old_values, returns, mask, clip_range):
+    """The range by clamp with tensors; mse_loss without reduction."""
+    clipped = torch.clamp(values, old_values - clip_range, old_values + clip_range)
+    errors = torch.stack([F.mse_loss(values, returns, reduction="none"), F.mse_loss(clipped, returns, reduction="none")])
+    return (errors.max(0).values * mask).sum() / (2 * mask.sum())
+
+
+@alternative("value_loss")
+def picked_entries(values, old_values, returns, mask, clip_range):
+    """Entries picked out by the mask, in double precision."""
+    v, old, target = (x[mask.bool()].double() for x in (values, old_values, returns))
+    clipped = torch.max(torch.min(v, old + clip_range), old - clip_range)
+    return 0.5 * torch.max((v - target) ** 2, (clipped - target) ** 2).mean()
+
+
+@alternative("value_loss")
+def square_of_the_larger_size(values, old_values, returns, mask, clip_range):
+    """The larger absolute error, squared."""
+    clipped = old_values + torch.clip(values - old_values, min=-clip_range, max=clip_range)
+    larger = torch.maximum((values - returns).abs(), (clipped - returns).abs())
+    return (0.5 * larger**2 * mask).sum() / mask.sum()
+
+
+@alternative("value_loss")
+def each_answer_in_turn(values, old_values, returns, mask, clip_range):
+    """A loop over answers."""
+    total = 0.0
+    for row, n in enumerate(mask.sum(1).tolist()):
+        v, old, target = values[row, :n], old_values[row, :n], returns[row, :n]
+        clipped = old + (v - old).clamp(-clip_range, clip_range)
+        total = total + torch.where((v - target).abs() >= (clipped - target).abs(), v - target, clipped - target).square().sum()
+    return 0.5 * total / mask.sum()
+
+
+# --- Exercise 9: from a rollout to an update
+
+
+def _losses(evaluate, batch, rows, clip_range, value_clip):
+    logps, values = evaluate(rows)
+    old_logps, old_values, advantages, returns, mask = (
+        batch[name][rows] for name in ("logps", "values", "advantages", "returns", "mask")
+    )
+    policy = larger_of_the_losses(logps, old_logps, advantages, mask, clip_range)
+    return policy, range_by_min_and_max(values, old_values, returns, mask, value_clip)
+
+
+@alternative("ppo_update")
+def two_backwards(evaluate, batch, minibatches, optimizer, clip_range, value_clip, value_coef, max_norm=1.0):
+    """The two losses go back one after the other, and their gradients add up."""
+    losses = []
+    for rows in minibatches:
+        optimizer.zero_grad(set_to_none=False)
+        policy, value = _losses(evaluate, batch, rows, clip_range, value_clip)
+        policy.backward(retain_graph=True)
+        (value_coef * value).backward()
+        torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], max_norm)
+        optimizer.step()
+        losses.append(policy.item() + value_coef * value.item())
+    return losses
+
+
+@alternative("ppo_update")
+def clipped_by_hand(evaluate, batch, minibatches, optimizer, clip_range, value_clip, value_coef, max_norm=1.0):
+    """torch.autograd.grad, the norm clipped by hand; a tuple comes back."""
+    parameters = list(itertools.chain.from_iterable(group["params"] for group in optimizer.param_groups))
+    losses = []
+    for rows in minibatches:
+        policy, value = _losses(evaluate, batch, rows, clip_range, value_clip)
+        loss = policy + value_coef * value
+        gradients = torch.autograd.grad(loss, parameters)
+        norm = torch.cat([g.flatten() for g in gradients]).norm()
+        for p, g in zip(parameters, gradients):
+            p.grad = g * min(1.0, max_norm / (norm.item() + 1e-6))
+        optimizer.step()
+        losses.append(loss.detach().item())
+    return tuple(losses)
+
+
+@alternative("ppo_update")
+def tensors_in_the_list(evaluate, batch, minibatches, optimizer, clip_range, value_clip, value_coef, max_norm=1.0):
+    """Gradients are set to zero after the step, and before the first; detached tensors in the list."""
+    losses = []
+    optimizer.zero_grad()
+    for rows in iter(minibatches):
+        part = {name: tensor.index_select(0, rows) for name, tensor in batch.items()}
+        logps, values = evaluate(rows)
+        loss = bounds_by_the_sign(logps, part["logps"], part["advantages"], part["mask"], clip_range)
+        loss = loss.add(picked_entries(values, part["values"], part["returns"], part["mask"], value_clip), alpha=value_coef)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_((p for g in optimizer.param_groups for p in g["params"]), max_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.detach())
+    return losses
+
+
+@alternative("ppo_update")
+def old_numbers_copied_first(evaluate, batch, minibatches, optimizer, clip_range, value_clip, value_coef, max_norm=1.0):
+    """The minibatches become a list, and the batch is copied before anything is learned."""
+    kept = {name: tensor.detach().clone() for name, tensor in batch.items()}
+    losses = []
+    for rows in list(minibatches):
+        policy, value = _losses(evaluate, kept, rows, clip_range, value_clip)
+        total = torch.stack([policy, value_coef * value]).sum()
+        optimizer.zero_grad()
+        total.backward()
+        torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], max_norm=max_norm)
+        optimizer.step()
+        losses.append(total.item())
+    return losses

@@ -1,0 +1,55 @@
+"""Chapter 05, solved, runs from top to bottom, and what it claims is so."""
+
+import json
+import time
+
+import pytest
+from notebook_runs import MINUTES, execute, values_of
+
+from autograder.reference import SOLUTIONS
+from autograder.release import repository, source_notebook
+
+TAIL_05 = """
+import json, resource
+print(json.dumps({
+    "trl": trl_difference, "predicted": predicted, "measured": measured,
+    "before": before, "ppo": ppo_after, "reinforce": reinforce_after,
+    "first": [run[0]["utility"] for run in ppo_runs], "clip": [p["clip fraction"] for p in points],
+    "value_loss": [[p["value loss"] for p in run] for run in ppo_runs],
+    "tokens": [[sum(p["tokens"] for p in run) for run in runs] for runs in (ppo_runs, reinforce_runs)],
+    "share_generating": share_generating, "cache_factor": cache_factor,
+    "hacked_utility": hacked_utility, "hacked_score": hacked_score, "hacked_kl": [p["kl"] for p in hacked],
+    "best_kl": best_kl, "best_utility": best_utility,
+    "others": {str(beta): [smooth([p[n] for p in run])[-1] for n in ("kl", "utility")] for beta, run in other_runs.items()},
+    "gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(45 * MINUTES)
+def test_ppo_solved_and_its_claims(tmp_path, record_property):
+    """Under ten minutes on two cores."""
+    started = time.monotonic()
+    notebook = execute(source_notebook("05_ppo", repository(), SOLUTIONS), tmp_path, TAIL_05)
+    values = values_of(notebook) | {"minutes": (time.monotonic() - started) / 60}
+    print("\n" + json.dumps(values, indent=1))
+    record_property("values", values)
+    assert values["predicted"] == values["measured"], "four models weigh what was predicted"
+    assert values["trl"] < 1e-5
+    start = values["before"]["utility"]
+    utilities, kls = [run["utility"] for run in values["ppo"]], [run["kl"] for run in values["ppo"]]
+    assert sum(utilities) / len(utilities) > 2 * start > 0, "the true utility at least doubles"
+    assert max(kls) < 10, "not far from where it began"
+    assert min(utilities) > start + 0.5, "with every seed"
+    assert all(0 <= share < 0.5 for share in values["clip"]) and max(values["clip"]) > 0.005, "the clip has something to do"
+    reinforced = [run["utility"] for run in values["reinforce"]]
+    assert min(reinforced) > start, "REINFORCE learns too"
+    assert values["cache_factor"] > 1.2 and 0.05 < values["share_generating"] < 0.9
+    utility, score = values["hacked_utility"], values["hacked_score"]
+    assert score[-1] > score[0] + 1 and score[-1] > max(score) - 0.5, "the learned reward climbs"
+    assert max(utility) > utility[-1] + 0.3, "the true utility has turned down"
+    assert values["hacked_kl"][-1] > 2 * max(kls), "far away from where it began"
+    best = values["best_utility"]
+    assert best[0] < best[2] < best[-1] and values["best_kl"][-1] < 4, "best of n goes up, and not far"
+    assert values["gib"] < 4.0
