@@ -6,6 +6,7 @@
     {"case": "huge_logits", "seed": 1, "stopped": {"reason": "time", "sentence": "..."}}]}
 """
 
+import importlib
 import inspect
 import linecache
 import random
@@ -30,6 +31,8 @@ def collect(exercise: Exercise, answer: Callable, seeds: Sequence[int]) -> dict:
 
 def collect_limited(exercise: Exercise, answer: Callable, seeds: Sequence[int], limits: Limits) -> dict:
     """The same in forked children with limits: a case that hangs or dies costs that case, the others still run."""
+    for module in exercise.needs:
+        importlib.import_module(module)  # here, not in every child: a slow import must not use up an answer's time
     todo = [(case, seed) for case in exercise.cases for seed in seeds]
     records, stalls = [], 0
     while todo:

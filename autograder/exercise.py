@@ -50,11 +50,15 @@ class Case:
 
 @dataclass
 class Exercise:
-    """A function the student writes. `name` is the function's name and unique in the course."""
+    """A function the student writes. `name` is the function's name and unique in the course.
+
+    needs: modules that the probes import and that take seconds to load; the grader loads them before it starts the clock.
+    """
 
     name: str
     topic: str
     section: str
+    needs: tuple[str, ...] = ()
     cases: list[Case] = field(default_factory=list)
 
     def __post_init__(self):

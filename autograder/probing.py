@@ -44,6 +44,9 @@ def gradient_at(loss_of, logits: torch.Tensor, labels: torch.Tensor) -> torch.Te
     return logits.grad
 
 
+TINY_LLAMA = ("transformers.models.llama.modeling_llama",)  # what an exercise with a tiny_llama in its probes needs
+
+
 def tiny_llama(seed: int, vocab: int, hidden: int):
     """A LlamaForCausalLM of one layer in evaluation mode, on the CPU. Its logits spread widely.
 

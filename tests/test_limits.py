@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from autograder.evidence import PUBLIC_SEEDS, collect, collect_limited, run_case
-from autograder.exercise import find_exercise
+from autograder.exercise import Exercise, find_exercise
 from autograder.judge import judge_evidence
 from autograder.limits import CAN_FORK, Limits, Stopped, stream
 from autograder.reference import Reference
@@ -105,6 +105,26 @@ def test_trouble_costs_its_own_case(trouble, sentence):
 def test_without_trouble_limits_change_nothing():
     exercise = find_exercise("mean_loss")
     assert collect_limited(exercise, torch.mean, PUBLIC_SEEDS, LIMITS) == collect(exercise, torch.mean, PUBLIC_SEEDS)
+
+
+def test_what_probes_need_is_loaded_before_the_clock_starts(tmp_path, monkeypatch):
+    """A library that takes seconds to import, imported in the child of every case, would use up a right answer's time."""
+    (tmp_path / "slow_to_load.py").write_text("import time\ntime.sleep(1.5)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("autograder.exercise._registry", {})
+    patient = Exercise("patient", "00_start_here", "none", needs=("slow_to_load",))
+
+    @patient.case
+    def loads(answer, seed):
+        """It loads what it needs."""
+        import slow_to_load  # noqa: F401
+
+        return {"value": answer(seed)}
+
+    assert "data" in collect_limited(patient, float, (1,), LIMITS)["records"][0]
+    patient.needs = ()
+    sys.modules.pop("slow_to_load")
+    assert "stopped" in collect_limited(patient, float, (1,), LIMITS)["records"][0], "else this test shows nothing"
 
 
 def test_an_answer_that_always_hangs_is_given_up():

@@ -9,7 +9,7 @@ from functools import lru_cache
 import torch
 
 from autograder.exercise import Exercise, Unexpected
-from autograder.probing import as_tensor, gradient_at, seeded, tiny_llama
+from autograder.probing import TINY_LLAMA, as_tensor, gradient_at, seeded, tiny_llama
 
 TOPIC = "02_sft"
 IGNORE = -100  # the label that cross-entropy leaves out
@@ -143,7 +143,7 @@ def answers_against_huge_logits(answer, seed):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-train_sft = Exercise("train_sft", TOPIC, "Exercise 7: the training loop")
+train_sft = Exercise("train_sft", TOPIC, "Exercise 7: the training loop", needs=TINY_LLAMA)
 
 _VOCAB = 13
 _UNSET_RATE = 0.3  # what an optimizer has before the answer sets it: too large, but nothing explodes into rounding errors
@@ -313,7 +313,7 @@ def after_every_update(answer, seed):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-generate_answers = Exercise("generate_answers", TOPIC, "Exercise 8: answers that end")
+generate_answers = Exercise("generate_answers", TOPIC, "Exercise 8: answers that end", needs=TINY_LLAMA)
 
 _WORDS = 23  # ids of the models that generate
 _STEPS = 11  # how far ahead the probes look

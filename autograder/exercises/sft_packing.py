@@ -4,9 +4,9 @@ import torch
 
 from autograder.exercise import Exercise, Unexpected
 from autograder.exercises.sft_conversations import TOPIC, _example, _refusal, _tensors
-from autograder.probing import seeded
+from autograder.probing import TINY_LLAMA, seeded
 
-pack_examples = Exercise("pack_examples", TOPIC, "Exercise 9: packing")
+pack_examples = Exercise("pack_examples", TOPIC, "Exercise 9: packing", needs=TINY_LLAMA)
 
 _PACKED = ("input_ids", "labels", "position_ids", "attention_mask")
 
