@@ -784,17 +784,17 @@ def prompt_batch(prompts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
 @torch.no_grad()
 def sample_answers(model, input_ids, attention_mask, generator, new: int = 24) -> torch.Tensor:
     """Tokens drawn from the model, (batch, at most new); anything may stand behind a row's end."""
-    cache, ids, mask, tokens = None, input_ids, attention_mask, []
+    kept, ids, seen, tokens = None, input_ids, attention_mask, []
     ended = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
     for _ in range(new):
-        output = model(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True)
-        cache = output.past_key_values
-        ids = torch.multinomial(output.logits[:, -1].softmax(-1), 1, generator=generator)  # (batch, 1)
+        step = model(input_ids=ids, attention_mask=seen, past_key_values=kept, use_cache=True)
+        kept = step.past_key_values
+        ids = torch.multinomial(step.logits[:, -1].softmax(-1), 1, generator=generator)  # (batch, 1)
         tokens.append(ids)
         ended |= ids[:, 0] == END
         if ended.all():
             break
-        mask = torch.cat([mask, torch.ones_like(ids)], dim=1)
+        seen = F.pad(seen, (0, 1), value=1)
     return torch.cat(tokens, dim=1)
 
 
