@@ -23,7 +23,7 @@ from autograder.release import repository, source_notebook, tool_environment
 
 DEFAULT = ROOT / "classroom" / "demo"
 # Endless loops in the class would otherwise take the generous limits of real grading.
-CELL_SECONDS, CASE_SECONDS = 20, 6
+CELL_SECONDS, CASE_SECONDS = 60, 15
 
 
 class DemoFailed(Exception):

@@ -52,7 +52,8 @@ class Case:
 class Exercise:
     """A function the student writes. `name` is the function's name and unique in the course.
 
-    needs: modules that the probes import and that take seconds to load; the grader loads them before it starts the clock.
+    needs: modules that take seconds to load, which the probes import or a right answer may; the grader loads them before
+    it starts the clock.
     """
 
     name: str

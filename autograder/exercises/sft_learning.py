@@ -13,10 +13,11 @@ from autograder.probing import TINY_LLAMA, as_tensor, gradient_at, seeded, tiny_
 
 TOPIC = "02_sft"
 IGNORE = -100  # the label that cross-entropy leaves out
+LIBRARIES = ("transformers.loss.loss_utils", "trl.trainer.utils")  # a right answer may call them
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-sft_loss = Exercise("sft_loss", TOPIC, "Exercise 5: the loss of the answer")
+sft_loss = Exercise("sft_loss", TOPIC, "Exercise 5: the loss of the answer", needs=LIBRARIES)
 
 
 def _logits_and_labels(seed: int, rows: int, length: int, vocab: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -91,7 +92,7 @@ def gradient(answer, seed):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-sequence_logprob = Exercise("sequence_logprob", TOPIC, "Exercise 6: how likely is an answer")
+sequence_logprob = Exercise("sequence_logprob", TOPIC, "Exercise 6: how likely is an answer", needs=LIBRARIES)
 
 
 @sequence_logprob.case

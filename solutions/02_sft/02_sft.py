@@ -1072,7 +1072,7 @@ print(f"lowest loss {best['nll']:.3f} at update {best['step']}, exact match {bes
 print(f"at the end  {last['nll']:.3f} at update {last['step']}, exact match {last['match']:.0%}")
 
 # %% [markdown]
-# By the loss, the model has become much worse since its best point. By the answers it has not. The loss rises
+# By the loss, the model has become worse since its best point. By the answers it has not. The loss rises
 # because the model becomes very sure, also where it is wrong; a judge who only counts right answers does not mind.
 # It also works the other way round: a loss can fall on words that nobody cares about. What we need is a way to train
 # on what we *want*: a reward. That is the next chapter.
