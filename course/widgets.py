@@ -82,9 +82,7 @@ def _answer_bars(names: Sequence[str], before: Sequence[float], after: Sequence[
     axes.tick_params(axis="y", labelsize=8)
     axes.invert_yaxis()
     axes.legend(loc="lower right")
-    data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=110)
-    return data.getvalue()
+    return _png(figure)
 
 
 def _bars(names: Sequence[str], before: Sequence[float], after: Sequence[float]) -> bytes:
@@ -100,6 +98,11 @@ def _bars(names: Sequence[str], before: Sequence[float], after: Sequence[float])
     axes.set(ylim=(0, 1), ylabel="probability")
     axes.tick_params(axis="x", rotation=40)
     axes.legend()
+    return _png(figure)
+
+
+def _png(figure) -> bytes:
+    """A matplotlib figure as the bytes of a picture."""
     data = io.BytesIO()
     figure.savefig(data, format="png", dpi=110)
     return data.getvalue()
