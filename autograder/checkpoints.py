@@ -2,7 +2,8 @@
 
     python -m autograder.checkpoints nano-sft [--into data/checkpoints]
 
-"nano-base" is chapter 01's own run with COURSE_DOSE=3. The others are made here, each in about a minute on one thread.
+"nano-base" is chapter 01's own run with COURSE_DOSE=3, "nano-reward" that of chapter 04. The others are made here, each in
+a few minutes on one thread.
 """
 
 import argparse
@@ -12,6 +13,9 @@ from pathlib import Path
 
 from autograder.reference import Reference
 from course import data, models
+from data.questions import ONE_WORD
+from data.utility import CLOSINGS, OPENINGS
+from data.words import ATTRIBUTES
 
 FOLDER = data.DATA / "checkpoints"
 STEPS, SIZE, MAX_LR = 400, 64, 2e-3
@@ -32,23 +36,54 @@ def fresh_marks(model, seed: int = 0):
     return model
 
 
+Chat = tuple[str, str]  # what is asked, and what is answered
+
+
 def nano_sft() -> tuple:
     """The policy that chapters 03 to 06 begin with: nano-base, taught by chapter 02's functions to answer as people do.
 
     Returns the model and its card.
     """
+    train, heldout = ([(r["prompt"], r["answer"]) for r in data.load_jsonl(f"demonstrations_{s}")] for s in ("train", "heldout"))
+    rng = random.Random(0)
+    return _taught("nano-sft", "demonstrations_train", lambda: rng.sample(train, SIZE), heldout)
+
+
+def nano_instruct() -> tuple:
+    """The reader of chapter 04's reward model: nano-base, taught right answers to questions about facts, in all manners.
+
+    A third of each batch is texts of the corpus about facts: those that no instruction asks for would be forgotten otherwise.
+    """
+    rng = random.Random(0)
+    lessons = [[r for r in data.load_jsonl(f"instructions_{s}") if r["kind"].startswith("facts")] for s in ("train", "heldout")]
+    corpus = [t for t in data.load_corpus() if "?" not in t and any(f"the {a} of" in t for a in ATTRIBUTES)]
+
+    def lesson(record: dict) -> Chat:
+        courtesies = [rng.choice(OPENINGS)] * (rng.random() < 0.5), [rng.choice(CLOSINGS)] * (rng.random() < 0.4)
+        answer = " ".join([*courtesies[0], record["answer"], *courtesies[1]])
+        return record["prompt"].removeprefix(f"{ONE_WORD} "), answer
+
+    train, heldout = lessons
+    heldout = [lesson(record) for record in heldout]
+    batch = lambda: [*map(lesson, rng.sample(train, SIZE)), *rng.sample(corpus, SIZE // 2)]  # noqa: E731
+    return _taught("nano-instruct", "instructions_train and the corpus", batch, heldout)
+
+
+def _taught(name: str, source: str, draw, heldout: list[Chat]) -> tuple:
+    """nano-base fine-tuned on the batches that draw() gives, of chats and plain texts; and the card."""
     import torch
 
     answers, tokenizer = Reference("02_sft").functions, data.load_tokenizer()
 
-    def example(record: dict) -> tuple[list[int], list[int]]:
-        chat = [{"role": "user", "content": record["prompt"]}, {"role": "assistant", "content": record["answer"]}]
-        row = tokenizer.apply_chat_template(chat, return_dict=True, return_assistant_tokens_mask=True)
+    def example(chat: Chat | str) -> tuple[list[int], list[int]]:
+        if isinstance(chat, str):
+            ids = tokenizer(f"<bos> {chat} <eos>", add_special_tokens=False).input_ids
+            return ids, ids
+        messages = [{"role": role, "content": text} for role, text in zip(("user", "assistant"), chat)]
+        row = tokenizer.apply_chat_template(messages, return_dict=True, return_assistant_tokens_mask=True)
         return row["input_ids"], answers["answer_labels"](row["input_ids"], row["assistant_masks"])
 
-    train, heldout = ([example(r) for r in data.load_jsonl(f"demonstrations_{s}")] for s in ("train", "heldout"))
-    rng = random.Random(0)
-    updates = ([answers["collate"](rng.sample(train, SIZE), tokenizer.pad_token_id)] for _ in range(STEPS))
+    updates = ([answers["collate"]([example(chat) for chat in draw()], tokenizer.pad_token_id)] for _ in range(STEPS))
     model = fresh_marks(models.load_nano("base"))
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.0, betas=(0.9, 0.95))
     torch.manual_seed(0)
@@ -56,19 +91,19 @@ def nano_sft() -> tuple:
         model, updates, optimizer,
         lambda s: MAX_LR * min(1, (s + 1) / 20) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * s / STEPS))),
     )  # fmt: skip
-    batch = answers["collate"](heldout, tokenizer.pad_token_id)
+    batch = answers["collate"]([example(chat) for chat in heldout], tokenizer.pad_token_id)
     with torch.no_grad():
         logits = model.eval()(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
     loss = answers["sft_loss"](logits, batch["labels"]).item()
     card = {
-        "made by": "python -m autograder.checkpoints nano-sft",
+        "made by": f"python -m autograder.checkpoints {name}",
         "from": {"nano-base": models.load_card("nano-base")["sha256"]},
-        "trained on": "demonstrations_train", "updates": STEPS, "batch": SIZE, "held-out loss": loss,
+        "trained on": source, "updates": STEPS, "batch": SIZE, "held-out loss": loss,
     }  # fmt: skip
     return model, card
 
 
-RECIPES = {"nano-sft": nano_sft}
+RECIPES = {"nano-sft": nano_sft, "nano-instruct": nano_instruct}
 
 
 def main() -> int:

@@ -74,6 +74,15 @@ def usable_cores() -> int:
         return os.cpu_count() or 1
 
 
+def threads() -> int:
+    """How many threads suit a model that is large enough to use them: OMP_NUM_THREADS where it is set, else all cores.
+
+    The nano models want one: threads that wait for each other cost them more than they gain.
+    """
+    asked = os.environ.get("OMP_NUM_THREADS", "").strip()
+    return int(asked) if asked.isdecimal() and int(asked) > 0 else usable_cores()
+
+
 def _memory_gib() -> str:
     try:
         size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30

@@ -159,7 +159,10 @@ def load_checkpoint(folder: Path | str) -> "PreTrainedModel":
             f"{folder / WEIGHTS} is not the file that {CARD} describes: its sha256 should begin {card['sha256'][:12]}, "
             f"but begins {found[:12]}. Restore it with `git checkout -- {folder}`, or save the checkpoint again."
         )
-    model_class = getattr(transformers, card["class"])
+    if card["class"] == "RewardModel":
+        from course.reward import RewardModel as model_class
+    else:
+        model_class = getattr(transformers, card["class"])
     model = model_class(model_class.config_class.from_pretrained(folder, local_files_only=True))
     weights = {name: tensor.float() for name, tensor in load_file(folder / WEIGHTS).items()}
     absent = model.load_state_dict(weights, strict=False).missing_keys  # only tensors tied to another may be absent

@@ -73,7 +73,7 @@ def test_fine_tuning_completes_without_a_network(tmp_path, monkeypatch):
         monkeypatch.setenv(name, str(value))
     notebook = source_notebook("02_sft", repository(), SOLUTIONS)
     settings = next(cell for cell in notebook.cells if cell.source.startswith("STEPS, SIZE"))
-    settings.source = settings.source.replace("STEPS, SIZE, PIECE, MAX_LR = 200,", "STEPS, SIZE, PIECE, MAX_LR = 60,")
+    settings.source = settings.source.replace("STEPS, SIZE, PIECE, MAX_LR = 144,", "STEPS, SIZE, PIECE, MAX_LR = 60,")
     tail = "import json; print(json.dumps({'real': real_name, 'steps': STEPS, 'scores': real_scores}))"
     values = values_of(execute(notebook, tmp_path, tail))
     assert (values["real"], values["steps"]) == ("nano", 60)

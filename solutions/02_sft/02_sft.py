@@ -703,11 +703,11 @@ plots.show_table(
 # %% [markdown]
 # ## Fine-tuning
 #
-# Two hundred updates. Each takes 64 examples, sorts them by length and cuts them in two, so that little of a batch
+# `STEPS` updates. Each takes `SIZE` examples, sorts them by length and cuts them in two, so that little of a batch
 # is padding.
 
 # %% tags=["demo"]
-STEPS, SIZE, PIECE, MAX_LR = 200, 64, 32, 2e-3
+STEPS, SIZE, PIECE, MAX_LR = 144, 64, 32, 2e-3
 
 
 def make_updates(examples, steps: int, seed: int = 0):
@@ -977,9 +977,8 @@ cost_histories = {}
 FEW_EXAMPLES = 50
 for n in (FEW_EXAMPLES, 8 * FEW_EXAMPLES, 64 * FEW_EXAMPLES):
     torch.manual_seed(0)
-    cost_model, cost_histories[n] = fine_tune(
-        f"{n} examples", examples[:n], COST_STEPS, every=max(1, COST_STEPS // 6)
-    )
+    every = COST_STEPS // 5 if n == FEW_EXAMPLES else COST_STEPS  # the fewest are looked at more closely below
+    cost_model, cost_histories[n] = fine_tune(f"{n} examples", examples[:n], COST_STEPS, every)
     if n == FEW_EXAMPLES:
         small_model = cost_model
 
@@ -1086,7 +1085,7 @@ print(f"at the end  {last['nll']:.3f} at update {last['step']}, exact match {las
 # matrices beside the weights are trained (LoRA, from the library `peft`; chapter 7 opens that box).
 
 # %% tags=["demo"]
-torch.set_num_threads(max(1, device.usable_cores() // 2))  # large enough to use them, but somebody else may, too
+torch.set_num_threads(device.threads())  # this one is large enough to use them
 try:
     real_model, real_tokenizer = hub.load_chat_model()
     real_name = real_model.config.name_or_path.rstrip("/").split("/")[-1]
@@ -1130,7 +1129,7 @@ def style_example(record: dict, answer: str) -> tuple[list[int], list[int]]:
     return truncate_example(ids, answer_labels(ids, spoken), max_length=96)
 
 
-def real_answers(model, records: list[dict], size: int = 16, new: int = 32) -> list[str]:
+def real_answers(model, records: list[dict], size: int = 24, new: int = 32) -> list[str]:
     """What the model answers, greedily."""
     model.eval()
     answers = []
@@ -1184,7 +1183,7 @@ plain_before = plain_loss(real_model)
 from peft import LoraConfig, get_peft_model
 
 torch.manual_seed(0)
-STYLE_STEPS, STYLE_SIZE, STYLE_LR = (18 * DOSE, 8, 1e-3) if template is SMOL else (100, 16, 5e-3)
+STYLE_STEPS, STYLE_SIZE, STYLE_LR = (16 * DOSE, 8, 1e-3) if template is SMOL else (100, 16, 5e-3)
 lora_model = get_peft_model(real_model, LoraConfig(r=8, lora_alpha=16, target_modules="all-linear"))
 trainable = [p for p in lora_model.parameters() if p.requires_grad]
 print(

@@ -124,8 +124,11 @@ def _predictions(seed: int, count: int, low: float, high: float, bins: int) -> t
 def _read_bins(value) -> dict:
     """What a reliability diagram shows. Raises Unexpected where an entry is missing."""
     names = ("predicted", "observed", "count", "error")
-    if not isinstance(value, dict) or any(name not in value for name in names):
-        raise Unexpected(f"A dict with the entries {', '.join(names)} should come back.")
+    if not isinstance(value, dict):
+        raise Unexpected(f"A dict with the entries {', '.join(names)} should come back, not {type(value).__name__}.")
+    missing = [name for name in names if name not in value]
+    if missing:
+        raise Unexpected(f"The dict should have the entries {', '.join(names)}; yours lacks {', '.join(missing)}.")
     found = {name: _array(value[name], name) for name in names[:3]}
     return found | {"error": torch.tensor(as_number(value["error"], "The entry error"))}
 

@@ -35,8 +35,10 @@ import time
 
 import matplotlib.pyplot as plt
 from tqdm.auto import tqdm
+from transformers import LlamaForSequenceClassification
 
 from course import data, device, models, plots
+from data.questions import understand
 from data.utility import appraise
 
 plots.use_style()
@@ -61,9 +63,28 @@ END, PAD = tokenizer.get_vocab()["<end>"], tokenizer.pad_token_id
 reference = models.load_nano("sft").to(DEVICE).requires_grad_(False)
 reward_model = models.load_nano("reward").to(DEVICE).requires_grad_(False)
 policy = copy.deepcopy(reference).requires_grad_(True)
-value_model = copy.deepcopy(reward_model).requires_grad_(True)  # it starts from what the reward model knows
-prompts = [record["prompt"] for record in data.load_jsonl("preferences_train")]
-heldout = [record["prompt"] for record in data.load_jsonl("preferences_heldout")]
+
+
+def new_value_model():
+    """The body of the SFT model with a fresh head, which at first expects 0 everywhere."""
+    config = copy.deepcopy(reference.config)
+    config.num_labels = 1
+    model = LlamaForSequenceClassification(config).to(DEVICE)
+    model.model.load_state_dict(reference.model.state_dict())
+    torch.nn.init.zeros_(model.score.weight)
+    return model.train()
+
+
+value_model = new_value_model()
+
+# %% [markdown]
+# The questions are those of chapter 4's comparisons: about facts, for those the reward model has learned to judge.
+
+# %% tags=["demo"]
+prompts, heldout = (
+    [r["prompt"] for r in data.load_jsonl(f"preferences_{split}") if understand(r["prompt"]).kind == "facts"]
+    for split in ("train", "heldout")
+)
 print(f"{len(set(prompts))} questions to learn on, {len(set(heldout))} kept back, such as: {heldout[0]}")
 
 # %% [markdown]
@@ -418,8 +439,8 @@ check("advantages_and_returns", advantages_and_returns)
 # minimum sees to it that it is pulled back. The check has a case for each corner.
 
 
-# %% nbgrader={"grade": false, "grade_id": "policy_loss", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def policy_loss(
+# %% nbgrader={"grade": false, "grade_id": "clipped_policy_loss", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def clipped_policy_loss(
     logps: torch.Tensor, old_logps: torch.Tensor, advantages: torch.Tensor, mask: torch.Tensor, clip_range: float
 ) -> torch.Tensor:
     """Minus the mean, over all answer tokens of the batch, of min(ratio A, clip(ratio, 1 - c, 1 + c) A), c = clip_range.
@@ -437,8 +458,8 @@ def policy_loss(
     ### END SOLUTION
 
 
-# %% nbgrader={"grade": true, "grade_id": "policy_loss_check", "locked": true, "points": 10, "schema_version": 3, "solution": false, "task": false}
-check("policy_loss", policy_loss)
+# %% nbgrader={"grade": true, "grade_id": "clipped_policy_loss_check", "locked": true, "points": 10, "schema_version": 3, "solution": false, "task": false}
+check("clipped_policy_loss", clipped_policy_loss)
 
 # %% [markdown]
 # <details><summary><b>Hint</b></summary>
@@ -454,7 +475,7 @@ ratios = torch.linspace(0.4, 1.6, 121)
 fig, axes = plt.subplots(1, 2, figsize=(8.5, 3.0), sharex=True)
 for ax, advantage in zip(axes, (1.0, -1.0)):
     one, zero, a = torch.ones(1, 1), torch.zeros(1, 1), torch.full((1, 1), advantage)
-    objective = [-policy_loss(ratio.log() * one, zero, a, one, 0.2).item() for ratio in ratios]
+    objective = [-clipped_policy_loss(ratio.log() * one, zero, a, one, 0.2).item() for ratio in ratios]
     ax.plot(ratios, ratios * advantage, color=plots.GREY, linewidth=1, linestyle="--", label="not clipped")
     ax.plot(ratios, objective, color=plots.BLUE if advantage > 0 else plots.VERMILION, label="PPO")
     ax.axvspan(0.8, 1.2, color=plots.GREY, alpha=0.12)
@@ -475,8 +496,8 @@ def clip_fraction(
 ) -> torch.Tensor:
     """The share of the batch's answer tokens whose gradient the clip removes, a scalar from 0 to 1.
 
-    These are the tokens at which the clipped term is strictly the smaller of the two in `policy_loss`: A > 0 and
-    ratio > 1 + clip_range, or A < 0 and ratio < 1 - clip_range. The arguments are those of `policy_loss`.
+    These are the tokens at which the clipped term is strictly the smaller of the two in `clipped_policy_loss`: A > 0 and
+    ratio > 1 + clip_range, or A < 0 and ratio < 1 - clip_range. The arguments are those of `clipped_policy_loss`.
     """
     ### BEGIN SOLUTION
     ratio = (logps - old_logps).exp()
@@ -528,7 +549,7 @@ with torch.no_grad():
             "num_items_in_batch": rollout["mask"].sum(),
         },
     ).item()
-ours = policy_loss(logps, logps - 0.3 * noise, made_up, rollout["mask"], 0.2).item()
+ours = clipped_policy_loss(logps, logps - 0.3 * noise, made_up, rollout["mask"], 0.2).item()
 trl_difference = abs(ours - theirs)
 print(f"yours {ours:.6f}   trl {theirs:.6f}   difference {trl_difference:.1e}")
 
@@ -582,7 +603,7 @@ def ppo_update(
 
     batch: tensors (rows, seq): "logps" and "values", as they were when the answers were drawn, "advantages", "returns" and
     "mask". minibatches: an iterable of 1-d tensors of row numbers. evaluate(rows) gives the present (logps, values) of
-    these rows, each (len(rows), seq), with gradients. A step minimises policy_loss (with clip_range) plus value_coef times
+    these rows, each (len(rows), seq), with gradients. A step minimises clipped_policy_loss (with clip_range) plus value_coef times
     value_loss (with value_clip), over the minibatch's rows; the norm of the gradient of all parameters in the optimizer
     together is clipped to max_norm.
     """
@@ -592,7 +613,7 @@ def ppo_update(
     for rows in minibatches:
         logps, values = evaluate(rows)
         old = {name: tensor[rows] for name, tensor in batch.items()}
-        loss = policy_loss(logps, old["logps"], old["advantages"], old["mask"], clip_range)
+        loss = clipped_policy_loss(logps, old["logps"], old["advantages"], old["mask"], clip_range)
         loss = loss + value_coef * value_loss(values, old["values"], old["returns"], old["mask"], value_clip)
         optimizer.zero_grad()
         loss.backward()
@@ -668,7 +689,7 @@ def train_ppo(seed: int, beta: float, updates: int = UPDATES, lr: float = LR, na
     """PPO from the SFT model. Returns the policy and what was measured at every update, before it."""
     torch.manual_seed(seed)
     rng, history = random.Random(seed), []
-    policy, value_model = copy.deepcopy(reference).requires_grad_(), copy.deepcopy(reward_model).requires_grad_()
+    policy, value_model = copy.deepcopy(reference).requires_grad_(), new_value_model()
     groups = [{"params": policy.parameters(), "lr": lr}, {"params": value_model.parameters(), "lr": VALUE_LR}]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
     for _ in tqdm(range(updates), desc=f"{name}, β = {beta}, seed {seed}", mininterval=1):

@@ -33,7 +33,7 @@ def _gradient(loss, at: torch.Tensor, what: str) -> torch.Tensor:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-policy_loss = Exercise("policy_loss", TOPIC, "Exercise 6: the clipped objective")
+clipped_policy_loss = Exercise("clipped_policy_loss", TOPIC, "Exercise 6: the clipped objective")
 
 
 def _clipped(answer, seed: int, ratio: tuple[float, float], advantage: tuple[float, float], clip_range: float = 0.2):
@@ -46,37 +46,37 @@ def _clipped(answer, seed: int, ratio: tuple[float, float], advantage: tuple[flo
     return {"loss": loss, "gradient": _gradient(loss, logps, "log-probabilities"), "_sizes": sizes}
 
 
-@policy_loss.case
+@clipped_policy_loss.case
 def good_and_already_likelier(answer, seed):
     """A > 0 and the ratio above the range: enough was gained from these tokens, the gradient is 0."""
     return _clipped(answer, seed, (1.3, 1.7), (0.5, 2.0))
 
 
-@policy_loss.case
+@clipped_policy_loss.case
 def good_and_less_likely(answer, seed):
     """A > 0 and the ratio below the range: good tokens that became rarer are pulled back with all their weight."""
     return _clipped(answer, seed, (0.4, 0.75), (0.5, 2.0))
 
 
-@policy_loss.case
+@clipped_policy_loss.case
 def bad_and_likelier(answer, seed):
     """A < 0 and the ratio above the range: bad tokens that became likelier are pushed down with all their weight."""
     return _clipped(answer, seed, (1.3, 1.7), (-2.0, -0.5))
 
 
-@policy_loss.case
+@clipped_policy_loss.case
 def bad_and_already_less_likely(answer, seed):
     """A < 0 and the ratio below the range: enough was lost, the gradient is 0."""
     return _clipped(answer, seed, (0.4, 0.75), (-2.0, -0.5))
 
 
-@policy_loss.case
+@clipped_policy_loss.case
 def within_the_range(answer, seed):
     """Ratios inside the range, advantages of either sign: nothing is clipped."""
     return _clipped(answer, seed, (0.85, 1.15), (-1.0, 2.5))
 
 
-@policy_loss.case
+@clipped_policy_loss.case
 def a_mixed_batch(answer, seed):
     """Answers of different lengths, ratios inside and outside: the mean goes over all answer tokens of the batch."""
     old_logps, mask = _old_logps(seed, 4, 9), _mask([9, 2, 4, 6], 9)
@@ -87,7 +87,7 @@ def a_mixed_batch(answer, seed):
     return {"loss": loss, "gradient": _gradient(loss, logps, "log-probabilities"), "_sizes": sizes}
 
 
-@policy_loss.case
+@clipped_policy_loss.case
 def the_first_step(answer, seed):
     """At the first step old and new are one tensor: the ratio is 1, and still the gradient is that of ratio times A."""
     logps, mask = _old_logps(seed, 3, 5).requires_grad_(), _mask([5, 2, 3], 5)
@@ -281,7 +281,7 @@ def _losses(losses) -> torch.Tensor:
 
 @ppo_update.case
 def one_step(answer, seed):
-    """One minibatch of all rows: one gradient step on policy_loss + value_coef * value_loss."""
+    """One minibatch of all rows: one gradient step on clipped_policy_loss + value_coef * value_loss."""
     return _run_update(answer, seed, [torch.arange(_ROWS)], max_norm=1e9)
 
 

@@ -139,7 +139,8 @@ def _pairs(value) -> torch.Tensor:
     try:
         pairs = sorted((int(i), int(j)) for i, j in value)
     except (TypeError, ValueError, RuntimeError):
-        raise Unexpected("A list of pairs of places (i, j) should come back; yours holds something else.") from None
+        said = f"yours holds something else ({type(value).__name__})" if value is not None else "None came"
+        raise Unexpected(f"A list of pairs of places (i, j) should come back; {said}.") from None
     return torch.tensor(pairs, dtype=torch.long).reshape(-1, 2)
 
 
@@ -250,7 +251,9 @@ def _answers_of_prompts(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Rewards of eleven answers to prompts 0 to 3, which come mixed and have 5, 3, 2 and 1 answers."""
     g = seeded(seed)
     prompt_ids = torch.tensor([2, 0, 1, 0, 3, 0, 1, 2, 0, 1, 0])
-    return 1.3 + 2 * torch.randn(11, generator=g) + prompt_ids, prompt_ids
+    rewards = 1.3 + 2 * torch.randn(11, generator=g) + prompt_ids
+    rewards[1] = (rewards[3] + 2 * rewards[5]) / 3  # prompt 0's first answer is neither its best nor its worst
+    return rewards, prompt_ids
 
 
 @center_rewards.case
@@ -277,7 +280,9 @@ def any_numbers_for_prompts(answer, seed):
 def a_single_prompt(answer, seed):
     """All answers belong to one prompt."""
     g = seeded(seed)
-    return {"centered": answer(3 + torch.randn(7, generator=g), torch.full((7,), 5))}
+    rewards = 3 + torch.randn(7, generator=g)
+    rewards[0] = (rewards[1] + 2 * rewards[2]) / 3  # neither the best nor the worst
+    return {"centered": answer(rewards, torch.full((7,), 5))}
 
 
 @center_rewards.case

@@ -21,8 +21,8 @@ functions = Reference("05_ppo").functions
 memory_budget, token_rewards, gae, masked_whiten = (
     functions[name] for name in ("memory_budget", "token_rewards", "gae", "masked_whiten")
 )
-advantages_and_returns, policy_loss, clip_fraction, value_loss, ppo_update = (
-    functions[name] for name in ("advantages_and_returns", "policy_loss", "clip_fraction", "value_loss", "ppo_update")
+advantages_and_returns, clipped_policy_loss, clip_fraction, value_loss, ppo_update = (
+    functions[name] for name in ("advantages_and_returns", "clipped_policy_loss", "clip_fraction", "value_loss", "ppo_update")
 )
 
 
@@ -198,7 +198,7 @@ def test_policy_loss_and_clip_fraction_are_those_of_trl(grpo, seed):
     with torch.no_grad():
         theirs = grpo.compute_loss(grpo.model, batch)
     ours = batch["logps"], batch["old_per_token_logps"], batch["advantages"], batch["completion_mask"], 0.2
-    torch.testing.assert_close(policy_loss(*ours), theirs, **CLOSE)
+    torch.testing.assert_close(clipped_policy_loss(*ours), theirs, **CLOSE)
     logged = grpo._metrics["eval"]["clip_ratio/region_mean"][-1]
     assert clip_fraction(*ours).item() == pytest.approx(logged, abs=1e-6) and logged > 0.05
 
@@ -211,7 +211,7 @@ def test_gradient_is_zero_in_two_corners_and_whole_elsewhere(seed, clip_range):
     old_logps = -3 * torch.rand(4, 9, generator=g, dtype=torch.float64)
     logps = (old_logps + 0.4 * torch.randn(4, 9, generator=g, dtype=torch.float64)).requires_grad_()
     advantages = torch.randn(4, 9, generator=g, dtype=torch.float64)
-    policy_loss(logps, old_logps, advantages, mask, clip_range).backward()
+    clipped_policy_loss(logps, old_logps, advantages, mask, clip_range).backward()
     zeros = 0
     for i, j in mask.nonzero().tolist():
         ratio, a = math.exp(logps[i, j].item() - old_logps[i, j].item()), advantages[i, j].item()
@@ -227,7 +227,7 @@ def test_gradient_is_zero_in_two_corners_and_whole_elsewhere(seed, clip_range):
 def test_first_step_is_that_of_reinforce():
     logps = (-3 * torch.rand(3, 7, generator=generator(3))).requires_grad_()
     advantages, mask = torch.randn(3, 7, generator=generator(4)), mask_of([7, 3, 5], 7)
-    (ppo,) = torch.autograd.grad(policy_loss(logps, logps, advantages, mask, 0.2), logps)
+    (ppo,) = torch.autograd.grad(clipped_policy_loss(logps, logps, advantages, mask, 0.2), logps)
     (reinforce,) = torch.autograd.grad(-(logps * advantages * mask).sum() / mask.sum(), logps)
     torch.testing.assert_close(ppo, reinforce, **CLOSE)
 

@@ -262,7 +262,7 @@ def in_double_precision(rewards, values, mask, gamma, lam):
 # --- Exercise 6: the clipped objective
 
 
-@alternative("policy_loss")
+@alternative("clipped_policy_loss")
 def larger_of_the_losses(logps, old_logps, advantages, mask, clip_range):
     """The maximum of two losses, as most code has it."""
     ratio = torch.exp(logps - old_logps.detach())
@@ -271,7 +271,7 @@ def larger_of_the_losses(logps, old_logps, advantages, mask, clip_range):
     return (torch.max(plain, clipped) * mask).sum() / mask.sum()
 
 
-@alternative("policy_loss")
+@alternative("clipped_policy_loss")
 def bounds_by_the_sign(logps, old_logps, advantages, mask, clip_range):
     """min(ratio A, g(A)) with g(A) = (1 + c) A for A >= 0, (1 - c) A for A < 0; entries picked out by the mask."""
     keep = mask.bool()
@@ -281,7 +281,7 @@ def bounds_by_the_sign(logps, old_logps, advantages, mask, clip_range):
     return -torch.minimum(ratio * a, bound).mean()
 
 
-@alternative("policy_loss")
+@alternative("clipped_policy_loss")
 def quotient_in_double(logps, old_logps, advantages, mask, clip_range):
     """The quotient of the probabilities themselves, in double precision."""
     with torch.no_grad():
@@ -292,7 +292,7 @@ def quotient_in_double(logps, old_logps, advantages, mask, clip_range):
     return -(terms * mask).sum() / mask.sum()
 
 
-@alternative("policy_loss")
+@alternative("clipped_policy_loss")
 def answer_by_answer(logps, old_logps, advantages, mask, clip_range):
     """A loop over answers, cut to their lengths."""
     total, n = 0.0, 0
@@ -304,7 +304,7 @@ def answer_by_answer(logps, old_logps, advantages, mask, clip_range):
     return total / n
 
 
-@alternative("policy_loss")
+@alternative("clipped_policy_loss")
 def switched_off_where_clipped(logps, old_logps, advantages, mask, clip_range):
     """The bound where it stops a token, the plain product elsewhere, by torch.where."""
     ratio = (logps - old_logps.detach()).exp()

@@ -823,7 +823,7 @@ def _clip_loss(ratio, clipped, advantages, mask):
     return -_mean(torch.minimum(ratio * advantages, clipped * advantages), mask)
 
 
-@mistake("policy_loss")
+@mistake("clipped_policy_loss")
 def max_for_min(logps, old_logps, advantages, mask, clip_range):
     """You take the larger of the two terms. The objective is to be pessimistic: the minimum stops a token that has gone far
     enough, and never one that went the wrong way. (With the minus sign inside, it is the *maximum* of the losses.)"""
@@ -832,14 +832,14 @@ def max_for_min(logps, old_logps, advantages, mask, clip_range):
     return -_mean(torch.maximum(ratio * advantages, clipped * advantages), mask)
 
 
-@mistake("policy_loss")
+@mistake("clipped_policy_loss")
 def ratio_upside_down(logps, old_logps, advantages, mask, clip_range):
     """Your ratio is inverted: it is the old probability over the new. It should be exp(logps - old_logps)."""
     ratio = (old_logps.detach() - logps).exp()
     return _clip_loss(ratio, ratio.clamp(1 - clip_range, 1 + clip_range), advantages, mask)
 
 
-@mistake("policy_loss")
+@mistake("clipped_policy_loss")
 def clip_in_log_space(logps, old_logps, advantages, mask, clip_range):
     """You clip the *logarithm* of the ratio to +-clip_range. That is another range, exp(-c) to exp(c): clip the ratio
     itself, to 1 - c and 1 + c."""
@@ -847,7 +847,7 @@ def clip_in_log_space(logps, old_logps, advantages, mask, clip_range):
     return _clip_loss(log_ratio.exp(), log_ratio.clamp(-clip_range, clip_range).exp(), advantages, mask)
 
 
-@mistake("policy_loss")
+@mistake("clipped_policy_loss")
 def old_not_detached(logps, old_logps, advantages, mask, clip_range):
     """The gradient also flows through old_logps. Where old and new are one tensor, the two parts cancel and nothing is
     learned: detach the old ones."""
@@ -855,14 +855,14 @@ def old_not_detached(logps, old_logps, advantages, mask, clip_range):
     return _clip_loss(ratio, ratio.clamp(1 - clip_range, 1 + clip_range), advantages, mask)
 
 
-@mistake("policy_loss")
+@mistake("clipped_policy_loss")
 def reciprocal_lower_bound(logps, old_logps, advantages, mask, clip_range):
     """Your lower bound is 1 / (1 + clip_range). PPO's range is symmetric about 1 in the ratio: it is 1 - clip_range."""
     ratio = _ratio(logps, old_logps)
     return _clip_loss(ratio, ratio.clamp(1 / (1 + clip_range), 1 + clip_range), advantages, mask)
 
 
-@mistake("policy_loss")
+@mistake("clipped_policy_loss")
 def mean_with_padding(logps, old_logps, advantages, mask, clip_range):
     """You take the mean over all places, padding included. Use the answers' tokens only: sum under the mask, divided by
     the mask's sum."""
@@ -871,7 +871,7 @@ def mean_with_padding(logps, old_logps, advantages, mask, clip_range):
     return -torch.minimum(ratio * advantages, clipped * advantages).mean()
 
 
-@mistake("policy_loss")
+@mistake("clipped_policy_loss")
 def divided_by_all_places(logps, old_logps, advantages, mask, clip_range):
     """Padding does not count in your sum, but it counts in the number you divide by. Divide by the number of answer
     tokens."""
@@ -880,7 +880,7 @@ def divided_by_all_places(logps, old_logps, advantages, mask, clip_range):
     return loss * mask.sum() / mask.numel()
 
 
-@mistake("policy_loss")
+@mistake("clipped_policy_loss")
 def mean_of_the_means(logps, old_logps, advantages, mask, clip_range):
     """You take the mean of each answer first, and then the mean of those: tokens of short answers weigh more. Here all
     answer tokens of the batch weigh the same."""
@@ -889,7 +889,7 @@ def mean_of_the_means(logps, old_logps, advantages, mask, clip_range):
     return -((objective * mask).sum(1) / mask.sum(1)).mean()
 
 
-@mistake("policy_loss")
+@mistake("clipped_policy_loss")
 def sum_over_tokens(logps, old_logps, advantages, mask, clip_range):
     """You sum over the tokens of each answer and take the mean over answers. The loss is a mean over all answer tokens."""
     ratio = _ratio(logps, old_logps)
@@ -897,28 +897,28 @@ def sum_over_tokens(logps, old_logps, advantages, mask, clip_range):
     return -(objective * mask).sum(1).mean()
 
 
-@mistake("policy_loss")
+@mistake("clipped_policy_loss")
 def no_division(logps, old_logps, advantages, mask, clip_range):
     """You sum over the tokens and do not divide by their number."""
     ratio = _ratio(logps, old_logps)
     return _clip_loss(ratio, ratio.clamp(1 - clip_range, 1 + clip_range), advantages, mask) * mask.sum()
 
 
-@mistake("policy_loss")
+@mistake("clipped_policy_loss")
 def objective_not_loss(logps, old_logps, advantages, mask, clip_range):
     """The sign is wrong: you return the objective, which is to be maximised. An optimiser minimises: minus."""
     ratio = _ratio(logps, old_logps)
     return -_clip_loss(ratio, ratio.clamp(1 - clip_range, 1 + clip_range), advantages, mask)
 
 
-@mistake("policy_loss")
+@mistake("clipped_policy_loss")
 def not_clipped(logps, old_logps, advantages, mask, clip_range):
     """Nothing is clipped: this is ratio times advantage, and a few steps on the same answers carry the policy far away."""
     ratio = _ratio(logps, old_logps)
     return _clip_loss(ratio, ratio, advantages, mask)
 
 
-@mistake("policy_loss")
+@mistake("clipped_policy_loss")
 def always_clipped(logps, old_logps, advantages, mask, clip_range):
     """You use the clipped ratio alone. Then a token that went the *wrong* way beyond the range has no gradient either and
     is never corrected: take the minimum with the unclipped term."""
@@ -926,7 +926,7 @@ def always_clipped(logps, old_logps, advantages, mask, clip_range):
     return _clip_loss(clipped, clipped, advantages, mask)
 
 
-@mistake("policy_loss")
+@mistake("clipped_policy_loss")
 def min_of_the_ratios(logps, old_logps, advantages, mask, clip_range):
     """You take the minimum of the two *ratios* and multiply by A afterwards. With A < 0 that turns the choice round: take
     the minimum of the two products."""
@@ -935,42 +935,42 @@ def min_of_the_ratios(logps, old_logps, advantages, mask, clip_range):
     return _clip_loss(smaller, smaller, advantages, mask)
 
 
-@mistake("policy_loss")
+@mistake("clipped_policy_loss")
 def only_the_upper_bound(logps, old_logps, advantages, mask, clip_range):
     """Your range has no lower end. Bad tokens (A < 0) become rarer and rarer without a stop: clip at 1 - clip_range too."""
     ratio = _ratio(logps, old_logps)
     return _clip_loss(ratio, ratio.clamp(max=1 + clip_range), advantages, mask)
 
 
-@mistake("policy_loss")
+@mistake("clipped_policy_loss")
 def only_the_lower_bound(logps, old_logps, advantages, mask, clip_range):
     """Your range has no upper end. Good tokens become likelier without a stop: clip at 1 + clip_range too."""
     ratio = _ratio(logps, old_logps)
     return _clip_loss(ratio, ratio.clamp(min=1 - clip_range), advantages, mask)
 
 
-@mistake("policy_loss")
+@mistake("clipped_policy_loss")
 def product_clipped(logps, old_logps, advantages, mask, clip_range):
     """You clip ratio times advantage. Only the ratio is clipped, before it meets A."""
     product = _ratio(logps, old_logps) * advantages
     return -_mean(torch.minimum(product, product.clamp(1 - clip_range, 1 + clip_range)), mask)
 
 
-@mistake("policy_loss")
+@mistake("clipped_policy_loss")
 def range_around_zero(logps, old_logps, advantages, mask, clip_range):
     """You clip the ratio to -clip_range and +clip_range. It is 1 where nothing changed: the range lies around 1."""
     ratio = _ratio(logps, old_logps)
     return _clip_loss(ratio, ratio.clamp(-clip_range, clip_range), advantages, mask)
 
 
-@mistake("policy_loss")
+@mistake("clipped_policy_loss")
 def difference_for_ratio(logps, old_logps, advantages, mask, clip_range):
     """You use the difference of the log-probabilities as the ratio. Its exponential is the ratio."""
     ratio = logps - old_logps.detach()
     return _clip_loss(ratio, ratio.clamp(1 - clip_range, 1 + clip_range), advantages, mask)
 
 
-@mistake("policy_loss")
+@mistake("clipped_policy_loss")
 def quotient_of_logarithms(logps, old_logps, advantages, mask, clip_range):
     """You divide one log-probability by the other. A quotient of probabilities is the exponential of a *difference* of
     logarithms."""
@@ -978,14 +978,14 @@ def quotient_of_logarithms(logps, old_logps, advantages, mask, clip_range):
     return _clip_loss(ratio, ratio.clamp(1 - clip_range, 1 + clip_range), advantages, mask)
 
 
-@mistake("policy_loss")
+@mistake("clipped_policy_loss")
 def plain_reinforce(logps, old_logps, advantages, mask, clip_range):
     """This is REINFORCE's surrogate, -A logps. At the first step its gradient is the same, but the ratio is missing, and with
     it everything that the later steps need."""
     return -_mean(logps * advantages, mask)
 
 
-@mistake("policy_loss")
+@mistake("clipped_policy_loss")
 def ratio_of_the_answer(logps, old_logps, advantages, mask, clip_range):
     """You take one ratio for the whole answer: the log-probabilities are summed over its tokens first. In PPO each token has
     a ratio of its own."""
