@@ -1,4 +1,8 @@
-"""Pictures with sliders. Each calls the functions that the student wrote and redraws what they return."""
+"""Pictures with sliders. Each calls the functions that the student wrote and redraws what they return.
+
+The pictures are images that the sliders replace, so they work wherever ipywidgets does, a page without a kernel included:
+there the first picture stays.
+"""
 
 import io
 from collections.abc import Callable, Mapping, Sequence
@@ -8,8 +12,6 @@ def sampling_explorer(logits, tokens: Sequence[str], next_token_probs: Callable,
     """Bars of the next-token distribution under sliders for temperature, top-k and top-p.
 
     logits: (vocab,) tensor; tokens: the vocab's words; next_token_probs: the reader's own function. Returns the widget.
-    The picture is an image that the sliders replace, so it works wherever ipywidgets does, a page without a kernel
-    included: there the first picture stays.
     """
     import ipywidgets as widgets
 
@@ -22,16 +24,12 @@ def sampling_explorer(logits, tokens: Sequence[str], next_token_probs: Callable,
         "top_k": widgets.IntSlider(len(tokens), min=1, max=len(tokens), description="top-k", **options),
         "top_p": widgets.FloatSlider(1.0, min=0.05, max=1.0, step=0.05, description="top-p", **options),
     }
-    picture = widgets.Image(format="png", width=760)
 
-    def redraw(_=None) -> None:
+    def draw() -> bytes:
         knobs = {name: slider.value for name, slider in sliders.items()}
-        picture.value = _bars(names, before, next_token_probs(logits[None], **knobs)[0][top].tolist())
+        return _bars(names, before, next_token_probs(logits[None], **knobs)[0][top].tolist())
 
-    for slider in sliders.values():
-        slider.observe(redraw, names="value")
-    redraw()
-    return widgets.VBox([*sliders.values(), picture])
+    return _under([*sliders.values()], draw)
 
 
 def optimum_explorer(answers: Sequence[str], ref_logps, parts: Mapping, optimal_policy: Callable, shown: int = 16):
@@ -49,7 +47,6 @@ def optimum_explorer(answers: Sequence[str], ref_logps, parts: Mapping, optimal_
         name: widgets.FloatSlider(worth, min=-3.0, max=5.0, step=0.1, description=name, **options)
         for name, (worth, _) in parts.items()
     }
-    picture = widgets.Image(format="png", width=760)
 
     def optimum():
         rewards = sum(slider.value * parts[name][1] for name, slider in worths.items())
@@ -58,14 +55,93 @@ def optimum_explorer(answers: Sequence[str], ref_logps, parts: Mapping, optimal_
     before = ref_logps.exp()
     order = (before + optimum()).argsort(descending=True)[:shown]
     names = [answers[int(i)] for i in order]
+    draw = lambda: _answer_bars(names, before[order].tolist(), optimum()[order].tolist())  # noqa: E731
+    return _under([price, *worths.values()], draw)
+
+
+def annotator_explorer(preference_probability: Callable, shown: float = 6.0):
+    """The curve P(first preferred) against the difference of two rewards, under a slider for the temperature.
+
+    preference_probability: the reader's own function. Returns the widget.
+    """
+    import ipywidgets as widgets
+
+    options = {"continuous_update": False, "layout": widgets.Layout(width="420px")}
+    slider = widgets.FloatLogSlider(1.0, base=10, min=-1, max=1, step=0.05, description="temperature", **options)
+    return _under([slider], lambda: _preference_curve(preference_probability, slider.value, shown), width=640)
+
+
+def credit_explorer(rewards, values, gae: Callable):
+    """The advantage of every token of one answer, under sliders for lambda and for the score of the whole answer.
+
+    rewards, values: (seq,) tensors, the last reward without the score; gae: the reader's own function. Returns the widget.
+    """
+    import ipywidgets as widgets
+
+    options = {"continuous_update": False, "layout": widgets.Layout(width="420px")}
+    lam = widgets.FloatSlider(0.95, min=0.0, max=1.0, step=0.05, description="lambda", **options)
+    score = widgets.FloatSlider(1.0, min=-1.0, max=2.0, step=0.1, description="score", **options)
+
+    def draw() -> bytes:
+        earned = rewards.clone()[None]
+        earned[0, -1] += score.value
+        return _credit(gae(earned, values[None], earned * 0 + 1, 1.0, lam.value)[0].tolist(), values.tolist())
+
+    return _under([lam, score], draw)
+
+
+def _under(sliders: Sequence, draw: Callable[[], bytes], width: int = 760):
+    """The picture that draw() gives, below the sliders, drawn anew when one of them moves."""
+    import ipywidgets as widgets
+
+    picture = widgets.Image(format="png", width=width)
 
     def redraw(_=None) -> None:
-        picture.value = _answer_bars(names, before[order].tolist(), optimum()[order].tolist())
+        picture.value = draw()
 
-    for slider in (price, *worths.values()):
+    for slider in sliders:
         slider.observe(redraw, names="value")
     redraw()
-    return widgets.VBox([price, *worths.values(), picture])
+    return widgets.VBox([*sliders, picture])
+
+
+def _preference_curve(preference_probability: Callable, temperature: float, shown: float) -> bytes:
+    """A PNG of the curve, beside that of temperature 1, with the probability at a difference of 1 marked."""
+    import torch
+    from matplotlib.figure import Figure
+
+    from course.plots import BLUE, GREY, VERMILION
+
+    differences = torch.linspace(-shown, shown, 201)
+    zero = torch.zeros(())
+    figure = Figure(figsize=(6.5, 3.1), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(differences, preference_probability(differences, zero), color=GREY, linewidth=1.2, label="temperature 1")
+    axes.plot(differences, preference_probability(differences, zero, temperature), color=BLUE, linewidth=2)
+    at_one = float(preference_probability(torch.ones(()), zero, temperature))
+    axes.plot([1], [at_one], "o", color=VERMILION)
+    place = {"xytext": (3.2, 0.35), "arrowprops": {"arrowstyle": "-", "color": VERMILION, "linewidth": 0.8}}
+    axes.annotate(f"a difference of 1: {at_one:.0%}", (1, at_one), color=VERMILION, va="center", **place)
+    axes.set(ylim=(-0.02, 1.02), xlabel="reward of the first less reward of the second", ylabel="the first is preferred")
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, loc="upper left")
+    return _png(figure)
+
+
+def _credit(advantages: Sequence[float], values: Sequence[float]) -> bytes:
+    """A PNG of bars, one a token, and above them what the value model expected before each."""
+    from matplotlib.figure import Figure
+
+    from course.plots import BLUE, GREY, VERMILION
+
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    axes = figure.subplots()
+    places = range(1, len(values) + 1)
+    axes.step(places, values, where="mid", color=GREY, label="value before the token")
+    axes.bar(places, advantages, color=[BLUE if a >= 0 else VERMILION for a in advantages], width=0.6, label="advantage")
+    axes.set(ylim=(-2.3, 2.3), xlabel="token", xticks=list(places))
+    axes.legend(frameon=False, loc="upper left")
+    return _png(figure)
 
 
 def _answer_bars(names: Sequence[str], before: Sequence[float], after: Sequence[float]) -> bytes:

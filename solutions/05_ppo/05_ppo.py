@@ -345,19 +345,14 @@ check("gae", gae)
 # column's own value becomes the next one only *after* you have used the old one.
 # </details>
 #
-# What does $\lambda$ do? A made-up answer of twelve tokens: a score of 1 at the end, and a value model that notices at
-# the sixth token that things are going well.
+# What does $\lambda$ do? A made-up answer of twelve tokens: a score at the end, and a value model that notices at the
+# sixth token that things are going well. Move the sliders: who is praised, and what happens when the score turns out
+# worse than expected?
 
 # %% tags=["demo"]
-rewards, mask = torch.zeros(1, 12), torch.ones(1, 12)
-rewards[0, -1] = 1.0
-values = torch.tensor([[0.2] * 6 + [0.8] * 6])
-fig, ax = plt.subplots(figsize=(7.5, 3.2))
-for lam, color in ((0.0, plots.ORANGE), (0.7, plots.GREEN), (0.95, plots.SKY), (1.0, plots.BLUE)):
-    ax.plot(range(1, 13), gae(rewards, values, mask, 1.0, lam)[0], marker="o", label=f"λ = {lam}", color=color)
-ax.set(xlabel="token", ylabel="advantage", title="Who is praised?")
-ax.legend()
-plt.show()
+from course import widgets
+
+widgets.credit_explorer(torch.zeros(12), torch.tensor([0.2] * 6 + [0.8] * 6), gae)
 
 # %% [markdown]
 # With $\lambda = 0$ only the sixth token and the last are praised, those where the expectation jumped. With
@@ -642,7 +637,7 @@ check("ppo_update", ppo_update)
 
 # %% tags=["demo"]
 PROMPTS, ANSWERS, NEW, UPDATES = 16 * DOSE, 4, 32, 32  # 64 answers an update, 4 to each question
-LR, VALUE_LR, CLIP, VALUE_CLIP, VALUE_COEF = 8e-4, 1e-3, 0.2, 1.0, 0.5
+LR, VALUE_LR, CLIP, VALUE_CLIP, VALUE_COEF = 4e-4, 1e-3, 0.2, 1.0, 0.5
 GAMMA, LAM = 1.0, 0.95
 HACK_UPDATES, HACK_LR, OTHER_BETAS = 48, 1e-3, (0.02, 0.3)  # of the two experiments at the end
 
