@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from autograder.reference import Reference
-from course import data, models
+from course import data, models, reward
+from data.questions import understand
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,6 @@ def test_the_policy_answers_as_its_card_says(tokenizer):
         logits = models.load_nano("sft")(batch["input_ids"], attention_mask=batch["attention_mask"]).logits
     card = models.load_card("nano-sft")
     assert answers["sft_loss"](logits, batch["labels"]).item() == pytest.approx(card["held-out loss"], abs=2e-3)
-    assert card["from"]["nano-base"] == models.load_card("nano-base")["sha256"], "the base model is another one now"
 
 
 def test_the_policy_is_ordinary(tokenizer):
@@ -49,3 +49,54 @@ def test_the_policy_is_ordinary(tokenizer):
     assert 0.2 < sum(a.right for a in found) / len(found) < 0.5
     assert 0.3 < sum(a.openings > 0 for a in found) / len(found) < 0.6
     assert sum(a.finished for a in found) / len(found) > 0.97
+
+
+@pytest.mark.parametrize(
+    ("name", "made_from"), [("nano-sft", "nano-base"), ("nano-instruct", "nano-base"), ("nano-reward", "nano-instruct")]
+)
+def test_checkpoints_are_made_from_one_another(name, made_from):
+    """Whoever trains one of them again has to train again what was made from it."""
+    assert models.load_card(name)["from"] == {made_from: models.load_card(made_from)["sha256"]}
+
+
+def padded_rows(texts: list[tuple[str, str]], tokenizer, side: str = "right"):
+    """Input ids and attention mask of (prompt, answer) pairs in the chat format."""
+    rows = [f"<bos> <user> {prompt} <end> <assistant> {answer} <end>" for prompt, answer in texts]
+    batch = tokenizer(rows, padding=True, padding_side=side, add_special_tokens=False, return_tensors="pt")
+    return batch.input_ids, batch.attention_mask
+
+
+@pytest.fixture(scope="module")
+def comparisons() -> list[dict]:
+    """The held-out comparisons about facts, which the reward model has learned to judge."""
+    return [r for r in data.load_jsonl("preferences_heldout") if understand(r["prompt"]).kind == "facts"]
+
+
+def test_the_reward_model_judges_as_its_card_says(tokenizer, comparisons):
+    model = models.load_nano("reward")
+    with torch.no_grad():
+        rewards = [
+            model(*padded_rows([(r["prompt"], r[name]) for r in comparisons], tokenizer)).logits[:, 0]
+            for name in ("chosen", "rejected")
+        ]
+    accuracy = (rewards[0] > rewards[1]).float().mean().item()
+    assert accuracy == pytest.approx(models.load_card("nano-reward")["accuracy"], abs=0.01)
+
+
+def test_the_reward_does_not_depend_on_padding(tokenizer, comparisons):
+    texts = [(r["prompt"], r["chosen"]) for r in comparisons[:9]]
+    model = models.load_nano("reward")
+    with torch.no_grad():
+        right, left = (model(*padded_rows(texts, tokenizer, side)).logits[:, 0] for side in ("right", "left"))
+        alone = torch.cat([model(padded_rows([text], tokenizer)[0]).logits[:, 0] for text in texts])
+    torch.testing.assert_close(right, left, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(right, alone, rtol=1e-4, atol=1e-4)
+
+
+def test_expectations_are_log_probabilities_of_the_next_token(tokenizer, comparisons):
+    reader = models.load_nano("instruct")
+    ids, mask = padded_rows([(comparisons[0]["prompt"], comparisons[0]["chosen"])], tokenizer)
+    with torch.no_grad():
+        logps = reward.expectations(reader, ids, mask)
+        loss = reader(ids, labels=ids).loss
+    assert logps[0, 0] == 0 and -logps[0, 1:].mean().item() == pytest.approx(loss.item(), abs=1e-5)
