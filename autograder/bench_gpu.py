@@ -79,11 +79,11 @@ class Shape(NamedTuple):
 def shape_of(model) -> Shape:
     """Read from a transformers model, with or without adapters.
 
-    Norms and biases add and scale, which is left out, and an input embedding is looked up. Where the output layer is
-    the same matrix, that one multiplies.
+    Norms and biases add and scale, which is left out, and an input embedding is looked up. Where there is an output layer
+    and it is the same matrix, that one multiplies.
     """
     config = model.config
-    tied = config.tie_word_embeddings
+    tied = config.tie_word_embeddings and model.get_output_embeddings() is not None
     looked_up = None if tied else model.get_input_embeddings().weight
     matrices = [weight for weight in model.parameters() if weight.ndim > 1 and weight is not looked_up]
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
@@ -180,10 +180,13 @@ class Batch(NamedTuple):
     tokens: int
 
 
-def time_training(model, batches: list[Batch], where: "torch.device", dtype: "torch.dtype", seconds: float) -> Work:
+def time_training(
+    model, batches: list[Batch], where: "torch.device", dtype: "torch.dtype", seconds: float, loss_of=None
+) -> Work:
     """Train with chapter 01's reference loop and loss for about `seconds`, at least two updates, after one to warm up.
 
-    In half precision the weights being trained stay float32 and the forward pass runs under autocast.
+    In half precision the weights being trained stay float32 and the forward pass runs under autocast. loss_of(logits, batch)
+    is another loss.
     """
     import torch
 
@@ -194,6 +197,8 @@ def time_training(model, batches: list[Batch], where: "torch.device", dtype: "to
     def compute_loss(model, batch: Batch) -> "torch.Tensor":
         with mixed:
             logits = model(batch.input_ids, attention_mask=batch.attention_mask).logits
+        if loss_of is not None:
+            return loss_of(logits, batch)
         return answers["causal_lm_loss"](logits, answers["make_labels"](batch.input_ids, batch.attention_mask))
 
     def train(some) -> None:
@@ -250,7 +255,6 @@ def chat_training(rank: int | None, where: "torch.device", dtype: "torch.dtype",
 
 def chat_generation(batch: int, where: "torch.device", dtype: "torch.dtype", seconds: float) -> Work:
     """Chapter 02: answers to `batch` questions at once, greedily, all of the same length."""
-    import torch
 
     from course.hub import load_chat_model
 
@@ -259,11 +263,18 @@ def chat_generation(batch: int, where: "torch.device", dtype: "torch.dtype", sec
     inputs = tokenizer.apply_chat_template(
         [question] * batch, add_generation_prompt=True, return_tensors="pt", return_dict=True
     ).to(where)
-    asked, length = inputs["input_ids"].shape[1], 128 if where.type == "cuda" else 32
+    return time_generation(model, inputs, 128 if where.type == "cuda" else 32, seconds, do_sample=False)
+
+
+def time_generation(model, inputs, length: int, seconds: float, **options) -> Work:
+    """Write `length` tokens after each row of the inputs, again and again for about `seconds`."""
+    import torch
+
+    (batch, asked), where = inputs["input_ids"].shape, model.device
 
     def generate(new: int) -> None:
         with torch.no_grad():
-            model.generate(**inputs, min_new_tokens=new, max_new_tokens=new, do_sample=False)
+            model.generate(**inputs, min_new_tokens=new, max_new_tokens=new, **options)
 
     generate(2)
     taken, rounds = 0.0, 0
@@ -274,6 +285,35 @@ def chat_generation(batch: int, where: "torch.device", dtype: "torch.dtype", sec
     # The question is read as well, which is counted as work, and not among the tokens that were generated.
     per_answer = asked * generation_flops(shape, asked) + length * generation_flops(shape, asked + length / 2)
     return Work(model, rounds * batch * length, rounds * batch * per_answer, taken, rounds * length)
+
+
+def nano_rollouts(batch: int, where: "torch.device", dtype: "torch.dtype", seconds: float) -> Work:
+    """Chapters 03 and 05: `batch` sampled answers of the nano model, all of 32 tokens."""
+    questions = [record["prompt"] for record in data.load_jsonl("preferences_train")[:batch]]
+    tokenizer = data.load_tokenizer()
+    texts = [f"<bos> <user> {question} <end> <assistant>" for question in questions]
+    asked = tokenizer(texts, padding=True, padding_side="left", add_special_tokens=False, return_tensors="pt")
+    inputs = {name: asked[name].to(where) for name in ("input_ids", "attention_mask")}
+    ids = {"eos_token_id": tokenizer.get_vocab()["<end>"], "pad_token_id": tokenizer.pad_token_id}
+    return time_generation(models.load_nano("sft").to(where), inputs, 32, seconds, do_sample=True, top_k=0, **ids)
+
+
+def nano_pairs(pairs: int, where: "torch.device", dtype: "torch.dtype", seconds: float) -> Work:
+    """Chapter 04: a head for one number on the nano model's body, batches of `pairs` comparisons."""
+    from transformers import LlamaForSequenceClassification
+
+    config = models.load_nano("sft").config
+    config.num_labels = 1
+    model = LlamaForSequenceClassification(config).to(where)
+    bradley_terry_loss = Reference("04_reward_model").functions["bradley_terry_loss"]
+    records, batches = data.load_jsonl("preferences_train"), []
+    for i in range(0, len(records) - pairs, pairs):
+        answers = [(r["prompt"], r[name]) for name in ("chosen", "rejected") for r in records[i : i + pairs]]
+        texts = [f"<user> {prompt} <end> <assistant> {answer} <end>" for prompt, answer in answers]
+        rows = data.pad_rows(texts, data.load_tokenizer())
+        batches.append(Batch(rows.input_ids.to(where), rows.attention_mask.to(where), int(rows.attention_mask.sum())))
+    loss_of = lambda rewards, batch: bradley_terry_loss(*rewards[:, 0].float().chunk(2))  # noqa: E731
+    return time_training(model, batches, where, dtype, seconds, loss_of)
 
 
 class Dose(NamedTuple):
@@ -294,6 +334,8 @@ def doses() -> dict[str, Dose]:
         # The notebook's own settings: 16 documents, and one thread. The second shows what a larger batch would bring.
         "nano": Dose("pre-training the nano model, 16 documents", nano_training, 16, threads=1),
         "nano-large": Dose(f"pre-training the nano model, {large} documents", nano_training, large, threads=1),
+        "pairs": Dose("a reward model of the nano model, 32 comparisons", nano_pairs, 32, threads=1),
+        "rollouts": Dose("the nano model drawing 64 answers at once", nano_rollouts, 64, threads=1),
         "chat-full": Dose("fine-tuning the chat model, all weights, 8 × 128 tokens", chat_training, None, True),
         "chat-lora": Dose("fine-tuning the chat model, LoRA of rank 8, 8 × 128 tokens", chat_training, 8, True),
         "chat-generate": Dose(f"the chat model answering {many} questions at once", chat_generation, many, True),
@@ -331,7 +373,7 @@ def measure(name: str, seconds: float) -> dict:
         "number_format": format_name,
         "threads": torch.get_num_threads() if where.type == "cpu" else None,
         "weights": shape.multiplying,
-        "weights_trained": shape.trained if dose.run is not chat_generation else 0,
+        "weights_trained": shape.trained if dose.run not in (chat_generation, nano_rollouts) else 0,
         "steps": work.steps,
         "seconds": work.seconds,
     }

@@ -59,6 +59,16 @@ def test_torch_counts_the_same_operations(tied: bool) -> None:
     assert counted(model, ids, backward=True) == pytest.approx(both, rel=1e-4)
 
 
+def test_an_embedding_without_an_output_layer_only_looks_up() -> None:
+    from transformers import LlamaForSequenceClassification
+
+    config = llama().config
+    config.num_labels, config.pad_token_id = 1, 0
+    model, ids = LlamaForSequenceClassification(config), torch.ones(2, 11, dtype=torch.long)
+    expected = ids.numel() * bench_gpu.generation_flops(bench_gpu.shape_of(model), 11)
+    assert counted(model, ids, backward=False) == pytest.approx(expected, rel=1e-3)
+
+
 def test_torch_counts_nearly_the_same_for_adapters() -> None:
     """Below the first adapter no gradient has to be passed on, which the formula leaves out."""
     from peft import LoraConfig, get_peft_model

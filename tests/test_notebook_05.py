@@ -18,8 +18,8 @@ print(json.dumps({
     "value_loss": [[p["value loss"] for p in run] for run in ppo_runs],
     "tokens": [[sum(p["tokens"] for p in run) for run in runs] for runs in (ppo_runs, reinforce_runs)],
     "share_generating": share_generating, "cache_factor": cache_factor,
-    "hacked_utility": hacked_utility, "hacked_score": hacked_score, "hacked_kl": [p["kl"] for p in hacked],
-    "best_kl": best_kl, "best_utility": best_utility,
+    "hacked": hacked,
+    "kinds": list(kinds.values()), "best_kl": best_kl, "best_utility": best_utility,
     "others": {str(beta): [smooth([p[n] for p in run])[-1] for n in ("kl", "utility")] for beta, run in other_runs.items()},
     "gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
 }))
@@ -44,12 +44,15 @@ def test_ppo_solved_and_its_claims(tmp_path, record_property):
     assert min(utilities) > start + 0.5, "with every seed"
     assert all(0 <= share < 0.5 for share in values["clip"]) and max(values["clip"]) > 0.005, "the clip has something to do"
     reinforced = [run["utility"] for run in values["reinforce"]]
-    assert min(reinforced) > start, "REINFORCE learns too"
+    assert sum(reinforced) / len(reinforced) > start + 0.5, "REINFORCE learns too"
     assert values["cache_factor"] > 1.2 and 0.05 < values["share_generating"] < 0.9
-    utility, score = values["hacked_utility"], values["hacked_score"]
-    assert score[-1] > score[0] + 1 and score[-1] > max(score) - 0.5, "the learned reward climbs"
-    assert max(utility) > utility[-1] + 0.3, "the true utility has turned down"
-    assert values["hacked_kl"][-1] > 2 * max(kls), "far away from where it began"
+    for run in values["hacked"]:
+        utility, score = run["utility"], run["score"]
+        assert score[-1] > score[0] + 1 and score[-1] > max(score) - 0.5, "the learned reward climbs"
+        assert max(utility) > utility[-1] + 0.5, "the true utility has turned down"
+        assert run["kl"][-1] > 2 * sum(kls) / len(kls), "far away from where it began"
+    _, after, *hacked = values["kinds"]
+    assert max(kinds["right"] for kinds in hacked) < after["right"], "less of it is right"
     best = values["best_utility"]
     assert best[0] < best[2] < best[-1] and values["best_kl"][-1] < 4, "best of n goes up, and not far"
     assert values["gib"] < 4.0

@@ -38,7 +38,7 @@ from tqdm.auto import tqdm
 from transformers import LlamaForSequenceClassification
 
 from course import data, device, models, plots
-from data.questions import understand
+from data.questions import fact_questions, understand
 from data.utility import appraise
 
 plots.use_style()
@@ -639,7 +639,7 @@ check("ppo_update", ppo_update)
 PROMPTS, ANSWERS, NEW, UPDATES = 16 * DOSE, 4, 32, 32  # 64 answers an update, 4 to each question
 LR, VALUE_LR, CLIP, VALUE_CLIP, VALUE_COEF = 4e-4, 1e-3, 0.2, 1.0, 0.5
 GAMMA, LAM = 1.0, 0.95
-HACK_UPDATES, HACK_LR, OTHER_BETAS = 48, 1e-3, (0.02, 0.3)  # of the two experiments at the end
+HACK_UPDATES, HACK_LR, HACK_SEEDS, OTHER_BETAS = 48, 8e-4, (0, 1), (0.02, 0.3)  # of the two experiments at the end
 
 
 def draw_questions(rng: random.Random) -> list[str]:
@@ -784,7 +784,7 @@ plots.show_table([{"asked": q, "before": b, "after PPO": a} for q, b, a in zip(a
 
 
 # %% tags=["demo"]
-def train_reinforce(seed: int, beta: float, updates: int = UPDATES, lr: float = 1e-3) -> tuple:
+def train_reinforce(seed: int, beta: float, updates: int = UPDATES, lr: float = 5e-4) -> tuple:
     """REINFORCE with a leave-one-out baseline: one gradient step for each batch of answers."""
     torch.manual_seed(seed)
     rng, history = random.Random(seed), []
@@ -807,6 +807,7 @@ def train_reinforce(seed: int, beta: float, updates: int = UPDATES, lr: float = 
     return policy, history
 
 
+# %% tags=["demo"]
 reinforce_runs, reinforce_after = [], []
 for seed in SEEDS:
     trained_simply, history = train_reinforce(seed, BETA)
@@ -865,11 +866,14 @@ print(f"one batch: {timed[True]:.2f} s with the key/value cache, {timed[False]:.
 # ## Too much of a good thing
 #
 # The score is a copy of what we want, learned from pairs of ordinary answers. What happens if we take it at its word?
-# $\beta = 0$: nothing holds the policy near the reference. And larger steps, and more of them.
+# $\beta = 0$: nothing holds the policy near the reference. And larger steps, and more of them. Two runs.
 
 # %% tags=["demo"]
-hacked_policy, hacked = train_ppo(0, 0.0, updates=HACK_UPDATES, lr=HACK_LR, name="hacking")
-hacked_after = examine(hacked_policy)
+hacked_policies, hacked_runs = [], []
+for seed in HACK_SEEDS:
+    hacked_policy, history = train_ppo(seed, 0.0, updates=HACK_UPDATES, lr=HACK_LR, name="hacking")
+    hacked_policies.append(hacked_policy)
+    hacked_runs.append(history)
 
 
 # %% tags=["demo"]
@@ -878,18 +882,21 @@ def smooth(values: list[float], width: int = 5) -> list[float]:
     return [sum(values[max(0, i - width + 1) : i + 1]) / min(i + 1, width) for i in range(len(values))]
 
 
-hacked_utility, hacked_score = smooth([p["utility"] for p in hacked]), smooth([p["score"] for p in hacked])
-fig, ax = plt.subplots(figsize=(7.5, 3.6))
-ax.plot(hacked_score, color=plots.ORANGE, label="score")
-ax.plot(hacked_utility, color=plots.BLUE, label="true utility")
-ax.set(xlabel="update", title="Without the KL: what is measured, and what is meant")
-plots.name_lines(ax)
+hacked = [{name: smooth([p[name] for p in run]) for name in ("utility", "score", "kl")} for run in hacked_runs]
+fig, axes = plt.subplots(1, len(hacked), figsize=(10, 3.4), sharey=True)
+for ax, seed, run in zip(axes, HACK_SEEDS, hacked):
+    ax.plot(run["score"], color=plots.ORANGE, label="score")
+    ax.plot(run["utility"], color=plots.BLUE, label="true utility")
+    ax.set(xlabel="update", title=f"Without the KL, seed {seed}")
+    plots.name_lines(ax)
 plt.show()
 
 # %% tags=["demo"]
-peak = max(range(len(hacked_utility)), key=hacked_utility.__getitem__)
-print(f"true utility: {hacked_utility[0]:.2f} at first, {hacked_utility[peak]:.2f} at update {peak}, {hacked_utility[-1]:.2f} at the end")
-print(f"score:        {hacked_score[0]:.2f} at first, {hacked_score[peak]:.2f} at update {peak}, {hacked_score[-1]:.2f} at the end")
+for seed, run in zip(HACK_SEEDS, hacked):
+    peak = max(range(len(run["utility"])), key=run["utility"].__getitem__)
+    for name in ("utility", "score"):
+        at = run[name]
+        print(f"seed {seed}, {name:>7}: {at[0]:5.2f} at first, {at[peak]:5.2f} at update {peak}, {at[-1]:5.2f} at the end")
 
 # %% [markdown]
 # The score goes on rising while the utility turns down. Nothing went wrong in the optimisation; it found what the
@@ -897,15 +904,40 @@ print(f"score:        {hacked_score[0]:.2f} at first, {hacked_score[peak]:.2f} a
 
 # %% tags=["demo"]
 torch.manual_seed(2)
-rollout = draw_answers(hacked_policy, asked, NEW)
-plots.show_table(
-    [
-        {"asked": q, "answered": text, "score": score, "true utility": utility}
-        for q, text, score, utility in zip(
-            asked, texts_of(rollout), scores_of(rollout).tolist(), utilities_of(asked, rollout).tolist()
-        )
-    ]
-)
+for seed, hacked_policy in zip(HACK_SEEDS, hacked_policies):
+    rollout = draw_answers(hacked_policy, asked, NEW)
+    scored = zip(asked, texts_of(rollout), scores_of(rollout).tolist(), utilities_of(asked, rollout).tolist())
+    plots.show_table(
+        [{"asked": q, "answered": text, "score": score, "true utility": u} for q, text, score, u in scored],
+        caption=f"seed {seed}",
+    )
+
+# %% [markdown]
+# Every run finds its own way. One is to say something *true of something else*: the reward model is surprised by words
+# that do not follow from what stands before them, and a true sentence does not surprise it, whatever the question was.
+# Another is to go on for *longer than anybody would*: that was rare in chapter 4's comparisons, where most answers kept
+# to the point. Count which ones yours have taken:
+
+
+# %% tags=["demo"]
+def kinds_of_answers(policy, answers: int = 256) -> dict[str, float]:
+    """What held-out questions are answered with: three shares that add up to 1; then words, and courtesies too many."""
+    torch.manual_seed(4)
+    asked_many = random.Random(4).choices(heldout, k=answers)
+    texts = texts_of(draw_answers(policy, asked_many, NEW))
+    seen = [appraise(q, text) for q, text in zip(asked_many, texts)]
+    true_sentences = {question.full() for question in fact_questions()}
+    elsewhere = sum(any(t in text for t in true_sentences) and not a.right for text, a in zip(texts, seen)) / answers
+    right = sum(a.right for a in seen) / answers
+    surplus = sum(max(a.openings - 1, 0) + max(a.closings - 1, 0) for a in seen) / answers
+    kinds = {"right": right, "true of something else": elsewhere, "neither": 1 - right - elsewhere}
+    return kinds | {"words": sum(a.words for a in seen) / answers, "courtesies too many": surplus}
+
+
+said = {"before": reference, f"PPO, β = {BETA}": trained}
+said |= {f"PPO, β = 0, seed {seed}": model for seed, model in zip(HACK_SEEDS, hacked_policies)}
+kinds = {name: kinds_of_answers(model) for name, model in said.items()}
+plots.show_table([{"answers of": name} | shares for name, shares in kinds.items()])
 
 # %% [markdown]
 # It is called reward hacking, and economists know it as Goodhart's law. Gao et al. (2022) drew its curve: the true
@@ -941,7 +973,7 @@ best_utility = [best_of(n) for n in BEST_OF]
 
 # %% tags=["demo"]
 fig, ax = plt.subplots(figsize=(8, 4))
-shown = {0.0: (hacked, plots.VERMILION), BETA: (ppo_runs[0], plots.BLUE)}
+shown = {0.0: (hacked_runs[0], plots.VERMILION), BETA: (ppo_runs[0], plots.BLUE)}
 shown |= {beta: (run, color) for (beta, run), color in zip(other_runs.items(), (plots.ORANGE, plots.GREEN))}
 for beta, (run, color) in sorted(shown.items()):
     root = [math.sqrt(max(0.0, kl)) for kl in smooth([p["kl"] for p in run])]
