@@ -2,12 +2,14 @@
 
 import json
 import os
+import time
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
 
-from autograder.reference import ROOT
+from autograder.reference import ROOT, SOLUTIONS
+from autograder.release import repository, source_notebook
 
 MINUTES = 60
 
@@ -25,3 +27,14 @@ def execute(notebook, folder: Path, tail: str = "") -> nbformat.NotebookNode:
 def values_of(notebook) -> dict:
     """What the tail cell printed."""
     return json.loads(notebook.cells[-1].outputs[-1]["text"])
+
+
+def run_solved(topic: str, folder: Path, tail: str, record_property) -> dict:
+    """Run a chapter with its reference solutions. Returns what the tail printed, and "minutes"; both are recorded."""
+    started = time.monotonic()
+    notebook = execute(source_notebook(topic, repository(), SOLUTIONS), folder, tail)
+    values = values_of(notebook) | {"minutes": (time.monotonic() - started) / 60}
+    record_property("values", values)
+    short = {name: value for name, value in values.items() if len(str(value)) < 2000}
+    print("\n" + json.dumps(short, indent=1))
+    return values

@@ -1,14 +1,9 @@
 """Chapter 01, solved, runs from top to bottom, and what it claims is so."""
 
-import json
-import time
-
 import pytest
 import torch
-from notebook_runs import MINUTES, execute, values_of
+from notebook_runs import MINUTES, run_solved
 
-from autograder.reference import SOLUTIONS
-from autograder.release import repository, source_notebook
 from course import data, models
 
 TAIL_01 = """
@@ -29,11 +24,7 @@ print(json.dumps({
 @pytest.mark.timeout(30 * MINUTES)
 def test_pretraining_solved_and_its_claims(tmp_path, record_property):
     """The one long test: about five minutes on two cores."""
-    started = time.monotonic()
-    notebook = execute(source_notebook("01_pretraining", repository(), SOLUTIONS), tmp_path, TAIL_01)
-    values = values_of(notebook) | {"minutes": (time.monotonic() - started) / 60}
-    print("\n" + json.dumps(values, indent=1))
-    record_property("values", values)
+    values = run_solved("01_pretraining", tmp_path, TAIL_01, record_property)
     assert values["agreement"] < 1e-5
     assert abs(values["first_loss"] - values["log_V"]) < 1.0, "an untrained model guesses about uniformly"
     ngrams = values["ngrams"]

@@ -1,10 +1,7 @@
 """Chapter 02, solved, runs from top to bottom, and what it claims is so; without a network too."""
 
-import json
-import time
-
 import pytest
-from notebook_runs import MINUTES, execute, values_of
+from notebook_runs import MINUTES, execute, run_solved, values_of
 
 from autograder.reference import SOLUTIONS
 from autograder.release import repository, source_notebook
@@ -39,11 +36,7 @@ def real_model_name(monkeypatch) -> str:
 @pytest.mark.timeout(30 * MINUTES)
 def test_fine_tuning_solved_and_its_claims(tmp_path, record_property, real_model_name):
     """About five minutes on two cores, and the time to fetch the chat model where it is not yet there."""
-    started = time.monotonic()
-    notebook = execute(source_notebook("02_sft", repository(), SOLUTIONS), tmp_path, TAIL_02)
-    values = values_of(notebook) | {"minutes": (time.monotonic() - started) / 60}
-    print("\n" + json.dumps(values, indent=1))
-    record_property("values", values)
+    values = run_solved("02_sft", tmp_path, TAIL_02, record_property)
     assert values["asks_back"] > 0.9 and values["knows"] > 0.9, "it knows, and asks back"
     assert values["before"] < 0.05 and values["after"] > 0.9 and values["steps"] <= 400
     assert values["trl_difference"] < 1e-5

@@ -1,13 +1,7 @@
 """Chapter 03, solved, runs from top to bottom, and what it claims is so."""
 
-import json
-import time
-
 import pytest
-from notebook_runs import MINUTES, execute, values_of
-
-from autograder.reference import SOLUTIONS
-from autograder.release import repository, source_notebook
+from notebook_runs import MINUTES, run_solved
 
 TAIL_03 = """
 import json, resource
@@ -30,11 +24,7 @@ print(json.dumps({
 @pytest.mark.timeout(30 * MINUTES)
 def test_reinforce_solved_and_its_claims(tmp_path, record_property):
     """About five minutes on two cores."""
-    started = time.monotonic()
-    notebook = execute(source_notebook("03_reinforce", repository(), SOLUTIONS), tmp_path, TAIL_03)
-    values = values_of(notebook) | {"minutes": (time.monotonic() - started) / 60}
-    print("\n" + json.dumps({name: value for name, value in values.items() if name != "histories"}, indent=1))
-    record_property("values", values)
+    values = run_solved("03_reinforce", tmp_path, TAIL_03, record_property)
     # The sign: with plus a point mass, with minus not.
     assert values["largest"]["plus"] > 0.99 and values["largest"]["minus"] < 0.5
     # The derivation's lines, the gradient and its estimate.

@@ -1,13 +1,7 @@
 """Chapter 04, solved, runs from top to bottom, and what it claims is so."""
 
-import json
-import time
-
 import pytest
-from notebook_runs import MINUTES, execute, values_of
-
-from autograder.reference import SOLUTIONS
-from autograder.release import repository, source_notebook
+from notebook_runs import MINUTES, run_solved
 
 TAIL_04 = """
 import json, resource
@@ -32,11 +26,7 @@ print(json.dumps({
 @pytest.mark.timeout(30 * MINUTES)
 def test_reward_models_solved_and_their_claims(tmp_path, record_property):
     """Some minutes on two cores."""
-    started = time.monotonic()
-    notebook = execute(source_notebook("04_reward_model", repository(), SOLUTIONS), tmp_path, TAIL_04)
-    values = values_of(notebook) | {"minutes": (time.monotonic() - started) / 60}
-    print("\n" + json.dumps(values))
-    record_property("values", values)
+    values = run_solved("04_reward_model", tmp_path, TAIL_04, record_property)
     errors = values["score_errors"]
     assert errors == sorted(errors, reverse=True), "more games, better scores"
     assert values["regression_difference"] < 1e-5 and values["shift_difference"] < 1e-4

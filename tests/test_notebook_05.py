@@ -1,13 +1,7 @@
 """Chapter 05, solved, runs from top to bottom, and what it claims is so."""
 
-import json
-import time
-
 import pytest
-from notebook_runs import MINUTES, execute, values_of
-
-from autograder.reference import SOLUTIONS
-from autograder.release import repository, source_notebook
+from notebook_runs import MINUTES, run_solved
 
 TAIL_05 = """
 import json, resource
@@ -30,11 +24,7 @@ print(json.dumps({
 @pytest.mark.timeout(45 * MINUTES)
 def test_ppo_solved_and_its_claims(tmp_path, record_property):
     """Under ten minutes on two cores."""
-    started = time.monotonic()
-    notebook = execute(source_notebook("05_ppo", repository(), SOLUTIONS), tmp_path, TAIL_05)
-    values = values_of(notebook) | {"minutes": (time.monotonic() - started) / 60}
-    print("\n" + json.dumps(values, indent=1))
-    record_property("values", values)
+    values = run_solved("05_ppo", tmp_path, TAIL_05, record_property)
     assert values["predicted"] == values["measured"], "four models weigh what was predicted"
     assert values["trl"] < 1e-5
     start = values["before"]["utility"]
