@@ -639,7 +639,7 @@ check("ppo_update", ppo_update)
 PROMPTS, ANSWERS, NEW, UPDATES = 16 * DOSE, 4, 32, 32  # 64 answers an update, 4 to each question
 LR, VALUE_LR, CLIP, VALUE_CLIP, VALUE_COEF = 4e-4, 1e-3, 0.2, 1.0, 0.5
 GAMMA, LAM = 1.0, 0.95
-HACK_UPDATES, HACK_LR, HACK_SEEDS, OTHER_BETAS = 48, 8e-4, (0, 1), (0.02, 0.3)  # of the two experiments at the end
+HACK_UPDATES, HACK_LR, HACK_SEEDS, OTHER_BETAS = 48, 1e-3, (0, 1), (0.02, 0.3)  # of the two experiments at the end
 
 
 def draw_questions(rng: random.Random) -> list[str]:
@@ -892,15 +892,25 @@ for ax, seed, run in zip(axes, HACK_SEEDS, hacked):
 plt.show()
 
 # %% tags=["demo"]
-for seed, run in zip(HACK_SEEDS, hacked):
-    peak = max(range(len(run["utility"])), key=run["utility"].__getitem__)
-    for name in ("utility", "score"):
-        at = run[name]
-        print(f"seed {seed}, {name:>7}: {at[0]:5.2f} at first, {at[peak]:5.2f} at update {peak}, {at[-1]:5.2f} at the end")
+def place_of_the_best(values: list[float]) -> int:
+    """The update at which a curve is highest."""
+    return max(range(len(values)), key=values.__getitem__)
+
+
+best_places = [{name: place_of_the_best(run[name]) for name in ("utility", "score")} for run in hacked]
+plots.show_table(
+    [
+        {"seed": seed, "where": f"the {name} is highest: update {place}", "score": run["score"][place]}
+        | {"true utility": run["utility"][place], "KL": run["kl"][place]}
+        for seed, run, places in zip(HACK_SEEDS, hacked, best_places)
+        for name, place in places.items()
+    ]
+)
 
 # %% [markdown]
-# The score goes on rising while the utility turns down. Nothing went wrong in the optimisation; it found what the
-# reward model does not know. Look how.
+# Where the score is highest, the utility is long past its best. Nothing went wrong in the optimisation; it found what
+# the reward model does not know. (Without the KL it may also go wrong: some runs break down in the end, and both
+# numbers fall.) Look at what is said:
 
 # %% tags=["demo"]
 torch.manual_seed(2)
