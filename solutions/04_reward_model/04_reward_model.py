@@ -222,7 +222,7 @@ def fit_scores(wins: torch.Tensor) -> torch.Tensor:
     wins = wins.double()
     games, scores = wins + wins.T, torch.zeros(len(wins), dtype=torch.float64)
     for _ in range(25):  # Newton's method: the objective is concave, a handful of steps would do
-        p = preference_probability(scores[:, None], scores[None, :])  # (players, players)
+        p = torch.sigmoid(scores[:, None] - scores[None, :])  # (players, players)
         gradient = (wins - games * p).sum(1)
         weights = games * p * (1 - p)
         curvature = weights.sum(1).diag() - weights  # of the negative objective; flat along a common shift
