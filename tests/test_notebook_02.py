@@ -49,7 +49,7 @@ def test_fine_tuning_solved_and_its_claims(tmp_path, record_property, real_model
     cost = list(values["cost"].values())
     assert cost == sorted(cost) and cost[-1] > cost[0] + 0.2, "more answers, better answers"
     assert sum(values["forced"][1:]) > sum(values["free"][1:]) + 0.5, "its own words mislead it"
-    assert values["last"]["nll"] > 1.02 * values["best"]["nll"], "by the loss it became worse, by the answers it did not"
+    assert values["last"]["nll"] > 1.1 * values["best"]["nll"], "by the loss it became worse, by the answers it did not"
     assert values["last"]["match"] > values["best"]["match"] - 0.05
     real = values["real"]
     assert values["real_model"] == real_model_name

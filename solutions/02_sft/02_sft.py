@@ -972,14 +972,15 @@ print(f"share of a batch that is padding: {padded_share:.0%} a conversation a ro
 # People have to write them. How good does the model become with fewer?
 
 # %% tags=["demo"]
-COST_STEPS = STEPS // 2
+COST_STEPS = 2 * STEPS // 3
 cost_histories = {}
 FEW_EXAMPLES = 50
 for n in (FEW_EXAMPLES, 8 * FEW_EXAMPLES, 64 * FEW_EXAMPLES):
     torch.manual_seed(0)
-    every = COST_STEPS // 5 if n == FEW_EXAMPLES else COST_STEPS  # the fewest are looked at more closely below
-    cost_model, cost_histories[n] = fine_tune(f"{n} examples", examples[:n], COST_STEPS, every)
-    if n == FEW_EXAMPLES:
+    few = n == FEW_EXAMPLES  # gets more updates, and is looked at more closely below
+    steps, every = (STEPS, STEPS // 8) if few else (COST_STEPS, COST_STEPS)
+    cost_model, cost_histories[n] = fine_tune(f"{n} examples", examples[:n], steps, every)
+    if few:
         small_model = cost_model
 
 # %% tags=["demo"]
@@ -994,7 +995,7 @@ ax.set(
     title="The price of quality",
 )
 plt.show()
-print({n: f"{match:.0%}" for n, match in cost.items()}, f"all after {COST_STEPS} updates")
+print({n: f"{match:.0%} after {cost_histories[n][-1]['step']} updates" for n, match in cost.items()})
 
 # %% [markdown]
 # Each equal step to the right costs eight times as many answers as the one before.
