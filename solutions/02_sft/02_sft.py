@@ -972,13 +972,13 @@ print(f"share of a batch that is padding: {padded_share:.0%} a conversation a ro
 # People have to write them. How good does the model become with fewer?
 
 # %% tags=["demo"]
-COST_STEPS = 2 * STEPS // 3
+COST_STEPS = STEPS // 2
 cost_histories = {}
 FEW_EXAMPLES = 50
 for n in (FEW_EXAMPLES, 8 * FEW_EXAMPLES, 64 * FEW_EXAMPLES):
     torch.manual_seed(0)
     few = n == FEW_EXAMPLES  # gets more updates, and is looked at more closely below
-    steps, every = (STEPS, STEPS // 8) if few else (COST_STEPS, COST_STEPS)
+    steps, every = (3 * COST_STEPS // 2, COST_STEPS // 4) if few else (COST_STEPS, COST_STEPS)
     cost_model, cost_histories[n] = fine_tune(f"{n} examples", examples[:n], steps, every)
     if few:
         small_model = cost_model
