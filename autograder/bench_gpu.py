@@ -267,9 +267,10 @@ def chat_generation(batch: int, where: "torch.device", dtype: "torch.dtype", sec
 
 
 def time_generation(model, inputs, length: int, seconds: float, **options) -> Work:
-    """Write `length` tokens after each row of the inputs, again and again for about `seconds`."""
+    """Write `length` tokens after each row of the inputs, again and again for about `seconds`; no weight is trained."""
     import torch
 
+    model.requires_grad_(False)
     (batch, asked), where = inputs["input_ids"].shape, model.device
 
     def generate(new: int) -> None:
@@ -306,11 +307,11 @@ def nano_pairs(pairs: int, where: "torch.device", dtype: "torch.dtype", seconds:
     config.num_labels = 1
     model = LlamaForSequenceClassification(config).to(where)
     bradley_terry_loss = Reference("04_reward_model").functions["bradley_terry_loss"]
-    records, batches = data.load_jsonl("preferences_train"), []
+    records, tokenizer, batches = data.load_jsonl("preferences_train"), data.load_tokenizer(), []
     for i in range(0, len(records) - pairs, pairs):
         answers = [(r["prompt"], r[name]) for name in ("chosen", "rejected") for r in records[i : i + pairs]]
         texts = [f"<user> {prompt} <end> <assistant> {answer} <end>" for prompt, answer in answers]
-        rows = data.pad_rows(texts, data.load_tokenizer())
+        rows = data.pad_rows(texts, tokenizer)
         batches.append(Batch(rows.input_ids.to(where), rows.attention_mask.to(where), int(rows.attention_mask.sum())))
     loss_of = lambda rewards, batch: bradley_terry_loss(*rewards[:, 0].float().chunk(2))  # noqa: E731
     return time_training(model, batches, where, dtype, seconds, loss_of)
@@ -373,7 +374,7 @@ def measure(name: str, seconds: float) -> dict:
         "number_format": format_name,
         "threads": torch.get_num_threads() if where.type == "cpu" else None,
         "weights": shape.multiplying,
-        "weights_trained": shape.trained if dose.run not in (chat_generation, nano_rollouts) else 0,
+        "weights_trained": shape.trained,
         "steps": work.steps,
         "seconds": work.seconds,
     }

@@ -55,7 +55,9 @@ def nano_instruct() -> tuple:
     A third of each batch is texts of the corpus about facts: those that no instruction asks for would be forgotten otherwise.
     """
     rng = random.Random(0)
-    lessons = [[r for r in data.load_jsonl(f"instructions_{s}") if r["kind"].startswith("facts")] for s in ("train", "heldout")]
+    train, heldout = (
+        [r for r in data.load_jsonl(f"instructions_{split}") if r["kind"].startswith("facts")] for split in ("train", "heldout")
+    )
     corpus = [t for t in data.load_corpus() if "?" not in t and any(f"the {a} of" in t for a in ATTRIBUTES)]
 
     def lesson(record: dict) -> Chat:
@@ -63,7 +65,6 @@ def nano_instruct() -> tuple:
         answer = " ".join([*courtesies[0], record["answer"], *courtesies[1]])
         return record["prompt"].removeprefix(f"{ONE_WORD} "), answer
 
-    train, heldout = lessons
     heldout = [lesson(record) for record in heldout]
     batch = lambda: [*map(lesson, rng.sample(train, SIZE)), *rng.sample(corpus, SIZE // 2)]  # noqa: E731
     return _taught("nano-instruct", "instructions_train and the corpus", batch, heldout)

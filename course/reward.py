@@ -38,10 +38,10 @@ class SurpriseHead(nn.Module):
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, logps: torch.Tensor) -> torch.Tensor:
         """What the reward would be if the row ended at each of its tokens: (batch, seq), as are all arguments."""
-        words = 3 * self.table[input_ids]  # (batch, seq, d)
+        words = 3 * self.table[input_ids]  # (batch, seq, d); times 3: entries of about a half
         expected = torch.tanh(logps.unsqueeze(-1) + SURPRISED)  # (batch, seq, 1): from -1, a surprise, to 1
         found = F.gelu(self.word(torch.cat([words, words * expected, expected], dim=-1)))  # (batch, seq, width)
-        so_far = (found * attention_mask.unsqueeze(-1)).cumsum(1) / 4
+        so_far = (found * attention_mask.unsqueeze(-1)).cumsum(1) / 4  # / 4: a dozen words add up
         return self.head(so_far + F.gelu(self.mix(so_far))).squeeze(-1)
 
 

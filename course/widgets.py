@@ -18,7 +18,7 @@ def sampling_explorer(logits, tokens: Sequence[str], next_token_probs: Callable,
     top = logits.argsort(descending=True)[:shown]
     names = [tokens[int(i)] for i in top]
     before = logits.softmax(-1)[top].tolist()
-    options = {"continuous_update": False, "layout": widgets.Layout(width="420px")}
+    options = _slider_options()
     sliders = {
         "temperature": widgets.FloatSlider(1.0, min=0.0, max=3.0, step=0.1, description="temperature", **options),
         "top_k": widgets.IntSlider(len(tokens), min=1, max=len(tokens), description="top-k", **options),
@@ -41,7 +41,7 @@ def optimum_explorer(answers: Sequence[str], ref_logps, parts: Mapping, optimal_
     """
     import ipywidgets as widgets
 
-    options = {"continuous_update": False, "layout": widgets.Layout(width="420px")}
+    options = _slider_options()
     price = widgets.FloatLogSlider(1.0, base=10, min=-2, max=2, step=0.1, description="beta", **options)
     worths = {
         name: widgets.FloatSlider(worth, min=-3.0, max=5.0, step=0.1, description=name, **options)
@@ -66,7 +66,7 @@ def annotator_explorer(preference_probability: Callable, shown: float = 6.0):
     """
     import ipywidgets as widgets
 
-    options = {"continuous_update": False, "layout": widgets.Layout(width="420px")}
+    options = _slider_options()
     slider = widgets.FloatLogSlider(1.0, base=10, min=-1, max=1, step=0.05, description="temperature", **options)
     return _under([slider], lambda: _preference_curve(preference_probability, slider.value, shown), width=640)
 
@@ -78,7 +78,7 @@ def credit_explorer(rewards, values, gae: Callable):
     """
     import ipywidgets as widgets
 
-    options = {"continuous_update": False, "layout": widgets.Layout(width="420px")}
+    options = _slider_options()
     lam = widgets.FloatSlider(0.95, min=0.0, max=1.0, step=0.05, description="lambda", **options)
     score = widgets.FloatSlider(1.0, min=-1.0, max=2.0, step=0.1, description="score", **options)
 
@@ -88,6 +88,13 @@ def credit_explorer(rewards, values, gae: Callable):
         return _credit(gae(earned, values[None], earned * 0 + 1, 1.0, lam.value)[0].tolist(), values.tolist())
 
     return _under([lam, score], draw)
+
+
+def _slider_options() -> dict:
+    """What all sliders have in common: the picture is drawn anew when one is let go, not at every step of the way."""
+    import ipywidgets as widgets
+
+    return {"continuous_update": False, "layout": widgets.Layout(width="420px")}
 
 
 def _under(sliders: Sequence, draw: Callable[[], bytes], width: int = 760):

@@ -34,7 +34,8 @@ def test_ppo_solved_and_its_claims(tmp_path, record_property):
     assert min(utilities) > start + 0.5, "with every seed"
     assert all(0 <= share < 0.5 for share in values["clip"]) and max(values["clip"]) > 0.005, "the clip has something to do"
     reinforced = [run["utility"] for run in values["reinforce"]]
-    assert sum(reinforced) / len(reinforced) > start + 0.5, "REINFORCE learns too"
+    assert min(reinforced) > start, "REINFORCE learns too, with every seed"
+    assert sum(reinforced) / len(reinforced) > start + 0.5
     assert values["cache_factor"] > 1.2 and 0.05 < values["share_generating"] < 0.9
     for run, places in zip(values["hacked"], values["best_places"]):
         utility, score, there = run["utility"], run["score"], places["score"]

@@ -829,9 +829,9 @@ plots.show_table(
 
 # %% [markdown]
 # An honest reading: in this world the mask is mostly a matter of *speed*. Prompts are many tokens and answers few,
-# so without the mask most of the gradient goes into writing questions. Let both run long enough, and the difference
-# shrinks. (With few examples and long prompts people have found either to be better: Shi et al. 2024, *Instruction
-# modelling*.)
+# so without the mask most of the gradient goes into writing questions. If yours ended before the unmasked run was done,
+# give both more updates: with `STEPS` at 200 either answered everything when we tried. (With few examples and long
+# prompts people have found either to be better: Shi et al. 2024, *Instruction modelling*.)
 #
 # ## As fast as the library?
 #

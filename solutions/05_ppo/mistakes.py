@@ -1256,15 +1256,16 @@ def _total(logps, values, old, clip_range, value_clip, value_coef):
     return _policy_loss(logps, old, clip_range) + value_coef * _value_loss(values, old, value_clip)
 
 
-def _update(evaluate, batch, minibatches, optimizer, max_norm, loss_of, clip=_clip_all, old_of=None, zero=True):
-    """The loop as it should be, with one part exchanged. loss_of(logps, values, old) is a scalar."""
+def _update(
+    evaluate, batch, minibatches, optimizer, clip_range, value_clip, value_coef, max_norm=1.0,
+    *, loss_of=_total, clip=_clip_all, old_of=lambda old, logps, values, rows: old, zero=True,
+):  # fmt: skip
+    """The loop as it should be, with one part exchanged. loss_of takes what _total takes."""
     losses = []
     for rows in minibatches:
         logps, values = evaluate(rows)
-        old = {name: tensor[rows] for name, tensor in batch.items()}
-        if old_of is not None:
-            old = old_of(old, logps, values, rows)
-        loss = loss_of(logps, values, old)
+        old = old_of({name: tensor[rows] for name, tensor in batch.items()}, logps, values, rows)
+        loss = loss_of(logps, values, old, clip_range, value_clip, value_coef)
         if zero:
             optimizer.zero_grad()
         loss.backward()
@@ -1275,197 +1276,169 @@ def _update(evaluate, batch, minibatches, optimizer, max_norm, loss_of, clip=_cl
 
 
 @mistake("ppo_update")
-def old_logps_taken_now(evaluate, batch, minibatches, optimizer, clip_range, value_clip, value_coef, max_norm=1.0):
+def old_logps_taken_now(*given, **options):
     """You take the *present* log-probabilities as the old ones at every step. The ratio is then always 1 and nothing is ever
     clipped: the old ones are those of the rollout, batch["logps"]."""
-    return _update(
-        evaluate, batch, minibatches, optimizer, max_norm,
-        lambda logps, values, old: _total(logps, values, old, clip_range, value_clip, value_coef),
-        old_of=lambda old, logps, values, rows: old | {"logps": logps.detach()},
-    )  # fmt: skip
+    return _update(*given, **options, old_of=lambda old, logps, values, rows: old | {"logps": logps.detach()})
 
 
 @mistake("ppo_update")
-def old_values_taken_now(evaluate, batch, minibatches, optimizer, clip_range, value_clip, value_coef, max_norm=1.0):
+def old_values_taken_now(*given, **options):
     """You take the *present* values as the old ones, so that no value is ever clipped. The old ones are those of the
     rollout, batch["values"]."""
-    return _update(
-        evaluate, batch, minibatches, optimizer, max_norm,
-        lambda logps, values, old: _total(logps, values, old, clip_range, value_clip, value_coef),
-        old_of=lambda old, logps, values, rows: old | {"values": values.detach()},
-    )  # fmt: skip
+    return _update(*given, **options, old_of=lambda old, logps, values, rows: old | {"values": values.detach()})
 
 
 @mistake("ppo_update")
-def first_rows_of_the_batch(evaluate, batch, minibatches, optimizer, clip_range, value_clip, value_coef, max_norm=1.0):
+def first_rows_of_the_batch(evaluate, batch, *given, **options):
     """You compare the minibatch with the *first* rows of the batch. Old log-probabilities, advantages and returns must be
     those of the same answers: index them with the row numbers."""
     return _update(
-        evaluate, batch, minibatches, optimizer, max_norm,
-        lambda logps, values, old: _total(logps, values, old, clip_range, value_clip, value_coef),
+        evaluate, batch, *given, **options,
         old_of=lambda old, logps, values, rows: {name: tensor[: len(rows)] for name, tensor in batch.items()},
     )  # fmt: skip
 
 
 @mistake("ppo_update")
-def rows_sorted(evaluate, batch, minibatches, optimizer, clip_range, value_clip, value_coef, max_norm=1.0):
+def rows_sorted(evaluate, batch, *given, **options):
     """The rows of the batch come sorted, those of evaluate in the order of the minibatch: use the same row numbers, in the
     same order, for both."""
     return _update(
-        evaluate, batch, minibatches, optimizer, max_norm,
-        lambda logps, values, old: _total(logps, values, old, clip_range, value_clip, value_coef),
+        evaluate, batch, *given, **options,
         old_of=lambda old, logps, values, rows: {n: tensor[rows.sort().values] for n, tensor in batch.items()},
     )  # fmt: skip
 
 
 @mistake("ppo_update")
-def no_value_loss(evaluate, batch, minibatches, optimizer, clip_range, value_clip, value_coef, max_norm=1.0):
+def no_value_loss(*given, **options):
     """The value model's loss is missing, so it never learns."""
     return _update(
-        evaluate, batch, minibatches, optimizer, max_norm,
-        lambda logps, values, old: _total(logps, values, old, clip_range, value_clip, 0.0),
+        *given, **options,
+        loss_of=lambda logps, values, old, clip_range, value_clip, value_coef: _total(logps, values, old, clip_range, value_clip, 0.0),
     )  # fmt: skip
 
 
 @mistake("ppo_update")
-def no_policy_loss(evaluate, batch, minibatches, optimizer, clip_range, value_clip, value_coef, max_norm=1.0):
+def no_policy_loss(*given, **options):
     """The policy's loss is missing: only the value model learns."""
     return _update(
-        evaluate, batch, minibatches, optimizer, max_norm,
-        lambda logps, values, old: 0 * logps.sum() + value_coef * _value_loss(values, old, value_clip),
+        *given, **options,
+        loss_of=lambda logps, values, old, clip_range, value_clip, value_coef: 0 * logps.sum() + value_coef * _value_loss(values, old, value_clip),
     )  # fmt: skip
 
 
 @mistake("ppo_update")
-def value_coef_ignored(evaluate, batch, minibatches, optimizer, clip_range, value_clip, value_coef, max_norm=1.0):
+def value_coef_ignored(*given, **options):
     """The value model's loss is added as it is. value_coef says how much it weighs."""
     return _update(
-        evaluate, batch, minibatches, optimizer, max_norm,
-        lambda logps, values, old: _total(logps, values, old, clip_range, value_clip, 1.0),
+        *given, **options,
+        loss_of=lambda logps, values, old, clip_range, value_clip, value_coef: _total(logps, values, old, clip_range, value_clip, 1.0),
     )  # fmt: skip
 
 
 @mistake("ppo_update")
-def value_coef_halved(evaluate, batch, minibatches, optimizer, clip_range, value_clip, value_coef, max_norm=1.0):
+def value_coef_halved(*given, **options):
     """The value model's loss weighs half as much as it should: the factor 1/2 is already in value_loss."""
     return _update(
-        evaluate, batch, minibatches, optimizer, max_norm,
-        lambda logps, values, old: _total(logps, values, old, clip_range, value_clip, value_coef / 2),
+        *given, **options,
+        loss_of=lambda logps, values, old, clip_range, value_clip, value_coef: _total(logps, values, old, clip_range, value_clip, value_coef / 2),
     )  # fmt: skip
 
 
 @mistake("ppo_update")
-def value_coef_on_the_policy(evaluate, batch, minibatches, optimizer, clip_range, value_clip, value_coef, max_norm=1.0):
+def value_coef_on_the_policy(*given, **options):
     """You weigh the *policy's* loss with value_coef. It is the value model's that is weighed."""
     return _update(
-        evaluate, batch, minibatches, optimizer, max_norm,
-        lambda logps, values, old: value_coef * _policy_loss(logps, old, clip_range) + _value_loss(values, old, value_clip),
+        *given, **options,
+        loss_of=lambda logps, values, old, clip_range, value_clip, value_coef: value_coef * _policy_loss(logps, old, clip_range) + _value_loss(values, old, value_clip),
     )  # fmt: skip
 
 
 @mistake("ppo_update")
-def value_loss_subtracted(evaluate, batch, minibatches, optimizer, clip_range, value_clip, value_coef, max_norm=1.0):
+def value_loss_subtracted(*given, **options):
     """You subtract the value model's loss, and so make it worse with every step. Both losses are minimised: add it."""
     return _update(
-        evaluate, batch, minibatches, optimizer, max_norm,
-        lambda logps, values, old: _total(logps, values, old, clip_range, value_clip, -value_coef),
+        *given, **options,
+        loss_of=lambda logps, values, old, clip_range, value_clip, value_coef: _total(logps, values, old, clip_range, value_clip, -value_coef),
     )  # fmt: skip
 
 
 @mistake("ppo_update")
-def one_clip_for_both(evaluate, batch, minibatches, optimizer, clip_range, value_clip, value_coef, max_norm=1.0):
+def one_clip_for_both(*given, **options):
     """You clip the values with the policy's clip_range. Their range is value_clip."""
     return _update(
-        evaluate, batch, minibatches, optimizer, max_norm,
-        lambda logps, values, old: _total(logps, values, old, clip_range, clip_range, value_coef),
+        *given, **options,
+        loss_of=lambda logps, values, old, clip_range, value_clip, value_coef: _total(logps, values, old, clip_range, clip_range, value_coef),
     )  # fmt: skip
 
 
 @mistake("ppo_update")
-def clips_swapped(evaluate, batch, minibatches, optimizer, clip_range, value_clip, value_coef, max_norm=1.0):
+def clips_swapped(*given, **options):
     """You hand clip_range to the value loss and value_clip to the policy loss. It is the other way round."""
     return _update(
-        evaluate, batch, minibatches, optimizer, max_norm,
-        lambda logps, values, old: _total(logps, values, old, value_clip, clip_range, value_coef),
+        *given, **options,
+        loss_of=lambda logps, values, old, clip_range, value_clip, value_coef: _total(logps, values, old, value_clip, clip_range, value_coef),
     )  # fmt: skip
 
 
 @mistake("ppo_update")
-def gradients_pile_up(evaluate, batch, minibatches, optimizer, clip_range, value_clip, value_coef, max_norm=1.0):
+def gradients_pile_up(*given, **options):
     """The gradients are never set back to zero, so each step repeats all earlier ones: optimizer.zero_grad() before
     backward."""
-    return _update(
-        evaluate, batch, minibatches, optimizer, max_norm,
-        lambda logps, values, old: _total(logps, values, old, clip_range, value_clip, value_coef), zero=False,
-    )  # fmt: skip
+    return _update(*given, **options, zero=False)
 
 
 @mistake("ppo_update")
-def never_clipped(evaluate, batch, minibatches, optimizer, clip_range, value_clip, value_coef, max_norm=1.0):
+def never_clipped(*given, **options):
     """The gradient's norm is not clipped: torch.nn.utils.clip_grad_norm_ between backward and step."""
-    return _update(
-        evaluate, batch, minibatches, optimizer, max_norm,
-        lambda logps, values, old: _total(logps, values, old, clip_range, value_clip, value_coef),
-        clip=lambda optimizer, max_norm: None,
-    )  # fmt: skip
+    return _update(*given, **options, clip=lambda optimizer, max_norm: None)
 
 
 @mistake("ppo_update")
-def group_by_group(evaluate, batch, minibatches, optimizer, clip_range, value_clip, value_coef, max_norm=1.0):
+def group_by_group(*given, **options):
     """You clip each parameter group by itself. The norm of *all* parameters together is clipped to max_norm."""
 
     def clip(optimizer, max_norm):
         for group in optimizer.param_groups:
             torch.nn.utils.clip_grad_norm_(group["params"], max_norm)
 
-    return _update(
-        evaluate, batch, minibatches, optimizer, max_norm,
-        lambda logps, values, old: _total(logps, values, old, clip_range, value_clip, value_coef), clip=clip,
-    )  # fmt: skip
+    return _update(*given, **options, clip=clip)
 
 
 @mistake("ppo_update")
-def first_group_alone(evaluate, batch, minibatches, optimizer, clip_range, value_clip, value_coef, max_norm=1.0):
+def first_group_alone(*given, **options):
     """You clip the gradient of the first parameter group only. The optimizer holds the value model's parameters too: go
     through all of optimizer.param_groups."""
     return _update(
-        evaluate, batch, minibatches, optimizer, max_norm,
-        lambda logps, values, old: _total(logps, values, old, clip_range, value_clip, value_coef),
+        *given, **options,
         clip=lambda optimizer, max_norm: torch.nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], max_norm),
     )  # fmt: skip
 
 
 @mistake("ppo_update")
-def clipped_element_by_element(evaluate, batch, minibatches, optimizer, clip_range, value_clip, value_coef, max_norm=1.0):
+def clipped_element_by_element(*given, **options):
     """You clip every element of the gradient (clip_grad_value_). That bends its direction: its norm is to be clipped."""
     return _update(
-        evaluate, batch, minibatches, optimizer, max_norm,
-        lambda logps, values, old: _total(logps, values, old, clip_range, value_clip, value_coef),
+        *given, **options,
         clip=lambda optimizer, max_norm: torch.nn.utils.clip_grad_value_(_parameters(optimizer), max_norm),
     )  # fmt: skip
 
 
 @mistake("ppo_update")
-def always_norm_one(evaluate, batch, minibatches, optimizer, clip_range, value_clip, value_coef, max_norm=1.0):
+def always_norm_one(*given, **options):
     """You clip the gradient to 1 whatever max_norm says."""
-    return _update(
-        evaluate, batch, minibatches, optimizer, 1.0,
-        lambda logps, values, old: _total(logps, values, old, clip_range, value_clip, value_coef),
-    )  # fmt: skip
+    return _update(*given, **options, clip=lambda optimizer, max_norm: _clip_all(optimizer, 1.0))
 
 
 @mistake("ppo_update")
-def advantages_whitened_again(evaluate, batch, minibatches, optimizer, clip_range, value_clip, value_coef, max_norm=1.0):
+def advantages_whitened_again(*given, **options):
     """You whiten the advantages of every minibatch anew. They came whitened over the whole batch; done again over a few
     rows, good answers among good ones would be blamed."""
 
     def again(old, logps, values, rows):
         return old | {"advantages": _whiten(old["advantages"], old["mask"])}
 
-    return _update(
-        evaluate, batch, minibatches, optimizer, max_norm,
-        lambda logps, values, old: _total(logps, values, old, clip_range, value_clip, value_coef), old_of=again,
-    )  # fmt: skip
+    return _update(*given, **options, old_of=again)
 
 
 @mistake("ppo_update")
@@ -1484,28 +1457,24 @@ def one_step_for_all(evaluate, batch, minibatches, optimizer, clip_range, value_
 
 
 @mistake("ppo_update")
-def loss_after_the_step(evaluate, batch, minibatches, optimizer, clip_range, value_clip, value_coef, max_norm=1.0):
+def loss_after_the_step(evaluate, batch, minibatches, optimizer, *ranges, **options):
     """You report the loss after the step. Each loss is the one whose gradient was used, before the weights changed."""
     losses = []
-
-    def loss_of(logps, values, old):
-        return _total(logps, values, old, clip_range, value_clip, value_coef)
-
     for rows in minibatches:
-        _update(evaluate, batch, [rows], optimizer, max_norm, loss_of)
+        _update(evaluate, batch, [rows], optimizer, *ranges, **options)
         with torch.no_grad():
-            losses.append(loss_of(*evaluate(rows), {name: tensor[rows] for name, tensor in batch.items()}).item())
+            losses.append(_total(*evaluate(rows), {name: tensor[rows] for name, tensor in batch.items()}, *ranges).item())
     return losses
 
 
 @mistake("ppo_update")
-def policy_loss_reported(evaluate, batch, minibatches, optimizer, clip_range, value_clip, value_coef, max_norm=1.0):
+def policy_loss_reported(*given, **options):
     """You return the policy's part of the loss only. The loss of a step is all that was minimised."""
     losses = []
 
-    def loss_of(logps, values, old):
+    def loss_of(logps, values, old, clip_range, value_clip, value_coef):
         losses.append(_policy_loss(logps, old, clip_range).item())
         return _total(logps, values, old, clip_range, value_clip, value_coef)
 
-    _update(evaluate, batch, minibatches, optimizer, max_norm, loss_of)
+    _update(*given, **options, loss_of=loss_of)
     return losses
