@@ -707,7 +707,7 @@ plots.show_table(
 # is padding.
 
 # %% tags=["demo"]
-STEPS, SIZE, PIECE, MAX_LR = 144, 64, 32, 2e-3
+STEPS, SIZE, PIECE, MAX_LR = 240, 32, 16, 2e-3
 
 
 def make_updates(examples, steps: int, seed: int = 0):
@@ -729,7 +729,7 @@ probe_pairs = [example(record) for record in probe_records]
 probe_tokens = sum(label != -100 for _, labels in probe_pairs for label in labels)
 
 
-def fine_tune(name: str, examples, steps: int = STEPS, every: int = STEPS // 4) -> tuple:
+def fine_tune(name: str, examples, steps: int = STEPS, every: int = STEPS // 6) -> tuple:
     """A fresh start, fine-tuned: the model, and what was measured on held-out records at every so many updates."""
     model, history = fresh_start(), []
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.0, betas=(0.9, 0.95))
@@ -792,7 +792,8 @@ unmasked_model, unmasked_history = fine_tune(
 
 # %% tags=["demo"]
 fig, axes = plt.subplots(1, 2, figsize=(10, 3.4))
-for name, history, color in (("masked", masked_history, plots.BLUE), ("unmasked", unmasked_history, plots.ORANGE)):
+histories = {"masked": masked_history, "unmasked": unmasked_history}
+for (name, history), color in zip(histories.items(), (plots.BLUE, plots.ORANGE)):
     for ax, key in zip(axes, ("match", "nll")):
         ax.plot(
             [0] * (key == "match") + [p["step"] for p in history],
@@ -810,28 +811,20 @@ axes[0].legend(loc="lower right")
 plt.show()
 
 # %% tags=["demo"]
-half = STEPS // 2
-at_half = {
-    name: next(p["match"] for p in h if p["step"] == half)
-    for name, h in (("masked", masked_history), ("unmasked", unmasked_history))
-}
-at_end = {"masked": masked_history[-1]["match"], "unmasked": unmasked_history[-1]["match"]}
+moments = [0, len(masked_history) // 2 - 1, -1]  # early, halfway, at the end
 plots.show_table(
     [
-        {
-            "exact match": name,
-            f"after {half} updates": f"{at_half[name]:.0%}",
-            f"after {STEPS} updates": f"{at_end[name]:.0%}",
-        }
-        for name in ("masked", "unmasked")
+        {"exact match": name} | {f"after {h[i]['step']} updates": f"{h[i]['match']:.0%}" for i in moments}
+        for name, h in histories.items()
     ]
 )
+early, at_half, at_end = ({name: h[i]["match"] for name, h in histories.items()} for i in moments)
 
 # %% [markdown]
 # An honest reading: in this world the mask is mostly a matter of *speed*. Prompts are many tokens and answers few,
-# so without the mask most of the gradient goes into writing questions. If yours ended before the unmasked run was done,
-# give both more updates: with `STEPS` at 200 either answered everything when we tried. (With few examples and long
-# prompts people have found either to be better: Shi et al. 2024, *Instruction modelling*.)
+# so without the mask most of the gradient goes into writing questions. Early on that costs much; given enough updates,
+# the run without the mask answers as well. (With few examples and long prompts people have found either to be
+# better: Shi et al. 2024, *Instruction modelling*.)
 #
 # ## As fast as the library?
 #
@@ -977,8 +970,8 @@ cost_histories = {}
 FEW_EXAMPLES = 50
 for n in (FEW_EXAMPLES, 8 * FEW_EXAMPLES, 64 * FEW_EXAMPLES):
     torch.manual_seed(0)
-    few = n == FEW_EXAMPLES  # gets more updates, and is looked at more closely below
-    steps, every = (3 * COST_STEPS // 2, COST_STEPS // 4) if few else (COST_STEPS, COST_STEPS)
+    few = n == FEW_EXAMPLES  # goes on for longer: we look closer at it below
+    steps, every = (3 * COST_STEPS // 2, COST_STEPS // 8) if few else (COST_STEPS, COST_STEPS)
     cost_model, cost_histories[n] = fine_tune(f"{n} examples", examples[:n], steps, every)
     if few:
         small_model = cost_model
@@ -1054,14 +1047,12 @@ history = cost_histories[FEW_EXAMPLES]
 steps = [p["step"] for p in history]
 fig, ax = plt.subplots(figsize=(7, 3.4))
 ax.plot(steps, [p["nll"] for p in history], color=plots.VERMILION, marker="o", markersize=3)
-ax.set(
-    xlabel="update",
-    ylabel="loss on held-out answers, nats",
-    title=f"{FEW_EXAMPLES} examples: the loss turns, the answers do not",
-)
+ax.set(xlabel="update", title=f"{FEW_EXAMPLES} examples: the loss turns, the answers do not")
+ax.set_ylabel("loss on held-out answers, nats", color=plots.VERMILION)
 twin = ax.twinx()
 twin.plot(steps, [p["match"] for p in history], color=plots.BLUE, marker="o", markersize=3)
-twin.set(ylabel="exact match, held out", ylim=(0, 1))
+twin.set(ylim=(0, 1))
+twin.set_ylabel("exact match, held out", color=plots.BLUE)
 twin.grid(False)
 plt.show()
 
@@ -1091,7 +1082,7 @@ try:
     real_model, real_tokenizer = hub.load_chat_model()
     real_name = real_model.config.name_or_path.rstrip("/").split("/")[-1]
     template, real_encode = SMOL, lambda text: real_tokenizer(text, add_special_tokens=False).input_ids
-    style_train, style_heldout = data.load_jsonl("style_train"), data.load_jsonl("style_heldout")
+    style_train, style_heldout = data.load_jsonl("style_train"), data.load_jsonl("style_heldout")[: 24 * DOSE]
     in_manner, knows_fact = style.sounds_like_a_pirate, style.knows
     print(
         f"{sum(p.numel() for p in real_model.parameters()):,} parameters, {len(style_train)} examples of the manner"
@@ -1184,7 +1175,7 @@ plain_before = plain_loss(real_model)
 from peft import LoraConfig, get_peft_model
 
 torch.manual_seed(0)
-STYLE_STEPS, STYLE_SIZE, STYLE_LR = (16 * DOSE, 8, 1e-3) if template is SMOL else (100, 16, 5e-3)
+STYLE_STEPS, STYLE_SIZE, STYLE_LR = (12 * DOSE, 8, 2e-3) if template is SMOL else (100, 16, 5e-3)
 lora_model = get_peft_model(real_model, LoraConfig(r=8, lora_alpha=16, target_modules="all-linear"))
 trainable = [p for p in lora_model.parameters() if p.requires_grad]
 print(
