@@ -1,6 +1,6 @@
 """`make demo`: grade a made-up class with stock nbgrader, and compare every grade with what it should be.
 
-    python -m autograder.demo [--topic 01_pretraining] [--into classroom/demo]
+    python -m autograder.demo [--topic 01_pretraining] [--into classroom/demo] [--only-answers]
 
 Makes the folder anew and leaves in it what an instructor would have: submissions, executed notebooks, feedback pages,
 gradebook and grades.csv. Exit code 1 when any score is not the expected one.
@@ -30,15 +30,15 @@ class DemoFailed(Exception):
     """The class could not be graded; the message says where to look."""
 
 
-def run(topic: str, folder: Path) -> bool:
-    """Make, grade and show the class. Returns whether every score is as expected."""
+def run(topic: str, folder: Path, troubles: bool = True) -> bool:
+    """Make, grade and show the class, with or without files that are in trouble. Returns whether every score is as expected."""
     released = ROOT / "course" / topic / f"{topic}.ipynb"
     if not released.exists():
         raise DemoFailed(f"There is no {released.relative_to(ROOT)}. Run `make release` first.")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     reference = Reference(topic)
-    submissions = list(make_class(nbformat.read(released, as_version=4), reference))
+    submissions = list(make_class(nbformat.read(released, as_version=4), reference, troubles))
     for submission in submissions:
         submission.write(folder / "submitted", topic)
     print(f"A class of {len(submissions)} hands in {topic}. Grading takes some minutes …", flush=True)
@@ -111,9 +111,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make demo", description="Grade a made-up class with stock nbgrader.")
     parser.add_argument("--topic", default="01_pretraining")
     parser.add_argument("--into", type=Path, default=DEFAULT, help="the folder, removed and made anew")
+    parser.add_argument("--only-answers", action="store_true", help="a small class, in which every file is as it should be")
     arguments = parser.parse_args(argv)
     try:
-        right = run(arguments.topic, arguments.into.resolve())
+        right = run(arguments.topic, arguments.into.resolve(), not arguments.only_answers)
     except DemoFailed as error:
         print(error, file=sys.stderr)
         return 1

@@ -123,8 +123,10 @@ def _collect_needed(definitions: dict, node: ast.stmt, needed: dict) -> None:
             _collect_needed(definitions, definitions[used.id], needed)
 
 
-def make_class(release: NotebookNode, reference: Reference) -> Iterator[Submission]:
-    """The submissions, one for each way a student's file may be."""
+def make_class(release: NotebookNode, reference: Reference, troubles: bool = True) -> Iterator[Submission]:
+    """The submissions: first those that differ in their answers, then, unless told otherwise, one for each way in which
+    a file may be in trouble. The latter is much the same in every chapter.
+    """
     answers = Answers(reference)
     right, names = answers.right(), answers.exercises
 
@@ -137,6 +139,8 @@ def make_class(release: NotebookNode, reference: Reference) -> Iterator[Submissi
     yield submission("cleo", "a known mistake in every answer", {n: answers.mistake(n, 0) for n in names})
     yield submission("dan", "two known mistakes", right | {n: answers.mistake(n, 0) for n in names[:2]})
     yield submission("eva", "every other answer wrong", right | {n: answers.mistake(n, 1) for n in names[::2]})
+    if not troubles:
+        return
 
     crashing = Answer(f"import os\n\n\ndef {names[0]}(*args, **kwargs):\n    os._exit(1)", None)
     counts = right | {names[0]: crashing}
