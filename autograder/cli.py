@@ -13,7 +13,7 @@ from pathlib import Path
 from autograder.check import judge_with_key
 from autograder.evidence import PUBLIC_SEEDS, collect_limited
 from autograder.exercise import exercises_of
-from autograder.judge import Verdict, judge_evidence
+from autograder.judge import Verdict, judge_evidence, note_shaky
 from autograder.key import KEYS, KeyMissing, load_key
 from autograder.limits import Limits, Stopped, stream
 from autograder.progress import progress, record
@@ -141,6 +141,7 @@ def _check(arguments) -> int:
         else:
             print(error, file=sys.stderr)
         return 2
+    note_shaky(verdicts)
     for verdict in verdicts:
         record(verdict)
     result = as_json(arguments.topic, arguments.file, verdicts)

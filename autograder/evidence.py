@@ -1,11 +1,12 @@
 """Evidence: what an answer returned on the probes of an exercise, before anybody judges it.
 
-{"version": 1, "exercise": "causal_lm_loss", "records": [
+{"version": 1, "exercise": "causal_lm_loss", "uses": ["shift_labels"], "records": [
     {"case": "ordinary_batch", "seed": 1, "data": {"loss": {"float": "3.25"}}},
     {"case": "a_batch_of_one", "seed": 1, "error": {"type": "ValueError", "message": "...", "line": "..."}},
     {"case": "huge_logits", "seed": 1, "stopped": {"reason": "time", "sentence": "..."}}]}
 """
 
+import dis
 import importlib
 import inspect
 import linecache
@@ -13,8 +14,9 @@ import random
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from types import CodeType, FunctionType
 
-from autograder.exercise import Case, Exercise, Unexpected
+from autograder.exercise import Case, Exercise, Unexpected, exercises_of
 from autograder.limits import Limits, Stopped, stream
 from autograder.rules import SIZES
 from autograder.values import encode
@@ -27,7 +29,7 @@ STALLS_ALLOWED = 3  # cases of one exercise that may hang before the rest is not
 
 def collect(exercise: Exercise, answer: Callable, seeds: Sequence[int]) -> dict:
     """Run every case on every seed in this process."""
-    return _evidence(exercise, [run_case(case, answer, seed) for case in exercise.cases for seed in seeds])
+    return _evidence(exercise, answer, [run_case(case, answer, seed) for case in exercise.cases for seed in seeds])
 
 
 def collect_limited(exercise: Exercise, answer: Callable, seeds: Sequence[int], limits: Limits) -> dict:
@@ -60,7 +62,7 @@ def collect_limited(exercise: Exercise, answer: Callable, seeds: Sequence[int], 
         if stalls >= STALLS_ALLOWED:
             records += [_stopped(case, s, "time", "not run: the cases before it used up the time.") for case, s in todo]
             break
-    return _evidence(exercise, records)
+    return _evidence(exercise, answer, records)
 
 
 def run_case(case: Case, answer: Callable, seed: int) -> dict:
@@ -80,8 +82,34 @@ def run_case(case: Case, answer: Callable, seed: int) -> dict:
         return record | {"error": _describe(error, answer)}
 
 
-def _evidence(exercise: Exercise, records: list[dict]) -> dict:
-    return {"version": VERSION, "exercise": exercise.name, "records": records}
+def answers_used(exercise: Exercise, answer: Callable) -> list[str]:
+    """The chapter's other exercises that an answer calls by name, itself or through helpers defined beside it."""
+    others = [e.name for e in exercises_of(exercise.topic) if e is not exercise]
+    used, seen, todo = set(), set(), [answer]
+    while todo:
+        function = todo.pop()
+        if not isinstance(function, FunctionType) or function in seen:
+            continue
+        seen.add(function)
+        todo.append(vars(function).get("__wrapped__"))
+        for name in _names_in(function.__code__):
+            thing = function.__globals__.get(name)
+            if name in others and callable(thing):
+                used.add(name)
+            elif isinstance(thing, FunctionType) and thing.__globals__ is function.__globals__:
+                todo.append(thing)
+    return [name for name in others if name in used]
+
+
+def _names_in(code: CodeType) -> set[str]:
+    """The global names that a function's code loads, in functions inside it too."""
+    loaded = {step.argval for step in dis.get_instructions(code) if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    return loaded.union(*(_names_in(inner) for inner in code.co_consts if isinstance(inner, CodeType)))
+
+
+def _evidence(exercise: Exercise, answer: Callable, records: list[dict]) -> dict:
+    uses = answers_used(exercise, answer)
+    return {"version": VERSION, "exercise": exercise.name, "uses": uses, "records": records}
 
 
 def _stopped(case: Case, seed: int, reason: str, sentence: str) -> dict:

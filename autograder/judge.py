@@ -7,14 +7,14 @@ the known mistakes. Evidence is data from an untrusted process; nothing in it is
 
 import importlib
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import autograder
 from autograder import fingerprints
 from autograder.evidence import VERSION
-from autograder.exercise import Case, Exercise, find_exercise
+from autograder.exercise import Case, Exercise, exercises_of, find_exercise
 from autograder.explain import describe, what_they_say
 from autograder.rules import RULES, SIZES, Entry, Summary, entries_agree
 from autograder.values import MalformedEvidence, decode
@@ -65,7 +65,11 @@ class CaseVerdict:
 
 @dataclass
 class Verdict:
-    """The judgement of one answer. problem: why there was nothing to judge; mistake: the one that explains it all."""
+    """The judgement of one answer.
+
+    problem: why there was nothing to judge; mistake: the one that explains it all; uses: the chapter's other exercises
+    that it calls; shaky: those of them that have not passed, where this one fails too (see `note_shaky`).
+    """
 
     exercise: str
     topic: str
@@ -75,6 +79,8 @@ class Verdict:
     unanswered: bool = False
     mistake: str = ""
     hint: str = ""
+    uses: list[str] = field(default_factory=list)
+    shaky: list[str] = field(default_factory=list)
 
     @property
     def score(self) -> float:
@@ -108,11 +114,25 @@ def judge_evidence(name: str, evidence, oracle: Oracle, seeds: Sequence[int], pr
         verdict.problem = str(error)
         verdict.cases = [CaseVerdict(case.name, case.sentence, False) for case in exercise.cases]
         return verdict
-    verdict.unanswered = all(record.unanswered for record in records.values())
+    verdict.uses = _read_uses(exercise, evidence)
+    # An answer that calls another has been written, even where the other has not.
+    verdict.unanswered = not verdict.uses and all(record.unanswered for record in records.values())
     verdict.cases = [_judge_case(exercise, case, seeds, records, oracle) for case in exercise.cases]
     if not verdict.passed and not verdict.unanswered:
         _diagnose(verdict, exercise, records, oracle.mistakes(exercise, seeds))
     return verdict
+
+
+def note_shaky(verdicts: Sequence[Verdict], passing: Collection[str] = ()) -> None:
+    """Note in each verdict that fails which of the answers it calls pass neither here nor, as `passing` says, elsewhere."""
+    sound = {*passing, *(verdict.exercise for verdict in verdicts if verdict.passed)}
+    for verdict in verdicts:
+        verdict.shaky = [] if verdict.passed else [name for name in verdict.uses if name not in sound]
+
+
+def _read_uses(exercise: Exercise, evidence: dict) -> list[str]:
+    listed = evidence.get("uses")
+    return [e.name for e in exercises_of(exercise.topic) if isinstance(listed, list) and e.name in listed]
 
 
 @dataclass

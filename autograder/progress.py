@@ -11,6 +11,8 @@ from pathlib import Path
 
 from autograder.judge import Verdict
 
+_of_this_process: dict[str, dict[str, float]] = {}  # where the home cannot be written, it is all there is
+
 
 @dataclass(frozen=True)
 class Row:
@@ -56,7 +58,7 @@ def record(verdict: Verdict) -> None:
     """Keep the outcome of a check."""
     kept = _read()
     best = kept.get(verdict.exercise, {}).get("best") or 0.0
-    kept[verdict.exercise] = {"best": max(best, verdict.score), "last": verdict.score}
+    kept[verdict.exercise] = _of_this_process[verdict.exercise] = {"best": max(best, verdict.score), "last": verdict.score}
     try:
         path = _path()
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,6 +67,11 @@ def record(verdict: Verdict) -> None:
         unfinished.replace(path)
     except OSError:
         pass  # a read-only home: the check itself matters more than its memory
+
+
+def passing() -> set[str]:
+    """The exercises whose last check passed."""
+    return {name for name, entry in (_read() | _of_this_process).items() if entry.get("last") == 1.0}
 
 
 def _read() -> dict:

@@ -28,6 +28,15 @@ def show(verdict: Verdict) -> None:
         print(to_text(verdict))
 
 
+def _first_look(verdict: Verdict) -> str:
+    """Which answers to mend first, where this one rests on others that are not right."""
+    if not verdict.shaky:
+        return ""
+    names = " and ".join(f"`{name}`" for name in verdict.shaky)
+    have = "has not passed its check" if len(verdict.shaky) == 1 else "have not passed their checks"
+    return f"Your answer calls {names}, which {have}: begin there. What is wrong there is wrong here too."
+
+
 def to_line(verdict: Verdict) -> str:
     """The verdict in one line."""
     if verdict.unanswered:
@@ -47,6 +56,8 @@ def to_text(verdict: Verdict, points: float | None = None) -> str:
         return "\n".join([*lines, "  Not answered yet: replace the line that raises NotImplementedError."])
     if verdict.mistake:
         lines.append(f"  Diagnosis: {verdict.hint}")
+    if verdict.shaky:
+        lines.append(f"  {_first_look(verdict)}")
     for case in verdict.cases:
         lines.append(f"  {'✓' if case.passed else '✗'} {case.sentence}")
         if case.problem:
@@ -77,6 +88,8 @@ def to_html(verdict: Verdict, points: float | None = None) -> str:
     else:
         if verdict.mistake:
             parts.append(_html_diagnosis(verdict.hint))
+        if verdict.shaky:
+            parts.append(f"<div style='margin:.3em 0'>{escape(_first_look(verdict))}</div>")
         parts += _html_cases(verdict)
         if not verdict.passed:
             where = f"Where to look: the section “{escape(verdict.section)}”."

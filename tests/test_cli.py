@@ -2,6 +2,7 @@
 
 import html.parser
 import json
+import math
 import os
 import subprocess
 import sys
@@ -52,6 +53,7 @@ def with_these_keys(keys, monkeypatch):
 def progress_file(tmp_path, monkeypatch) -> Path:
     path = tmp_path / "kept" / "progress.json"
     monkeypatch.setenv("COURSE_PROGRESS_FILE", str(path))
+    monkeypatch.setitem(record.__globals__, "_of_this_process", {})
     return path
 
 
@@ -263,6 +265,51 @@ def test_in_grading_a_check_emits_evidence_once_and_judges_nothing(answer, monke
     verdict = judge_evidence("mean_loss", evidence, Reference("00_start_here"), (123, 456, 789))
     assert verdict.passed == (answer is torch.mean)
     assert "".join(capsys.readouterr()) == "" and not progress_file.exists()
+
+
+def perplexity_wrong(token_losses):
+    return token_losses.sum().exp().item()
+
+
+def bits_by_way_of_perplexity(token_losses, text):
+    return math.log2(perplexity(token_losses)) * len(token_losses) / len(text.encode())  # noqa: F821
+
+
+def test_a_report_says_which_other_answer_to_mend_first(monkeypatch, capsys):
+    """Until that one passes; then what is wrong is here."""
+    sentence = "calls `perplexity`, which has not passed its check: begin there"
+    monkeypatch.setitem(globals(), "perplexity", perplexity_wrong)
+    for name, answer in {"perplexity": perplexity_wrong, "bits_per_byte": bits_by_way_of_perplexity}.items():
+        with pytest.raises(CheckFailed):
+            check(name, answer)
+        assert (sentence in capsys.readouterr().out) == (name == "bits_per_byte")
+    monkeypatch.setitem(globals(), "perplexity", lambda token_losses: token_losses.mean().exp().item())
+    check("perplexity", perplexity)  # noqa: F821
+    check("bits_per_byte", bits_by_way_of_perplexity)
+    capsys.readouterr()
+    with pytest.raises(CheckFailed):
+        check("bits_per_byte", lambda *given: 2 * bits_by_way_of_perplexity(*given))
+    assert "begin there" not in capsys.readouterr().out
+
+
+def test_an_answer_that_calls_one_that_is_not_written_is_not_called_unanswered(monkeypatch, capsys):
+    def unwritten(token_losses):
+        raise NotImplementedError
+
+    monkeypatch.setitem(globals(), "perplexity", unwritten)
+    with pytest.raises(CheckFailed, match="0 of 2 cases pass"):
+        check("bits_per_byte", bits_by_way_of_perplexity)
+    assert "begin there" in capsys.readouterr().out
+
+
+def test_a_file_with_a_wrong_answer_that_others_call(answers, capsys):
+    file = answers(
+        "import math\n\n\ndef perplexity(token_losses):\n    return token_losses.sum().exp().item()\n\n\n"
+        "def bits_per_byte(token_losses, text):\n"
+        "    return math.log2(perplexity(token_losses)) * len(token_losses) / len(text.encode())\n"
+    )
+    assert cli.main(["check", "01_pretraining", file]) == 1
+    assert capsys.readouterr().out.count("calls `perplexity`") == 1
 
 
 # --- progress

@@ -1,6 +1,7 @@
 """From evidence to points: what scores, what scores nothing, and what is no score at all."""
 
 import copy
+import math
 
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
@@ -32,9 +33,9 @@ def emitted(evidence) -> object:
     return new_output("display_data", data={MIME: evidence})
 
 
-def executed(*outputs, source: str = f'check("{NAME}", {NAME})', **notes):
+def executed(*outputs, source: str = f'check("{NAME}", {NAME})', grade_id: str = "c", **notes):
     """A notebook with one check cell, as the execution leaves it."""
-    marks = {"grade_id": "c", "grade": True, "solution": False, "locked": True, "points": POINTS, "schema_version": 3}
+    marks = {"grade_id": grade_id, "grade": True, "solution": False, "locked": True, "points": POINTS, "schema_version": 3}
     cell = new_code_cell(source, metadata={"nbgrader": marks}, outputs=list(outputs), execution_count=4)
     return new_notebook(cells=[cell], metadata={"course": notes or {"grading_seeds": list(SEEDS)}})
 
@@ -66,6 +67,32 @@ def test_a_mistake_gets_the_cases_it_passes_and_is_named(reference, evidence):
     assert 0 < passed < cases
     assert earned == round(POINTS * passed / cases, 2)
     assert list(notebook.cells[0].metadata.course.mistakes) == ["divided_by_rows"]
+
+
+def test_an_answer_that_calls_a_wrong_one_is_told_so():
+    """Also where the one that is called is checked after it."""
+    namespace: dict = {"math": math}
+    exec(RESTING, namespace)
+    names, reference = ("bits_per_byte", "perplexity"), Reference("01_pretraining")
+    evidence = {name: collect(find_exercise(name), namespace[name], SEEDS) for name in names}
+    cells = [executed(emitted(evidence[n]), source=f'check("{n}", {n})', grade_id=n).cells[0] for n in names]
+    notebook = new_notebook(cells=cells, metadata={"course": {"grading_seeds": list(SEEDS)}})
+    for _ in range(2):  # judged, and judged again
+        assert judge_notebook(notebook, lambda topic: reference) == {}
+        resting, wrong = (cell.outputs[0].data for cell in notebook.cells)
+        for form in ("text/plain", "text/html"):
+            assert "calls `perplexity`, which has not passed its check" in resting[form]
+            assert "has not passed its check" not in wrong[form]
+
+
+RESTING = """
+def perplexity(token_losses):
+    return token_losses.sum().exp().item()
+
+
+def bits_per_byte(token_losses, text):
+    return math.log2(perplexity(token_losses)) * len(token_losses) / len(text.encode())
+"""
 
 
 def test_output_beside_the_evidence_costs_nothing_and_is_not_kept(reference, evidence):
@@ -108,6 +135,8 @@ def test_evidence_twice_is_no_points(reference, evidence):
         {"version": 1, "exercise": NAME, "records": []},
         {"version": 1, "exercise": NAME, "records": [{"case": "three_losses", "seed": 101, "data": {"mean": {}}}]},
         {"version": 1, "exercise": NAME, "records": [{"case": [], "seed": {}, "data": 5}] * 3},
+        {"version": 1, "exercise": NAME, "uses": 5, "records": []},
+        {"version": 1, "exercise": NAME, "uses": [{}, [], None, NAME, "<b>"], "records": []},
         {"version": 1, "exercise": NAME, "points": 99, "score": 1.0, "passed": True, "records": [7]},
     ],
 )

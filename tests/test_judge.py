@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from autograder import fingerprints
-from autograder.evidence import PUBLIC_SEEDS, VERSION, collect
+from autograder.evidence import PUBLIC_SEEDS, VERSION, answers_used, collect
 from autograder.exercise import UnknownExercise, find_exercise
 from autograder.explain import describe, what_they_say
 from autograder.judge import judge_evidence
@@ -425,6 +425,85 @@ def test_a_key_that_does_not_know_a_case_says_what_to_do(key):
         AnswerKey(key).mistakes(find_exercise("causal_lm_loss"), PUBLIC_SEEDS)
     with pytest.raises(KeyMissing, match="no answer key for the chapter '42_nothing'"):
         load_key("42_nothing")
+
+
+# --- The evidence
+
+ANSWERS = """
+import functools
+
+
+def gae(*given):
+    return masked_whiten(*given)  # what another answer calls is that one's affair
+
+
+def masked_whiten(*given):
+    return given
+
+
+def helper(*given):
+    return [gae(x) for x in given]
+
+
+def logged(function):
+    @functools.wraps(function)
+    def wrapper(*given):
+        return function(*given)
+
+    return wrapper
+
+
+def direct(*given):
+    return gae(*given)
+
+
+def in_a_helper(*given):
+    return helper(*given)
+
+
+@logged
+def decorated(*given):
+    return (lambda: gae(*given))()
+
+
+def an_attribute(*given):
+    return given.gae
+
+
+def a_name_of_its_own(gae):
+    return gae()
+
+
+def round_and_round(*given):
+    return round_and_round(*given)
+
+
+class Odd:
+    def __getattr__(self, name):
+        raise RuntimeError(name)
+
+
+odd = Odd()
+
+
+def among_odd_things(*given):
+    return odd(gae)
+"""
+
+
+@pytest.mark.parametrize(
+    "name, used",
+    {
+        "direct": ["gae"], "in_a_helper": ["gae"], "decorated": ["gae"], "among_odd_things": ["gae"],
+        "an_attribute": [], "a_name_of_its_own": [], "round_and_round": [], "odd": [], "gae": ["masked_whiten"],
+    }.items(),
+)  # fmt: skip
+def test_evidence_tells_which_other_answers_are_called(name, used):
+    namespace: dict = {}
+    exec(ANSWERS, namespace)
+    exercise = find_exercise("gae" if name == "gae" else "advantages_and_returns")
+    assert answers_used(exercise, namespace[name]) == used
+    assert answers_used(exercise, len) == []
 
 
 # --- The judge

@@ -17,7 +17,7 @@ from nbgrader.preprocessors import NbGraderPreprocessor, SaveAutoGrades
 from autograder.evidence import MIME
 from autograder.exercise import find_exercise
 from autograder.grading.cells import course_notes, coursedir_of, grade_id, is_check, solutions_path
-from autograder.judge import Oracle, judge_evidence
+from autograder.judge import Oracle, Verdict, judge_evidence, note_shaky
 from autograder.reference import Reference, checked_exercise
 from autograder.report import to_html, to_text
 
@@ -61,20 +61,21 @@ def judge_notebook(nb: NotebookNode, oracle_of: OracleOf) -> dict[str, Exception
 
     Works alike on a freshly executed notebook and on one that was judged before.
     """
-    failures, notes = {}, course_notes(nb)
+    failures, judged, notes = {}, [], course_notes(nb)
     unreadable, seeds = notes.get("unreadable"), tuple(notes.get("grading_seeds", ()))
-    for cell in nb.cells:
-        if not is_check(cell):
-            continue
+    for cell in filter(is_check, nb.cells):
         evidence, problem = None, unreadable
         try:
             if not seeds and not unreadable:
                 raise NotExecuted("the notebook was not executed: run nbgrader autograde without --no-execute")
             evidence, problem = (None, unreadable) if unreadable else _evidence_of(cell)
-            _judge_cell(cell, evidence, problem, seeds, oracle_of)
+            judged.append((cell, _judge_cell(cell, evidence, problem, seeds, oracle_of), evidence, problem))
         except Exception as error:  # whatever it is, it is not the student's
             failures[grade_id(cell)] = error
             _wait_for_a_person(cell, evidence, problem, error)
+    note_shaky([verdict for _, verdict, *_ in judged])
+    for cell, verdict, evidence, problem in judged:
+        _write_verdict(cell, verdict, evidence, problem)
     return failures
 
 
@@ -82,16 +83,19 @@ class NotExecuted(Exception):
     """There is nothing to judge, through no fault of the student's."""
 
 
-def _judge_cell(cell: NotebookNode, evidence, problem: str | None, seeds: tuple, oracle_of: OracleOf) -> None:
+def _judge_cell(cell: NotebookNode, evidence, problem: str | None, seeds: tuple, oracle_of: OracleOf) -> Verdict:
     exercise = find_exercise(checked_exercise(cell) or "(none)")
-    verdict = judge_evidence(exercise.name, evidence, oracle_of(exercise.topic), seeds, problem=problem)
+    return judge_evidence(exercise.name, evidence, oracle_of(exercise.topic), seeds, problem=problem)
+
+
+def _write_verdict(cell: NotebookNode, verdict: Verdict, evidence, problem: str | None) -> None:
     points = float(cell.metadata.nbgrader.points)
     earned = round(points * verdict.score, 2)
     report = {"text/html": to_html(verdict, points), "text/plain": to_text(verdict, points)}
     number = new_output("execute_result", data={"text/plain": f"{earned:g}"}, execution_count=None)
     _rewrite(cell, report, evidence, problem)
     cell.outputs.append(number)
-    cell.metadata.course |= {"exercise": exercise.name, "mistakes": verdict.diagnoses}
+    cell.metadata.course |= {"exercise": verdict.exercise, "mistakes": verdict.diagnoses}
 
 
 def _rewrite(cell: NotebookNode, report: dict, evidence, problem: str | None) -> None:
