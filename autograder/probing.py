@@ -32,13 +32,13 @@ def as_number(value, what: str) -> float:
         raise Unexpected(f"{what} should be a number; your function returned {type(value).__name__}.") from None
 
 
-def gradient_at(loss_of, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """The gradient of loss_of(logits, labels) at the logits."""
+def gradient_at(loss_of, logits: torch.Tensor, labels: torch.Tensor, what: str = "The loss") -> torch.Tensor:
+    """The gradient of loss_of(logits, labels), summed where it is several numbers, at the logits."""
     logits.requires_grad_()
-    loss = as_tensor(loss_of(logits, labels), "The loss")
+    loss = as_tensor(loss_of(logits, labels), what)
     if not loss.requires_grad:
         raise Unexpected(
-            "The loss is cut off from the logits: no gradient flows. Look for .item(), .detach() or .data."
+            f"{what} is cut off from the logits: no gradient flows. Look for .item(), .detach() or .data."
         )
     loss.sum().backward()
     return logits.grad

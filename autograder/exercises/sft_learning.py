@@ -143,6 +143,13 @@ def answers_against_huge_logits(answer, seed):
     return {"logprobs": answer(1e4 * logits, labels)}
 
 
+@sequence_logprob.case
+def what_can_be_trained(answer, seed):
+    """The gradient of all of them together: later chapters train on this number."""
+    logits, labels = _logits_and_labels(seed, 3, 11, 5)
+    return {"gradient": gradient_at(answer, logits, labels, "The log-probability")}
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 train_sft = Exercise("train_sft", TOPIC, "Exercise 7: the training loop", needs=TINY_LLAMA)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
+import torch
 from nbformat.notebooknode import NotebookNode
 from nbformat.v4 import new_output
 from nbgrader.preprocessors import NbGraderPreprocessor, SaveAutoGrades
@@ -53,6 +54,7 @@ class SaveGrades(SaveAutoGrades):
 @lru_cache
 def reference(topic: str, solutions: Path) -> Reference:
     """The reference of a chapter, kept so that a class is judged against one computation."""
+    torch.set_num_threads(1)  # as the kernels have: graders side by side would wait for each other's threads
     return Reference(topic, solutions)
 
 

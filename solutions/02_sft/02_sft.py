@@ -454,7 +454,8 @@ plots.show_tokens(tokenizer.convert_ids_to_tokens(ids), colors, [f"{norm:.2f}" i
 def sequence_logprob(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """log p(answer | prompt) of each row in nats: the sum of log p over its supervised tokens.
 
-    logits: (batch, seq, vocab); labels: (batch, seq), not shifted, -100 where nothing is supervised. Returns (batch,).
+    logits: (batch, seq, vocab); labels: (batch, seq), not shifted, -100 where nothing is supervised. Returns a tensor,
+    (batch,), through which gradients flow.
     """
     ### BEGIN SOLUTION
     targets = labels[:, 1:]  # (batch, seq - 1)

@@ -1511,6 +1511,13 @@ def only_the_last_token_scored(logits, labels):
     return logps.gather(-1, place.argmax(-1, keepdim=True))[:, 0]
 
 
+@mistake("sequence_logprob")
+def logprob_cut_from_the_graph(logits, labels):
+    """The numbers are right, but they are cut off from the logits, so nothing can be trained on them. Return the tensor
+    itself: no .item(), .detach(), .data, .numpy() or torch.tensor(…)."""
+    return _token_logps(*_shifted(logits, labels)).sum(-1).detach()
+
+
 # --- Exercise 7: the training loop
 
 
