@@ -372,13 +372,12 @@ check("sft_loss", sft_loss)
 # conversations and does everything itself: template, labels, batch, loss.
 
 # %% tags=["demo"]
-import logging
-
-from datasets import Dataset, disable_progress_bars
+from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
-disable_progress_bars()
-logging.getLogger("transformers").setLevel(logging.ERROR)
+from course.quiet import hush_libraries
+
+hush_libraries()
 
 
 def conversation(record: dict) -> dict:

@@ -458,13 +458,12 @@ print(f"largest difference to transformers: {head_difference:.1e}")
 # On the same eight pairs:
 
 # %% tags=["demo"]
-import logging
-
-from datasets import Dataset, disable_progress_bars
+from datasets import Dataset
 from trl import RewardConfig, RewardTrainer
 
-disable_progress_bars()
-logging.getLogger("transformers").setLevel(logging.ERROR)
+from course.quiet import hush_libraries
+
+hush_libraries()
 
 
 def conversations(record: dict) -> dict:

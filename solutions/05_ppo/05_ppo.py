@@ -509,13 +509,14 @@ check("clip_fraction", clip_fraction)
 # clipped objective. We hand it the answers from above, made-up advantages, and log-probabilities that have moved.
 
 # %% tags=["demo"]
-import logging
 import tempfile
 
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
-logging.getLogger("transformers").setLevel(logging.ERROR)
+from course.quiet import hush_libraries
+
+hush_libraries()
 config = GRPOConfig(
     tempfile.mkdtemp(), loss_type="bnpo", beta=0.0, epsilon=0.2, num_generations=4, per_device_train_batch_size=4,
     use_cpu=DEVICE.type == "cpu", bf16=False, gradient_checkpointing=False, report_to=[], disable_tqdm=True, save_strategy="no",
