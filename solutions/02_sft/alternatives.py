@@ -419,7 +419,7 @@ def logit_minus_logsumexp(logits, labels):
 
 
 @alternative("sequence_logprob")
-def token_after_token(logits, labels):
+def one_term_for_each_token(logits, labels):
     """A term for each token, added up as one would on paper."""
     result = []
     for row, wanted in zip(logits, labels.tolist()):
