@@ -4,7 +4,7 @@
 2. Stock `nbgrader generate_assignment` removes the solutions and writes the release.
 3. The reference runs on the public seeds; its outputs are the answer key.
 
-    python -m autograder.release [--into FOLDER] [NN_topic ...]
+    python -m autograder.release [--into FOLDER] [--only-notebooks] [NN_topic ...]
 """
 
 import argparse
@@ -21,6 +21,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 
+from autograder.exercise import exercises_of
 from autograder.key import KEYS, build_key, same_key
 from autograder.reference import ROOT, SOLUTIONS, Reference, checked_exercise
 
@@ -77,21 +78,16 @@ def source_notebook(topic: str, address: str, solutions: Path = SOLUTIONS) -> nb
     return notebook
 
 
-def release(topics: list[str], course: Path, keys: Path, solutions: Path = SOLUTIONS) -> None:
-    """Write the released notebooks of `topics` below `course` and their answer keys into `keys`."""
-    address = repository()
-    for topic in topics:
-        notebook = source_notebook(topic, address, solutions)
-        nbformat.write(notebook, solutions / topic / f"{topic}.ipynb")
-        _generate(topic, course, solutions)
-        released = nbformat.read(course / topic / f"{topic}.ipynb", as_version=4)
-        key = build_key(topic, Reference(topic, solutions))
-        _check(topic, released, key)
-        write_key(key, keys)
+def release_notebook(topic: str, course: Path, solutions: Path = SOLUTIONS) -> None:
+    """Write the released notebook of a chapter below `course`."""
+    nbformat.write(source_notebook(topic, repository(), solutions), solutions / topic / f"{topic}.ipynb")
+    _generate(topic, course, solutions)
+    _check(topic, nbformat.read(course / topic / f"{topic}.ipynb", as_version=4))
 
 
-def write_key(key: dict, keys: Path) -> None:
-    """Write a key unless the one there says the same: floats differ in the last digit from machine to machine."""
+def release_key(topic: str, keys: Path, solutions: Path = SOLUTIONS) -> None:
+    """Write the answer key of a chapter, unless the one there says the same: floats differ from machine to machine."""
+    key = build_key(topic, Reference(topic, solutions))
     path = keys / f"{key['topic']}.json"
     if path.exists() and same_key(json.loads(path.read_text(encoding="utf-8")), json.loads(json.dumps(key))):
         return
@@ -153,10 +149,10 @@ def _generate(topic: str, course: Path, solutions: Path) -> None:
         shutil.copyfile(produced / topic / f"{topic}.ipynb", course / topic / f"{topic}.ipynb")
 
 
-def _check(topic: str, released, key: dict) -> None:
+def _check(topic: str, released) -> None:
     """What a released chapter must be: every exercise asked once, with points."""
     asked = [name for cell in released.cells if (name := checked_exercise(cell))]
-    known = list(key["exercises"])
+    known = [exercise.name for exercise in exercises_of(topic)]
     if sorted(asked) != sorted(known):
         raise ReleaseFailed(
             f"{topic} asks {sorted(asked)} in its check cells, but autograder/exercises knows {sorted(known)}."
@@ -168,6 +164,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make release", description="Generate course/ from solutions/.")
     parser.add_argument("topics", nargs="*", help="chapters, such as 01_pretraining; all when none is named")
     parser.add_argument("--into", type=Path, help="write course/ and keys/ below this folder instead")
+    parser.add_argument(
+        "--only-notebooks", action="store_true", help="leave the answer keys: where only prose or demonstrations changed"
+    )
     arguments = parser.parse_args()
     unknown = set(arguments.topics) - set(chapters())
     if unknown:
@@ -175,7 +174,9 @@ def main() -> int:
     course = arguments.into / "course" if arguments.into else ROOT / "course"
     keys = arguments.into / "keys" if arguments.into else KEYS
     for topic in arguments.topics or chapters():
-        release([topic], course, keys)
+        release_notebook(topic, course)
+        if not arguments.only_notebooks:
+            release_key(topic, keys)
         print(f"released {topic}")
     return 0
 
