@@ -1,6 +1,6 @@
 """Evidence: what an answer returned on the probes of an exercise, before anybody judges it.
 
-{"version": 1, "exercise": "causal_lm_loss", "uses": ["shift_labels"], "records": [
+{"version": 1, "exercise": "causal_lm_loss", "uses": ["make_labels"], "records": [
     {"case": "ordinary_batch", "seed": 1, "data": {"loss": {"float": "3.25"}}},
     {"case": "a_batch_of_one", "seed": 1, "error": {"type": "ValueError", "message": "...", "line": "..."}},
     {"case": "huge_logits", "seed": 1, "stopped": {"reason": "time", "sentence": "..."}}]}
