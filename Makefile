@@ -50,7 +50,7 @@ lint: $(STAMP)
 	$(BIN)/python -m ruff check
 
 release demo bench bench-gpu: $(STAMP)
-	$(BIN)/python -m autograder.$(subst -,_,$@) $(ARGS)
+	$(BIN)/python -m autograder.workshop.$(subst -,_,$@) $(ARGS)
 
 # --- Set-up: done when there is no $(STAMP), or when the pins changed, or when the folder was moved or copied (an
 # --- environment points to the place where it was made, so it is made anew).

@@ -13,11 +13,11 @@ from pathlib import Path
 from autograder.check import judge_with_key
 from autograder.evidence import PUBLIC_SEEDS, collect_limited
 from autograder.exercise import exercises_of
-from autograder.judge import Verdict, judge_evidence, note_shaky
-from autograder.key import KEYS, KeyMissing, load_key
+from autograder.judging.judge import Verdict, judge_evidence, note_shaky
+from autograder.judging.key import KEYS, KeyMissing, load_key
+from autograder.judging.report import to_text
 from autograder.limits import Limits, Stopped, stream
 from autograder.progress import progress, record
-from autograder.report import to_text
 
 LOADING_SECONDS = 120.0  # for a file whose own top level computes something
 

@@ -16,9 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from types import CodeType, FunctionType
 
-from autograder.exercise import Case, Exercise, Unexpected, exercises_of
+from autograder.exercise import SIZES, Case, Exercise, Unexpected, exercises_of
 from autograder.limits import Limits, Stopped, stream
-from autograder.rules import SIZES
 from autograder.values import encode
 
 MIME = "application/vnd.course.evidence+json"

@@ -23,6 +23,8 @@ from dataclasses import dataclass, field
 
 Probe = Callable[[Callable, int], dict]
 
+SIZES = "_sizes"  # in what a probe returns: what the lengths in the case are called; context, not compared
+
 _registry: dict[str, "Exercise"] = {}
 
 
@@ -38,7 +40,7 @@ class UnknownExercise(Exception):
 class Case:
     """One way of exercising an answer.
 
-    rule: name of an acceptance rule in `autograder.rules`; rtol: relative tolerance of the rule `equal`.
+    rule: name of an acceptance rule in `autograder.judging.rules`; rtol: relative tolerance of the rule `equal`.
     """
 
     name: str
@@ -80,12 +82,17 @@ class Exercise:
         return add if probe is None else add(probe)
 
 
+def modules_of_chapters() -> list[str]:
+    """The modules below `autograder/chapters`, by chapter and name: probes, and the acceptance rules they ask for."""
+    import autograder.chapters as package
+
+    return sorted(module.name for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."))
+
+
 def load_exercises() -> dict[str, Exercise]:
     """All exercises of the course by name, in the order of the chapters."""
-    import autograder.exercises as package
-
-    for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
-        importlib.import_module(f"{package.__name__}.{module.name}")
+    for name in modules_of_chapters():
+        importlib.import_module(name)
     return dict(sorted(_registry.items(), key=lambda item: item[1].topic))
 
 

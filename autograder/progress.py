@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from autograder.judge import Verdict
+from autograder.judging.judge import Verdict
 
 _of_this_process: dict[str, dict[str, float]] = {}  # where the home cannot be written, it is all there is
 
@@ -31,12 +31,12 @@ class Progress:
         self.rows = rows
 
     def __repr__(self) -> str:
-        from autograder.report import progress_text
+        from autograder.judging.report import progress_text
 
         return progress_text(self.rows)
 
     def _repr_html_(self) -> str:
-        from autograder.report import progress_html
+        from autograder.judging.report import progress_html
 
         return progress_html(self.rows)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 from nbformat.notebooknode import NotebookNode
 
-from autograder.release import source_notebook
+from autograder.workshop.release import source_notebook
 
 ROOT = Path(__file__).resolve().parent.parent
 TOPIC = "90_tiny"
@@ -89,7 +89,7 @@ check("shout", shout)
 '''
 
 MISTAKES = '''
-from autograder.catalogue import mistake
+from autograder.judging.catalogue import mistake
 
 
 @mistake("double")
@@ -105,7 +105,7 @@ def capitalised(text):
 '''
 
 ALTERNATIVES = '''
-from autograder.catalogue import alternative
+from autograder.judging.catalogue import alternative
 
 
 @alternative("double")

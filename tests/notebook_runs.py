@@ -8,8 +8,8 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-from autograder.reference import ROOT, SOLUTIONS
-from autograder.release import repository, source_notebook
+from autograder.judging.reference import ROOT, SOLUTIONS
+from autograder.workshop.release import repository, source_notebook
 
 MINUTES = 60
 

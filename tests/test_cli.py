@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from autograder import CheckFailed, check, cli, key, progress
+from autograder import CheckFailed, check, cli, progress
 from autograder.evidence import MIME, PUBLIC_SEEDS, collect
 from autograder.exercise import UnknownExercise, exercises_of, find_exercise
-from autograder.judge import judge_evidence
+from autograder.judging import key
+from autograder.judging.judge import judge_evidence
+from autograder.judging.reference import Reference
+from autograder.judging.report import progress_html, progress_text, to_html, to_text
 from autograder.progress import passing, record
-from autograder.reference import Reference
-from autograder.report import progress_html, progress_text, to_html, to_text
 
 ROOT = Path(__file__).resolve().parent.parent
 PRETRAINING = [exercise.name for exercise in exercises_of("01_pretraining")]

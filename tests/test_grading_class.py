@@ -27,8 +27,8 @@ from nbgrader.api import Gradebook
 from autograder import exercise
 from autograder.evidence import MIME, PUBLIC_SEEDS, collect
 from autograder.grading.execute import grading_seeds
-from autograder.judge import judge_evidence
-from autograder.reference import Reference
+from autograder.judging.judge import judge_evidence
+from autograder.judging.reference import Reference
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

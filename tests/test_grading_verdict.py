@@ -12,7 +12,7 @@ from autograder.exercise import find_exercise
 from autograder.grading import verdict
 from autograder.grading.classreport import count_mistakes, to_text
 from autograder.grading.verdict import judge_notebook
-from autograder.reference import Reference
+from autograder.judging.reference import Reference
 
 TOPIC, NAME, POINTS, SEEDS = "00_start_here", "mean_loss", 3.0, (101, 102, 103)
 

@@ -13,15 +13,7 @@ PACKAGES = ("course", "autograder", "data")
 
 # Whoever is not named here runs in the student's kernel or could: it must work where there are no solutions.
 # These are the instructor's side, the only modules that may name the folder or import one another.
-INSTRUCTORS_SIDE = (
-    "autograder.reference",
-    "autograder.release",
-    "autograder.demo",
-    "autograder.bench",
-    "autograder.bench_gpu",
-    "autograder.checkpoints",
-    "autograder.grading",
-)
+INSTRUCTORS_SIDE = ("autograder.judging.reference", "autograder.workshop", "autograder.grading")
 
 
 def modules(root: Path, package: str) -> Iterator[tuple[str, ast.Module]]:
@@ -65,7 +57,7 @@ FORBIDDEN = [
     ("course", ("autograder", "solutions", "tests")),
     ("data", ("course", "autograder", "solutions", "tests")),
     ("autograder", ("solutions", "tests")),
-    ("autograder.exercises", ("autograder.judge", "autograder.key", *INSTRUCTORS_SIDE)),
+    ("autograder.chapters", ("autograder.judging.judge", "autograder.judging.key", *INSTRUCTORS_SIDE)),
 ]
 
 

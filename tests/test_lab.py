@@ -17,7 +17,7 @@ from socket import socket
 import pytest
 import websocket
 
-from autograder.release import chapters
+from autograder.workshop.release import chapters
 
 STARTING_SECONDS = 120
 NOTEBOOKS = chapters()

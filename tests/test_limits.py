@@ -12,9 +12,9 @@ import torch
 
 from autograder.evidence import PUBLIC_SEEDS, collect, collect_limited, run_case
 from autograder.exercise import Exercise, find_exercise
-from autograder.judge import judge_evidence
+from autograder.judging.judge import judge_evidence
+from autograder.judging.reference import Reference
 from autograder.limits import CAN_FORK, Limits, Stopped, stream
-from autograder.reference import Reference
 
 pytestmark = pytest.mark.skipif(not CAN_FORK, reason="limits need fork")
 

@@ -1,12 +1,12 @@
-"""Every released notebook runs up to its first open exercise and stops kindly. What a solved one shows: test_notebook_NN.py"""
+"""Every released notebook runs up to its first open exercise and stops kindly. What a solved one shows: test_cNN_notebook.py"""
 
 import nbformat
 import pytest
 from nbclient.exceptions import CellExecutionError
 from notebook_runs import MINUTES, execute
 
-from autograder.reference import ROOT, SOLUTIONS
-from autograder.release import chapters, repository, source_notebook
+from autograder.judging.reference import ROOT, SOLUTIONS
+from autograder.workshop.release import chapters, repository, source_notebook
 
 
 @pytest.mark.timeout(5 * MINUTES)

@@ -201,11 +201,12 @@ def test_the_wheel_holds_the_packages_and_what_they_read(root: Path, wheel: Path
         modules = {
             p.relative_to(root).as_posix()
             for p in (root / package).rglob("*.py")
-            if all((d / "__init__.py").exists() for d in p.parents if d.is_relative_to(root / package))
+            if "workshop" not in p.parts
+            and all((d / "__init__.py").exists() for d in p.parents if d.is_relative_to(root / package))
         }
         assert modules <= packed, f"not packed: {sorted(modules - packed)}"
         assert modules, f"{package}/ holds no module"
-    read = [*root.glob("autograder/keys/*.json"), *(p for p in (root / "data").rglob("*") if p.is_file())]
+    read = [*root.glob("autograder/judging/keys/*"), *(p for p in (root / "data").rglob("*") if p.is_file())]
     named = {p.relative_to(root).as_posix() for p in read}
     wanted = {name for name in named if not re.search(r"/__pycache__/|/\.", name)}
     assert wanted <= packed, f"not packed: {sorted(wanted - packed)}"
@@ -218,6 +219,7 @@ def test_the_wheel_holds_nothing_of_the_instructors(root: Path, wheel: Path) -> 
     instructors = {p.name for p in (root / "solutions").rglob("*.py")}
     assert instructors, "there are no solutions here to look for"
     assert not [name for name in packed if Path(name).name in instructors]
+    assert not [name for name in packed if name.startswith("autograder/workshop/")], "maintainers' tools"
 
 
 def test_the_wheel_can_be_used_where_there_is_nothing_else(wheel: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from autograder.release import SETUP_CELL
+from autograder.workshop.release import SETUP_CELL
 
 CELL = compile(SETUP_CELL.format(repository="https://example.org/course"), "<set-up cell>", "exec")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from nbformat.notebooknode import NotebookNode
 
-from autograder.reference import is_solution
+from autograder.judging.reference import is_solution
 
 DEMO = "demo"  # tag of long demonstrations (training runs, plots), which grading does not run
 IMPORTS = "imports"

@@ -16,7 +16,7 @@ from nbgrader.preprocessors import NbGraderPreprocessor
 
 from autograder.grading.cells import course_notes, coursedir_of, grade_id, is_check, is_demo, release_path
 from autograder.grading.harmless import harmless_attachments, harmless_markdown
-from autograder.reference import is_solution
+from autograder.judging.reference import is_solution
 
 START = -1  # the place before the first cell
 

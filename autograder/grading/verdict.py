@@ -18,9 +18,9 @@ from nbgrader.preprocessors import NbGraderPreprocessor, SaveAutoGrades
 from autograder.evidence import MIME
 from autograder.exercise import find_exercise
 from autograder.grading.cells import course_notes, coursedir_of, grade_id, is_check, solutions_path
-from autograder.judge import Oracle, Verdict, judge_evidence, note_shaky
-from autograder.reference import Reference, checked_exercise
-from autograder.report import to_html, to_text
+from autograder.judging.judge import Oracle, Verdict, judge_evidence, note_shaky
+from autograder.judging.reference import Reference, checked_exercise
+from autograder.judging.report import to_html, to_text
 
 MAX_EVIDENCE = 20_000_000  # characters of JSON
 OracleOf = Callable[[str], Oracle]  # topic -> oracle

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from autograder.catalogue import alternative
+from autograder.judging.catalogue import alternative
 
 
 @alternative("mean_loss")

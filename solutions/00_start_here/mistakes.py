@@ -2,7 +2,7 @@
 
 import torch
 
-from autograder.catalogue import mistake
+from autograder.judging.catalogue import mistake
 
 
 @mistake("mean_loss")

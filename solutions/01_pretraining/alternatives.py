@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from autograder.catalogue import alternative
+from autograder.judging.catalogue import alternative
 
 # --- Exercise 1: labels, and what padding is not
 

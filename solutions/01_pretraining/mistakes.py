@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as F
 
-from autograder.catalogue import mistake
+from autograder.judging.catalogue import mistake
 
 # --- Exercise 1: labels, and what padding is not
 

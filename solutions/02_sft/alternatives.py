@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from autograder.catalogue import alternative
+from autograder.judging.catalogue import alternative
 
 # --- Exercise 1: a conversation as tokens
 

@@ -6,7 +6,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from autograder.catalogue import mistake
+from autograder.judging.catalogue import mistake
 
 # --- Exercise 1: the objective
 

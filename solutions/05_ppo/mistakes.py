@@ -3,7 +3,7 @@ look. Helpers hold what several mistakes share."""
 
 import torch
 
-from autograder.catalogue import mistake
+from autograder.judging.catalogue import mistake
 
 # --- Exercise 1: four models, and what they weigh
 

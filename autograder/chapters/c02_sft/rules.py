@@ -1,0 +1,45 @@
+"""Acceptance rules of chapter 02's random exercises: what must hold of sampled answers, found on the judge's side."""
+
+import numpy as np
+
+from autograder.judging.rules import Entry, Summary, checksum, facts, rates, rule
+
+
+@rule
+def cold_answers(data: dict) -> Summary:
+    """The answers at temperature 0, and whether those at nearly 0 are the same."""
+    same = np.array_equal(data["at_zero"], data["nearly_zero"])
+    return {"at_zero": Entry(data["at_zero"])} | facts(they_differ_at_nearly_zero=not same)
+
+
+@rule
+def drawn_answers(data: dict) -> Summary:
+    """How often each token came, at two temperatures; rows with even numbers continue one prompt, odd ones another.
+
+    at_half and at_two are (rows, 1).
+    """
+    summary = checksum(data["prompts"], np.asarray(data["vocab"]))
+    for name in ("at_half", "at_two"):
+        tokens = data[name]
+        summary[f"shape_{name}"] = Entry(np.asarray(tokens.shape))
+        if tokens.ndim != 2 or tokens.shape[1] != 1:
+            continue
+        alike = len(tokens) > 0 and bool((tokens == tokens[0]).all())
+        counted = tokens[:2] if alike else tokens  # the same in all rows: one draw for each prompt
+        hits = counted == np.arange(data["vocab"])  # (rows, vocab)
+        draws = {f"after_prompt_{i + 1}_{name}_draws": hits[i::2] for i in (0, 1)}
+        summary |= rates(draws) | facts(**{f"the_same_token_in_all_rows_{name}": alike})
+    return summary
+
+
+@rule
+def repeatable_answers(data: dict) -> Summary:
+    """Three runs: twice the same seed, then another. Each is (rows, new)."""
+    first, again, other = (data[name] for name in ("first", "again", "with_another_seed"))
+    differ = (first != first[:1]).any()
+    return checksum(data["prompts"]) | facts(
+        rows_differ=differ,
+        repeated_with_the_same_seed=np.array_equal(first, again),
+        # One short row may come twice by chance, thirteen different ones do not.
+        different_rows_repeated_with_another_seed=differ and np.array_equal(first, other),
+    )

@@ -1,0 +1,194 @@
+"""What the numbers say: sentences about a value that is not the expected one and matches no known mistake."""
+
+import math
+
+import numpy as np
+
+from autograder.judging.rules import Entry, close_elements, exact
+from autograder.values import Other
+
+_FACTORS = {
+    "the factor is log 2, as between bits and nats": math.log(2),
+    "the factor is 1 / log 2, as between nats and bits": 1 / math.log(2),
+}
+
+
+def describe(value) -> str:
+    """A value in a few words: `tensor of shape (3, 5), float32: 0.25, 1.5, …`."""
+    if value is None:
+        return "None"
+    if isinstance(value, Other):
+        return f"{value.type} {value.repr}" if value.repr else value.type
+    if isinstance(value, np.ndarray):
+        if value.ndim == 0:
+            return _number(value.item())
+        shown = ", ".join(_number(x) for x in value.reshape(-1)[:6].tolist())
+        more = ", …" if value.size > 6 else ""
+        return f"shape {value.shape}, {value.dtype}: {shown}{more}"
+    if isinstance(value, list):
+        return f"a list of {len(value)}: {', '.join(describe(v) for v in value[:3])}{', …' if len(value) > 3 else ''}"
+    if isinstance(value, str):
+        return repr(value if len(value) <= 160 else value[:157] + "…")
+    return _number(value)
+
+
+@np.errstate(all="ignore")  # the numbers come from anywhere: infinities among them are no news
+def what_they_say(got: Entry, want: Entry, rtol: float, sizes: dict[str, int]) -> str:
+    """One sentence (or an empty string) on how `got` differs from `want`.
+
+    sizes: what the lengths in this case are called, so that a factor of 6 can be named "the batch size".
+    """
+    g, w = got.value, want.value
+    if g is None:
+        return "Your function returned None. Does every path end with `return`?"
+    if isinstance(g, Other):
+        return f"A value of type {g.type} came where {_kind(w)} is expected."
+    if isinstance(w, (list, str)) or isinstance(g, (list, str)):
+        return _about_sequences(g, w)
+    if isinstance(w, (bool, int, float, np.ndarray)):
+        g, w = np.asarray(g), np.asarray(w)
+        if g.shape != w.shape and not (g.size == w.size == 1):
+            return _about_shapes(g, w, rtol, sizes)
+        if want.stderr is not None:
+            return _about_estimates(g, w, got.stderr, want.stderr)
+        return _about_values(g, w.reshape(g.shape), rtol, sizes)
+    return ""
+
+
+def _about_sequences(g, w) -> str:
+    if type(g) is not type(w):
+        return f"{_kind(g).capitalize()} came where {_kind(w)} is expected."
+    if isinstance(w, str) and "\n" in w:
+        return _about_lines(g.split("\n"), w.split("\n"))
+    if len(g) != len(w):
+        return f"It has {len(g)} {'characters' if isinstance(g, str) else 'items'}, expected {len(w)}."
+    if isinstance(g, str):
+        index = next((i for i, (a, b) in enumerate(zip(g, w, strict=True)) if a != b), 0)
+        start = max(0, index - 20)
+        return f"The first difference: “{g[start : index + 20]}” where “{w[start : index + 20]}” is expected."
+    return ""
+
+
+def _about_lines(g: list[str], w: list[str]) -> str:
+    missing, extra = [x for x in w if x not in set(g)], [x for x in g if x not in set(w)]
+    said = []
+    if missing:
+        said.append(f"{len(missing)} of {len(w)} expected lines are missing; the first is “{missing[0][:80]}”.")
+    if extra:
+        said.append(f"{len(extra)} of your lines should not be there; the first is “{extra[0][:80]}”.")
+    return " ".join(said) or "The lines are the expected ones, in another order or number."
+
+
+def _about_shapes(g: np.ndarray, w: np.ndarray, rtol: float, sizes: dict[str, int]) -> str:
+    said = f"The shape is {_named_shape(g.shape, sizes)}, expected {_named_shape(w.shape, sizes)}."
+    if g.ndim == w.ndim and sorted(g.shape) == sorted(w.shape):
+        return said + " The axes are in another order: is something transposed?"
+    if w.size == 1 and g.dtype.kind in "fiu" and g.size:
+        if _all_close(g.mean(), w, rtol):
+            return said + " Its mean is the expected value."
+        if _all_close(g.sum(), w, rtol):
+            return said + " Its sum is the expected value."
+    return said
+
+
+def _named_shape(shape: tuple, sizes: dict[str, int]) -> str:
+    names = {size: name for name, size in sizes.items()}
+    named = [f"{n} ({names[n]})" if n in names else str(n) for n in shape]
+    return "(" + ", ".join(named) + ("," if len(named) == 1 else "") + ")"
+
+
+def _about_estimates(g, w, g_error, w_error) -> str:
+    if g_error is None:
+        return "Exact values came where draws are expected."
+    g, w = np.broadcast_arrays(g, w)  # one number may come with or without an axis
+    off = np.abs(g - w) / np.broadcast_to(np.sqrt(np.square(g_error) + np.square(w_error)), g.shape)
+    at = np.unravel_index(int(np.argmax(off)), off.shape) if off.ndim else ()
+    where = f" at index {_index(at)}" if at else ""
+    return f"The rate{where} is {_number(float(g[at]))}, expected about {_number(float(w[at]))}."
+
+
+def _about_values(g: np.ndarray, w: np.ndarray, rtol: float, sizes: dict[str, int]) -> str:
+    if exact(w) and not exact(g) and w.ndim:
+        return f"The dtype is {g.dtype}, expected integers ({w.dtype})."
+    if exact(w):
+        return _first_difference(g, w, g != w)
+    g, w = g.astype(float), w.astype(float)
+    if np.isnan(g).any() and not np.isnan(w).any():
+        return f"It holds NaN ({int(np.isnan(g).sum())} of {g.size}). Look for log(0), 0/0, or inf − inf."
+    if np.isinf(g).any() and not np.isinf(w).any():
+        return f"It holds an infinity ({int(np.isinf(g).sum())} of {g.size}). Look for an overflowing exp or a log(0)."
+    finite = np.isfinite(w)
+    if (np.isfinite(g) == finite).all() and finite.any():
+        relation = _relation(g[finite], w[finite], rtol, sizes)
+        if relation:
+            return relation
+        if w.ndim and w.size > 2:
+            for shift in (1, -1):
+                if w.shape[-1] > 2 and _all_close(np.roll(g, shift, axis=-1)[..., 1:-1], w[..., 1:-1], rtol):
+                    return "Your values are the expected ones shifted by one place along the last axis."
+    return _first_difference(g, w, ~close_elements(g, w, rtol))
+
+
+def _relation(g: np.ndarray, w: np.ndarray, rtol: float, sizes: dict[str, int]) -> str:
+    if not np.abs(w).max() > 0:
+        return "Every expected value is zero, yours are not." if w.size > 1 else ""
+    if _all_close(-g, w, rtol):
+        return "Your value has the opposite sign of the expected one."
+    big = np.abs(w) > 1e-6 * np.abs(w).max()
+    ratios = g[big] / w[big]
+    ratio = float(np.median(ratios))
+    if ratio and np.allclose(ratios, ratio, rtol=10 * rtol) and _all_close(g / ratio, w, 10 * rtol):
+        return _about_ratio(ratio, sizes, several=bool(big.sum() > 1))
+    offset = float(np.median(g - w))
+    if w.size > 2 and _all_close(g - offset, w, rtol):
+        return f"Every value is {_number(offset)} more than expected."
+    return ""
+
+
+def _about_ratio(ratio: float, sizes: dict[str, int], several: bool) -> str:
+    """A constant factor between several values says something; one between two numbers only if we can name it."""
+    said = f"Your {'values are' if several else 'value is'} {_number(ratio)} times the expected one{'s' * several}"
+    for name, size in sizes.items():
+        if size > 1 and abs(ratio - size) < 1e-3 * size:
+            return f"{said}: {size} is {name}."
+        if size > 1 and abs(ratio * size - 1) < 1e-3:
+            return f"{said}: that is one over {size}, {name}."
+    for meaning, factor in _FACTORS.items():
+        if abs(ratio - factor) < 1e-3 * factor:
+            return f"{said}: {meaning}."
+    whole = round(max(abs(ratio), 1 / abs(ratio))) if 1e-6 < abs(ratio) < 1e6 else 1
+    named = whole > 1 and min(abs(ratio - whole), abs(ratio * whole - 1)) < 1e-4 * whole
+    return f"{said}." if several or named else ""
+
+
+def _first_difference(g: np.ndarray, w: np.ndarray, differs: np.ndarray) -> str:
+    if not differs.ndim:
+        return ""
+    count = int(differs.sum())
+    if not count:
+        return ""
+    at = np.unravel_index(int(np.argmax(differs)), differs.shape)
+    return (
+        f"{count} of {differs.size} elements differ; the first at index {_index(at)}: "
+        f"{_number(g[at].item())}, expected {_number(w[at].item())}."
+    )
+
+
+def _index(at: tuple) -> str:
+    return str([int(i) for i in at])
+
+
+def _all_close(got, want, rtol: float) -> bool:
+    return bool(np.all(close_elements(got, np.asarray(want).reshape(np.shape(got)), rtol)))
+
+
+def _number(x) -> str:
+    return f"{x:.6g}" if isinstance(x, float) else str(x)
+
+
+def _kind(value) -> str:
+    if isinstance(value, np.ndarray):
+        return "a number" if value.ndim == 0 else "a tensor"
+    if isinstance(value, (bool, int, float)):
+        return "a number"
+    return {str: "a text", list: "a list", Other: "an object"}.get(type(value), "nothing")

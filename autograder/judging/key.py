@@ -1,0 +1,142 @@
+"""The answer key: the oracle of a student's notebook. Outputs of the reference on the public seeds, as data.
+
+autograder/judging/keys/NN_topic.json
+{"topic": …, "seeds": [1, 2, 3], "exercises": {name: {
+    "points": 4, "expected": {case: {seed: summary}}, "mistakes": [{"name", "hint", "prints": {case: {seed: …}}}]}}}
+"""
+
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from autograder.evidence import PUBLIC_SEEDS
+from autograder.exercise import SIZES, Case, Exercise, exercises_of
+from autograder.judging.judge import KnownMistake, Oracle
+from autograder.judging.rules import Entry, Summary
+from autograder.values import decode, encode
+
+KEYS = Path(__file__).resolve().parent / "keys"
+
+
+class KeyMissing(Exception):
+    """There is no answer key for a chapter, or it does not know an exercise."""
+
+
+class AnswerKey:
+    """The oracle that remembers."""
+
+    def __init__(self, content: dict):
+        self.content = content
+        self.seeds = tuple(content["seeds"])
+
+    @property
+    def points(self) -> dict[str, float]:
+        """Name of exercise -> points."""
+        return {name: exercise["points"] for name, exercise in self.content["exercises"].items()}
+
+    def expected(self, exercise: Exercise, case: Case, seed: int) -> Summary:
+        """What the reference gave at release. Raises KeyMissing for a case or seed that the key does not hold."""
+        try:
+            stored = self._of(exercise)["expected"][case.name][str(seed)]
+        except KeyError:
+            raise KeyMissing(
+                f"The answer key knows no case {case.name!r} of {exercise.name} with seed {seed}: the course's files "
+                "are of different versions. Install the course again."
+            ) from None
+        return {name: _unpack(name, value) for name, value in stored.items()}
+
+    def mistakes(self, exercise: Exercise, seeds: Sequence[int]) -> list[KnownMistake]:
+        """The known mistakes with their fingerprints on the public seeds."""
+        return [
+            KnownMistake(
+                m["name"],
+                m["hint"],
+                {(case, int(seed)): p for case, by_seed in m["prints"].items() for seed, p in by_seed.items()},
+            )
+            for m in self._of(exercise)["mistakes"]
+        ]
+
+    def _of(self, exercise: Exercise) -> dict:
+        try:
+            return self.content["exercises"][exercise.name]
+        except KeyError:
+            raise KeyMissing(
+                f"The answer key of {exercise.topic} does not know {exercise.name}. Install the course again."
+            ) from None
+
+
+@lru_cache
+def load_key(topic: str) -> AnswerKey:
+    """The key shipped with the course. Raises KeyMissing with what to do."""
+    path = KEYS / f"{topic}.json"
+    if not path.exists():
+        known = ", ".join(sorted(p.stem for p in KEYS.glob("*.json"))) or "none"
+        raise KeyMissing(f"There is no answer key for the chapter {topic!r} (known chapters: {known}).")
+    return AnswerKey(json.loads(path.read_text(encoding="utf-8")))
+
+
+def build_key(topic: str, reference, seeds: Sequence[int] = PUBLIC_SEEDS) -> dict:
+    """The content of a key, from a `Reference`: JSON-serialisable."""
+    exercises = {}
+    for exercise in exercises_of(topic):
+        exercises[exercise.name] = {
+            "points": reference.points.get(exercise.name, 0),
+            "expected": {
+                case.name: {str(seed): _pack_summary(reference, exercise, case, seed) for seed in seeds}
+                for case in exercise.cases
+            },
+            "mistakes": [_pack_mistake(m) for m in reference.mistakes(exercise, seeds)],
+        }
+    return {"topic": topic, "seeds": list(seeds), "exercises": exercises}
+
+
+def same_key(a, b, rtol: float = 1e-4) -> bool:
+    """Whether two keys say the same, up to float error between machines."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        if set(a) == set(b) == {"array"}:
+            return _same_array(decode(a), decode(b), rtol)
+        if set(a) == set(b) == {"float"}:
+            return same_key(float(a["float"]), float(b["float"]), rtol)
+        return a.keys() == b.keys() and all(same_key(a[k], b[k], rtol) for k in a)
+    if isinstance(a, list) and isinstance(b, list):
+        if len(a) != len(b):
+            return False
+        if a and all(isinstance(x, float) for x in a + b):
+            scale = max(abs(x) for x in a)
+            return all(abs(x - y) <= rtol * scale + 1e-6 for x, y in zip(a, b, strict=True))
+        return all(same_key(x, y, rtol) for x, y in zip(a, b, strict=True))
+    if isinstance(a, float) and isinstance(b, float):
+        return a == b or (a != a and b != b) or abs(a - b) <= rtol * max(abs(a), abs(b)) + 1e-6
+    return a == b
+
+
+def _same_array(a, b, rtol) -> bool:
+    from autograder.judging.rules import entries_agree
+
+    return a.dtype == b.dtype and entries_agree(Entry(a), Entry(b), rtol)
+
+
+def _pack_summary(oracle: Oracle, exercise: Exercise, case: Case, seed: int) -> dict:
+    summary = oracle.expected(exercise, case, seed)
+    return {name: _pack(name, entry) for name, entry in summary.items()}
+
+
+def _pack(name: str, entry: Entry) -> dict:
+    if name == SIZES:
+        return {"sizes": entry.value}
+    packed = {"value": encode(entry.value)}
+    return packed if entry.stderr is None else packed | {"stderr": encode(entry.stderr)}
+
+
+def _unpack(name: str, packed: dict) -> Entry:
+    if name == SIZES:
+        return Entry(packed["sizes"])
+    return Entry(decode(packed["value"]), decode(packed["stderr"]) if "stderr" in packed else None)
+
+
+def _pack_mistake(mistake: KnownMistake) -> dict:
+    prints: dict[str, dict] = {}
+    for (case, seed), print_ in mistake.prints.items():
+        prints.setdefault(case, {})[str(seed)] = print_
+    return {"name": mistake.name, "hint": mistake.hint, "prints": prints}

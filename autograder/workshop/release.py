@@ -1,0 +1,185 @@
+"""`make release`: from `solutions/NN_topic/NN_topic.py` to `course/NN_topic/NN_topic.ipynb` and its answer key.
+
+1. The jupytext source becomes the paired notebook beside it, with stable cell ids, the Colab badge and the set-up cell.
+2. Stock `nbgrader generate_assignment` removes the solutions and writes the release.
+3. The reference runs on the public seeds; its outputs are the answer key.
+
+    python -m autograder.workshop.release [--into FOLDER] [--only-notebooks] [NN_topic ...]
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+import jupytext
+import nbformat
+
+from autograder.exercise import exercises_of
+from autograder.judging.key import KEYS, build_key, same_key
+from autograder.judging.reference import ROOT, SOLUTIONS, Reference, checked_exercise
+
+SETUP_CELL = """\
+# Lets this notebook run on its own (in Colab, say). Where the course is installed, it does nothing.
+import importlib.metadata, importlib.util, subprocess, sys
+
+if importlib.util.find_spec("autograder") is None:
+    print("Installing the course: a minute or two.")
+    packages = ["git+{repository}"]
+    if importlib.util.find_spec("torchao"):
+        packages.append("torchao>=0.16")  # the course needs none, but peft refuses to work beside an older one
+    if subprocess.run([sys.executable, "-m", "pip", "install", "-q", *packages]).returncode:
+        raise SystemExit("The installation failed. Is this machine online? Run this cell once more.")
+    loaded = [sys.modules[name] for name in ("numpy", "pandas", "pyarrow") if name in sys.modules]
+    if any(module.__version__ != importlib.metadata.version(module.__name__) for module in loaded):
+        raise SystemExit("Installed. Now restart the session (menu Runtime, or Kernel), and run this cell again.")
+"""
+
+
+class ReleaseFailed(Exception):
+    """A chapter could not be released; the message says what to mend."""
+
+
+def chapters(solutions: Path = SOLUTIONS) -> list[str]:
+    """The chapters there are, by number."""
+    return sorted(p.name for p in solutions.iterdir() if (p / f"{p.name}.py").exists())
+
+
+def repository() -> str:
+    """The address of the course, from pyproject.toml: the one place where it stands."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return project["urls"]["Repository"].rstrip("/")
+
+
+def source_notebook(topic: str, address: str, solutions: Path = SOLUTIONS) -> nbformat.NotebookNode:
+    """The chapter as the notebook that nbgrader reads: ids, badge, set-up cell, no jupytext metadata."""
+    notebook = jupytext.read(solutions / topic / f"{topic}.py")
+    if not notebook.cells or not notebook.cells[0].source.startswith("# "):
+        raise ReleaseFailed(f"{topic}.py must begin with a markdown cell that holds the title, “# …”.")
+    title, _, rest = notebook.cells[0].source.partition("\n")
+    notebook.cells[0].source = f"{title}\n\n{_badge(topic, address)}\n{rest}"
+    notebook.cells.insert(1, nbformat.v4.new_code_cell(SETUP_CELL.format(repository=address).rstrip()))
+    _give_ids(notebook)
+    for cell in notebook.cells:
+        cell.metadata.pop("lines_to_next_cell", None)  # how jupytext remembers blank lines of the .py
+    notebook.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        }
+    )
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    return notebook
+
+
+def release_notebook(topic: str, course: Path, solutions: Path = SOLUTIONS) -> None:
+    """Write the released notebook of a chapter below `course`."""
+    nbformat.write(source_notebook(topic, repository(), solutions), solutions / topic / f"{topic}.ipynb")
+    _generate(topic, course, solutions)
+    _check(topic, nbformat.read(course / topic / f"{topic}.ipynb", as_version=4))
+
+
+def release_key(topic: str, keys: Path, solutions: Path = SOLUTIONS) -> None:
+    """Write the answer key of a chapter, unless the one there says the same: floats differ from machine to machine."""
+    key = build_key(topic, Reference(topic, solutions))
+    path = keys / f"{key['topic']}.json"
+    if path.exists() and same_key(json.loads(path.read_text(encoding="utf-8")), json.loads(json.dumps(key))):
+        return
+    keys.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(key, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
+
+
+def tool_environment() -> dict[str, str]:
+    """Environment for a child Python: it finds this repository, and what nbgrader calls by name (alembic)."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}
+
+
+def _badge(topic: str, address: str) -> str:
+    path = f"{address.removeprefix('https://github.com/')}/blob/main/course/{topic}/{topic}.ipynb"
+    image = "https://colab.research.google.com/assets/colab-badge.svg"
+    return f"[![Open in Colab]({image})](https://colab.research.google.com/github/{path})"
+
+
+def _give_ids(notebook) -> None:
+    """Ids that stay: the grade_id where there is one, else the section's heading and the place within it."""
+    section, place, used = "start", 0, set()
+    for cell in notebook.cells:
+        heading = re.match(r"#+ +(.+)", cell.source) if cell.cell_type == "markdown" else None
+        if heading:
+            section = re.sub(r"[^a-z0-9]+", "-", heading.group(1).lower()).strip("-")[:40]
+            place = 0
+        grade_id = cell.metadata.get("nbgrader", {}).get("grade_id")
+        wanted = re.sub(r"[^a-zA-Z0-9-_]", "-", grade_id) if grade_id else f"{section}-{place}"
+        while wanted in used:
+            if grade_id:
+                raise ReleaseFailed(f"Two cells have the grade_id {grade_id!r}.")
+            place += 1
+            wanted = f"{section}-{place}"
+        place += not grade_id
+        used.add(wanted)
+        cell.id = wanted[:64]
+
+
+def _generate(topic: str, course: Path, solutions: Path) -> None:
+    """Run stock nbgrader, with a gradebook of its own unless this is the real release folder."""
+    with tempfile.TemporaryDirectory() as scratch:
+        produced = Path(scratch) / "release"
+        command = [sys.executable, "-m", "nbgrader", "generate_assignment", topic, "--force", "--create"]
+        command += [
+            f"--config={ROOT / 'nbgrader_config.py'}",
+            f"--CourseDirectory.root={ROOT}",
+            f"--CourseDirectory.source_directory={solutions.resolve()}",
+            f"--CourseDirectory.release_directory={produced}",
+            f"--CourseDirectory.db_url=sqlite:///{scratch}/gradebook.db",
+        ]
+        run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=tool_environment())
+        if run.returncode:
+            raise ReleaseFailed(f"nbgrader generate_assignment {topic} failed:\n{run.stderr[-3000:]}")
+        extra = [p.name for p in (produced / topic).iterdir() if p.name != f"{topic}.ipynb"]
+        if extra:
+            raise ReleaseFailed(f"The release of {topic} would hold {extra}: see CourseDirectory.ignore.")
+        (course / topic).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(produced / topic / f"{topic}.ipynb", course / topic / f"{topic}.ipynb")
+
+
+def _check(topic: str, released) -> None:
+    """What a released chapter must be: every exercise asked once, with points."""
+    asked = [name for cell in released.cells if (name := checked_exercise(cell))]
+    known = [exercise.name for exercise in exercises_of(topic)]
+    if sorted(asked) != sorted(known):
+        raise ReleaseFailed(
+            f"{topic} asks {sorted(asked)} in its check cells, but autograder/chapters/ knows {sorted(known)}."
+        )
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="make release", description="Generate course/ from solutions/.")
+    parser.add_argument("topics", nargs="*", help="chapters, such as 01_pretraining; all when none is named")
+    parser.add_argument("--into", type=Path, help="write course/ and keys/ below this folder instead")
+    parser.add_argument(
+        "--only-notebooks", action="store_true", help="leave the answer keys: where only prose or demonstrations changed"
+    )
+    arguments = parser.parse_args()
+    unknown = set(arguments.topics) - set(chapters())
+    if unknown:
+        parser.error(f"no such chapter: {', '.join(sorted(unknown))}. There are: {', '.join(chapters())}.")
+    course = arguments.into / "course" if arguments.into else ROOT / "course"
+    keys = arguments.into / "keys" if arguments.into else KEYS
+    for topic in arguments.topics or chapters():
+        release_notebook(topic, course)
+        if not arguments.only_notebooks:
+            release_key(topic, keys)
+        print(f"released {topic}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""The made-up class: its answers are what they claim to be, and stock nbgrader gives every one what it is worth."""
+
+import csv
+import re
+
+import pytest
+import torch
+
+from autograder.judging.reference import Reference, hint_of
+from autograder.workshop import demo
+from autograder.workshop.madeup import Answers, make_class, source_as_answer, worth
+from autograder.workshop.release import chapters, source_notebook
+
+MODULE = '''
+import math
+from collections import Counter, defaultdict
+from autograder.judging.catalogue import mistake
+
+LIMIT = 3
+
+
+def _unused(x):
+    return x
+
+
+def _cosine(x):
+    return math.cos(x) * LIMIT
+
+
+@mistake("answer")
+def first(x):
+    """The hint of the first."""
+    return _cosine(x)
+
+
+@mistake("answer")
+def second(x, shape=_cosine):
+    """The hint of the second."""
+    return first(x) + shape(x)
+'''
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """As in grading; for such small tensors more threads are slower too."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("name", ["first", "second"])
+def test_a_mistake_becomes_an_answer_with_all_it_needs_and_no_more(name):
+    source = source_as_answer(MODULE, name, "answer")
+    namespace, module = {}, {}
+    exec(source, namespace)
+    exec(MODULE, module)
+    assert namespace["answer"](0.5) == module[name](0.5)
+    for absent in ("Counter", "_unused", "mistake", "hint of"):
+        assert absent not in source
+
+
+@pytest.mark.parametrize("topic", chapters())
+def test_every_mistake_and_alternative_can_be_handed_in(topic):
+    reference = Reference(topic)
+    for exercise in Answers(reference).exercises:
+        for file, functions in {
+            "mistakes": reference.mistake_functions(exercise),
+            "alternatives": reference.alternative_functions(exercise),
+        }.items():
+            module = (reference.folder / f"{file}.py").read_text(encoding="utf-8")
+            for name, function in functions.items():
+                source = source_as_answer(module, name, exercise)
+                namespace: dict = {}
+                exec(source, namespace)
+                assert callable(namespace[exercise])
+                assert hint_of(function) not in " ".join(source.split())
+
+
+def test_the_class_is_worth_different_things():
+    """A class in which everybody deserves the same would show nothing."""
+    reference = Reference("01_pretraining")
+    submissions = {s.student: s for s in make_class(source_notebook("01_pretraining", "-"), reference)}
+    points = {student: worth(s, reference, (101, 102, 103)) for student, s in submissions.items()}
+    full = sum(reference.points.values())
+    assert len(submissions) >= 12
+    assert points["ada"] == points["bert"] == points["colab"] == points["gap"] == points["named"] == full
+    assert points["blank"] == points["nothing"] == 0
+    assert 0 < points["cleo"] < points["eva"] < full
+    assert all(0 < points[student] < full for student in ("dan", "crash", "loop", "cut", "cheat"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("topic", [topic for topic in chapters() if topic != "00_start_here"])
+def test_stock_nbgrader_gives_every_submission_what_it_is_worth(topic, tmp_path, capsys):
+    """Files in trouble are the same trouble in every chapter: the first has them all, the others only their answers."""
+    folder = tmp_path / "demo"
+    only_answers = [] if topic == "01_pretraining" else ["--only-answers"]
+    assert demo.main(["--topic", topic, "--into", str(folder), *only_answers]) == 0, capsys.readouterr().out
+    said = capsys.readouterr().out
+    with (folder / "grades.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(list((folder / "submitted").iterdir()))
+    for row in rows:
+        assert re.search(rf"^{row['student_id']} .* {float(row['score']):.2f} +{float(row['score']):.2f}$", said, re.M)
+        assert (folder / "feedback" / row["student_id"] / topic / f"{topic}.html").exists()
+    assert re.search(r"^ +\d+  \w+ +\w+$", said, re.M), "the most frequent mistakes"
+    assert "BEGIN SOLUTION" not in "".join(p.read_text() for p in (folder / "feedback").rglob("*.html"))
+
+
+def test_a_wrong_score_is_noticed(capsys):
+    submission = next(make_class(source_notebook("00_start_here", "-"), Reference("00_start_here")))
+    assert demo.show([submission], {"ada": 1.0}, {"ada": 1.0})
+    assert not demo.show([submission], {"ada": 0.5}, {"ada": 1.0})
+    assert "WRONG" in capsys.readouterr().out
+    assert not demo.show([submission], {}, {"ada": 1.0})
+
+
+def test_a_chapter_that_is_not_released_is_said(capsys, tmp_path):
+    assert demo.main(["--topic", "99_nothing", "--into", str(tmp_path / "demo")]) == 1
+    assert "make release" in capsys.readouterr().err
