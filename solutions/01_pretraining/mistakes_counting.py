@@ -1,8 +1,6 @@
 """Wrong answers to chapter 01's n-gram models and measures: tables of changes in right answers. Each hint says what was
 done, why it is wrong, and where to look."""
 
-# ruff: noqa: F401 - the rows use what is imported here, the second references not all of it
-
 import math
 from collections import Counter, defaultdict
 
@@ -64,6 +62,18 @@ changes("count_ngrams", count_ngrams, [
     ("flat_counts", "You counted whole n-grams in one Counter. To get at the probability of a token you need the "
      "counts by context: a dict from each context to a Counter of what follows.",
      "defaultdict(Counter)", "Counter()", "[context][document[i]]", "[(*context, document[i])]"),
+    ("one_joined_stream", "You joined the documents into one stream: windows run from one into the next, and every "
+     "<bos> but the first is counted as if the end of a story predicted it. Begin afresh in every document.",
+     "for document in documents", "for document in [[token for each in documents for token in each]]"),
+    ("negative_start", "Near the beginning of a document `i - n + 1` is negative, and a slice that begins with a "
+     "negative number counts from the *end*: the context comes out empty. Begin at max(0, …).",
+     "max(0, i - n + 1)", "i - n + 1"),
+    ("everything_at_n_one", "For n = 1 your context is all that came before: `[-(n - 1):]` is `[-0:]`, the whole "
+     "list. The context of a unigram is ().",
+     "document[first:i]", "document[:i][-(n - 1) :]"),
+    ("padded_with_nothing", "You filled the contexts at the beginning up with a token of your own (None, -1, …). "
+     "Here such a context is just shorter: all tokens there are before it, and no more.",
+     "tuple(document[first:i])", "(None,) * (n - 1 - i) + tuple(document[first:i])"),
 ])
 
 
@@ -140,6 +150,25 @@ changes("ngram_loss", ngram_loss, [
      "text the product is too small for a float and becomes 0. Add up logarithms instead.",
      "return sum(losses) / len(losses)",
      "product = math.prod(math.exp(-x) for x in losses)\n    return (-math.log(product) if product > 0 else math.inf) / len(losses)"),
+    ("probabilities_floored", "You put a smallest probability (1e-12, say) under every token, so what the model held "
+     "to be impossible gets a finite loss. With alpha = 0 it is infinite: say so.",
+     "losses.append(-math.log(above / below) if above > 0 else math.inf)",
+     "losses.append(-math.log(max(above / below if below > 0 else 0.0, 1e-12)))"),
+    ("unseen_contexts_impossible", "You call every token impossible whose context was never counted. With alpha > 0 "
+     "it has the probability 1 / vocab_size, as the formula says for counts of 0.",
+     "if above > 0", "if context in counts and above > 0"),
+    ("slices_from_the_end", "Near the beginning of a document `i - n + 1` is negative, and a slice that begins with "
+     "a negative number counts from the *end*. Begin at max(0, …).",
+     "max(0, i - n + 1)", "i - n + 1"),
+    ("all_that_came_before", "For n = 1 you look up all that came before: `[-(n - 1):]` is `[-0:]`, the whole list. "
+     "The context of a unigram is ().",
+     "document[max(0, i - n + 1) : i]", "document[:i][-(n - 1) :]"),
+    ("documents_joined", "You joined the documents into one stream: contexts run from one into the next, and <bos> "
+     "is predicted. Begin afresh in every document.",
+     "for document in documents", "for document in [[token for each in documents for token in each]]"),
+    ("only_the_last_documents_loss", "Only the last document is in your mean. Is the list (or the sum) made anew "
+     "inside the loop?",
+     "    losses = []\n    for document in documents:\n", "    for document in documents:\n        losses = []\n"),
 ])
 
 
@@ -176,6 +205,18 @@ changes("perplexity", perplexity, [
     ("root_of_a_huge_number", "You took exp of the sum and then its n-th root. On paper that is the perplexity; in "
      "float32 the exp overflows before the root is taken. Take the mean first, then exp.",
      "mean.exp().item()", "(token_losses.sum().exp() ** (1 / len(token_losses))).item()"),
+    ("last_loss_dropped", "You left out the last loss. The losses you are given are already those of the predicted "
+     "tokens: all of them count.",
+     "token_losses.sum() / len(token_losses)", "token_losses[:-1].mean()"),
+    ("divided_by_one_less", "You divided by one less than the number of losses. The losses you are given are already "
+     "those of the predicted tokens: divide by how many there are.",
+     "/ len(token_losses)", "/ (len(token_losses) - 1)"),
+    ("losses_taken_as_probabilities", "You took the logarithm of the losses. They are logarithms already, -log p of "
+     "each token: mean, then exp.",
+     "mean = token_losses.sum()", "mean = -token_losses.log().sum()"),
+    ("losses_of_zero_dropped", "You left out the tokens whose loss is 0. A token that the model was sure of is a "
+     "token of the text: it counts in the mean.",
+     "token_losses.sum() / len(token_losses)", "token_losses[token_losses > 0].mean()"),
 ])
 
 
@@ -210,4 +251,19 @@ changes("bits_per_byte", bits_per_byte, [
     ("two_bytes_a_character", "You counted bytes in UTF-16, two for each letter. The convention is UTF-8: "
      "`text.encode(\"utf-8\")`.",
      "utf-8", "utf-16-le"),
+    ("logarithm_of_each_loss", "You took log2 of each loss. The losses are logarithms already: to turn nats into "
+     "bits, divide them by log(2).",
+     "token_losses.sum().item() / math.log(2)", "token_losses.log2().sum().item()"),
+    ("ends_stripped", "You count the text without the spaces and line breaks at its ends. They are bytes of the text "
+     "like any other: do not strip it.",
+     "text.encode", "text.strip().encode"),
+    ("line_break_at_the_end_stripped", "You count the text without the line break at its end. It is a byte of the "
+     "text like any other: do not strip it.",
+     "text.encode", "text.rstrip(\"\\n\").encode"),
+    ("spaces_not_counted", "You count the bytes of the words alone. Spaces and line breaks are bytes of the text "
+     "like any other.",
+     "text.encode", "\"\".join(text.split()).encode"),
+    ("one_loss_left_out", "You left out the first loss. The losses you are given are already those of the predicted "
+     "tokens: all of them count.",
+     "token_losses.sum()", "token_losses[1:].sum()"),
 ])

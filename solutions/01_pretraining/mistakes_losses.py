@@ -47,6 +47,11 @@ changes("make_labels", make_labels, [
     ("labels_as_floats", "Your labels are floating-point numbers. Ids are integers, and cross-entropy takes them "
      "only as such: look for what turned them into floats (a division, a float mask, a float constant).",
      "input_ids.masked_fill", "input_ids.float().masked_fill"),
+    ("labels_rolled", "You shifted the labels by one, and `roll` puts the first token behind the last. The loss "
+     "shifts (here and in transformers); the labels repeat the ids, each in its own place.",
+     "input_ids.masked_fill(is_padding, -100)", "input_ids.masked_fill(is_padding, -100).roll(-1, 1)"),
+    ("one_row_of_the_mask_for_all", "You took one row of the mask for all. Rows differ in length: each has its own.",
+     "attention_mask == 0", "attention_mask[-1:] == 0"),
 ])
 
 
@@ -117,6 +122,15 @@ changes("causal_lm_loss", causal_lm_loss, [
     ("cut_from_the_graph", "The value is right, but it is cut off from the logits, so nothing can be learned from "
      "it. Return the tensor itself: no .item(), .detach(), .data or torch.tensor(…).",
      "logits[:, :-1]", "logits.detach()[:, :-1]"),
+    ("rolled_around", "You rolled the labels (`roll`) to shift them: the first token of a row comes round to its "
+     "end, and the last position is asked to predict it. Cut the last logits and the first label off instead.",
+     "logits[:, :-1], labels[:, 1:]", "logits, labels.roll(-1, 1)"),
+    ("counted_before_the_shift", "You asked which labels count before you shifted them, so the mask is one place "
+     "off: it leaves out a real target and counts padding. Shift first, then look for -100 among the targets.",
+     "targets != -100", "labels[:, :-1] != -100"),
+    ("divided_by_the_batch", "You divided by the number of rows: a loss per text, which grows with its length. "
+     "Divide by how many targets count.",
+     "/ counted.sum()", "/ len(logits)"),
 ])
 
 
@@ -163,4 +177,27 @@ changes("mlm_loss", mlm_loss, [
     ("detached", "The value is right, but it is cut off from the logits, so nothing can be learned from it. Return "
      "the tensor itself: no .item(), .detach(), .data or torch.tensor(…).",
      "logits.log_softmax", "logits.detach().log_softmax"),
+    ("zero_without_a_gradient", "Where nothing was chosen you return a new 0, on which backward() raises: it does "
+     "not come from the logits. Let the 0 be computed from them, as the sum over no positions is.",
+     "chosen = labels != -100", "chosen = labels != -100\n    if not chosen.any():\n        return torch.tensor(0.0)"),
+    ("token_zero_left_out", "You leave out the chosen tokens with id 0 (`labels > 0`). Token 0 is a token like any "
+     "other; what does not count has the label -100.",
+     "labels != -100", "labels > 0"),
+    ("labels_moved_by_one", "You moved the labels by one place (`roll`), as if each position predicted the next "
+     "token. Here each predicts the token *in its own place*: no shift.",
+     "chosen = labels != -100", "labels = labels.roll(-1, 1)\n    chosen = labels != -100"),
+    ("divided_by_the_number_of_rows", "You divided by the number of rows. Divide by how many tokens were chosen.",
+     "chosen.sum().clamp(min=1)", "len(logits)"),
+    ("one_more_than_chosen", "You add 1 to the number of chosen tokens to avoid 0 / 0, which makes every loss too "
+     "small. Use *at least* 1: `clamp(min=1)`.",
+     ".clamp(min=1)", " + 1"),
+    ("probability_for_its_logarithm", "You averaged probabilities, not their logarithms. The loss is the mean of "
+     "-log p.",
+     "log_softmax", "softmax"),
+    ("log_of_a_rounded_probability", "With large logits your loss is infinite: a small probability was rounded to 0 "
+     "before its logarithm was taken. log_softmax takes both steps in one.",
+     "logits.log_softmax(-1)", "logits.softmax(-1).log()"),
+    ("softmax_along_the_row", "Your softmax runs over the positions of a row. The alternatives to a token are the "
+     "other words of the vocabulary: the last axis.",
+     "log_softmax(-1)", "log_softmax(1)"),
 ])

@@ -92,6 +92,23 @@ changes("next_token_probs", next_token_probs, [
     ("exp_overflows", "You computed exp(logits) / sum(exp(logits)). exp overflows near 89 in float32, and inf / inf "
      "is NaN. `softmax` subtracts the largest logit first.",
      "logits.softmax(-1)", "logits.exp() / logits.exp().sum(-1, keepdim=True)"),
+    ("integers_when_greedy", "At temperature 0 you return integers. Probabilities are floating-point numbers, and "
+     "`torch.multinomial` draws from no others: turn the one-hot rows into floats.",
+     "(logits == logits.amax(-1, keepdim=True)).float()", "(logits == logits.amax(-1, keepdim=True)).long()"),
+    ("small_temperature_for_zero", "You put a small temperature (0.01, say) in the place of 0: where two logits are "
+     "close, the second keeps some probability. In the limit the largest logit has all of it: treat 0 as a case of "
+     "its own.",
+     "    if temperature == 0:\n        return (logits == logits.amax(-1, keepdim=True)).float()\n", "",
+     "logits / temperature", "logits / max(temperature, 0.01)"),
+    ("token_beyond_the_boundary", "You keep one token more where the sum reaches top_p exactly. `top_p or more` is "
+     "reached then: the next token goes.",
+     "sums - ordered < top_p", "sums - ordered <= top_p"),
+    ("top_p_only_without_top_k", "Where top_k is given you never look at top_p (an `elif`?). They work one after the "
+     "other: top-p on what top-k left.",
+     "if top_p is not None:", "if top_p is not None and top_k is None:"),
+    ("first_sum_beyond_top_p", "You look for the first sum *above* top_p. A sum that equals top_p is enough; and for "
+     "top_p = 1 none is above it, so that `argmax` finds the first token.",
+     "sums - ordered < top_p", "torch.arange(sums.shape[-1]) <= (sums > top_p).int().argmax(-1, keepdim=True)"),
 ])
 
 
@@ -188,6 +205,25 @@ changes("mask_tokens", mask_tokens, [
     ("input_ids_masked_in_place", "You changed input_ids itself: in the next epoch the original text is gone. Work "
      "on a copy (`input_ids.clone()`, or torch.where, which makes a new tensor).",
      "return corrupted, labels", "return input_ids.copy_(corrupted), labels"),
+    ("last_id_never_drawn", "Your random ids never reach the last one: `torch.randint(n)` leaves out n itself. Hand "
+     "it vocab_size.",
+     "randint(0, vocab_size,", "randint(0, vocab_size - 1,"),
+    ("first_id_never_drawn", "Your random ids begin at 1. Id 0 is one of [0, vocab_size) as well.",
+     "randint(0, vocab_size,", "randint(1, vocab_size,"),
+    ("ids_of_this_text_alone", "You draw the random tokens from the ids that stand in this batch. They come from the "
+     "whole vocabulary, all ids equally likely.",
+     "torch.randint(0, vocab_size, input_ids.shape, generator=generator)",
+     "input_ids.flatten()[torch.randint(input_ids.numel(), input_ids.shape, generator=generator)]"),
+    ("fixed_number_in_each_row", "You choose a fixed number in each row, the rate times its length, rounded: in "
+     "short rows that is another rate, or none at all. Each token is chosen by itself, with probability `rate`.",
+     "draws < rate",
+     "draws.masked_fill(is_special, 2.0).argsort(-1).argsort(-1) < (rate * (~is_special).sum(-1, keepdim=True)).int()"),
+    ("special_by_its_id", "You take small ids for special tokens. is_special says which are: a tokenizer's special "
+     "tokens may have any id.",
+     "~is_special", "(input_ids > mask_id)"),
+    ("ids_as_floats", "You return floating-point numbers. Ids are integers, and neither an embedding nor "
+     "cross-entropy takes others.",
+     "return corrupted, labels", "return corrupted.float(), labels.float()"),
 ])
 
 
@@ -268,4 +304,20 @@ changes("nsp_pairs", nsp_pairs, [
     ("python_random_used", "You drew from Python's (or PyTorch's) global random state, so nobody can repeat your "
      "pairs. All draws come from the generator you are given.",
      "pairs = []", "pairs, generator = [], torch.Generator().manual_seed(random.getrandbits(32))"),
+    ("last_sentence_never_drawn", "Your other sentences are never the last of their document: `torch.randint(n)` "
+     "leaves out n itself. Hand it the number of sentences.",
+     "_draw(len(documents[other]), generator)", "_draw(len(documents[other]) - 1, generator)"),
+    ("last_document_never_drawn", "Your other sentences never come from the last document: `torch.randint(n)` leaves "
+     "out n itself. Draw among all documents, and again where it is this one.",
+     "(i + 1 + _draw(len(documents) - 1, generator)) % len(documents)",
+     "_draw(len(documents) - 1, generator)\n                if other == i:\n                    continue"),
+    ("one_other_document_for_each", "Your other sentences for one document all come from one other: it is drawn "
+     "outside the inner loop. Draw for every pair.",
+     "        for first, successor in",
+     "        chosen = (i + 1 + _draw(len(documents) - 1, generator)) % len(documents)\n        for first, successor in",
+     "other = (i + 1 + _draw(len(documents) - 1, generator)) % len(documents)", "other = chosen"),
+    ("one_kind_a_document", "You toss one coin for each document, so all its pairs are of one kind. Toss for each "
+     "pair.",
+     "        for first, successor in", "        kind = _draw(2, generator) == 1\n        for first, successor in",
+     "is_next = _draw(2, generator) == 1", "is_next = kind"),
 ])

@@ -1,8 +1,6 @@
 """Wrong answers to chapter 01's schedule and training loop: tables of changes in right answers. Each hint says what was done,
 why it is wrong, and where to look."""
 
-# ruff: noqa: F401 - the rows use what is imported here, the second references not all of it
-
 import math
 
 import torch
@@ -64,6 +62,17 @@ changes("learning_rate", learning_rate, [
     ("min_lr_as_a_floor", "You let the cosine run to 0 and cut it off at min_lr, so the rate is flat long before the "
      "end. It should reach min_lr exactly at total_steps.",
      "min_lr + (max_lr - min_lr) * share", "max(min_lr, max_lr * share)"),
+    ("pi_missing", "The angle of your cosine runs from 0 to 1, not to pi, so the rate falls by a quarter and no "
+     "more. Half a cosine ends at pi.",
+     "math.pi * done", "done"),
+    ("ends_one_step_early", "Your cosine reaches min_lr one step too early, at total_steps - 1. It ends at step "
+     "total_steps.",
+     "(total_steps - warmup_steps)", "(total_steps - 1 - warmup_steps)"),
+    ("whole_cosine", "You use a whole cosine: the rate falls and rises again to max_lr. Half of one is asked for: "
+     "the angle ends at pi.",
+     "math.pi * done", "2 * math.pi * done"),
+    ("highest_after_the_end", "Beyond total_steps your rate is max_lr again. It stays at min_lr.",
+     "    if step < warmup_steps:", "    if step > total_steps:\n        return max_lr\n    if step < warmup_steps:"),
 ])
 
 
@@ -150,4 +159,16 @@ changes("train", train, [
      "        losses.append(loss.item())\n        if after_step is not None:\n            after_step(step, losses[-1])\n        optimizer.step()\n"),
     ("only_the_last_loss", "You returned one loss. The curve needs the loss of every step: collect them in a list.",
      "return losses", "return losses[-1]"),
+    ("length_or_index_of_the_batches", "You ask for the length of `batches`, or index it. Batches may come from a "
+     "generator, which has neither, since it makes each as it is asked: loop over them with enumerate.",
+     "enumerate(batches)", "zip(range(len(batches)), batches)"),
+    ("losses_as_tensors", "You kept the loss *tensors*, cut from their graphs. Plain numbers are asked for, as in "
+     "`loss.item()`: a tensor stays on its device and in its memory.",
+     "loss.item()", "loss.detach()"),
+    ("after_step_once", "You call after_step once, when all is done. It is called at the end of *every* step: move "
+     "it into the loop.",
+     "        if after_step is not None:\n            after_step(step, losses[-1])\n",
+     "    if after_step is not None:\n        after_step(step, losses[-1])\n"),
+    ("mean_loss_so_far", "You keep the mean of the losses so far. Keep the loss of each step by itself.",
+     "losses.append(loss.item())", "losses.append((sum(losses) + loss.item()) / (len(losses) + 1))"),
 ])
