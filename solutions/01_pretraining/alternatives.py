@@ -602,7 +602,7 @@ def taken_with_next(model, batches, optimizer, lr_at, compute_loss, max_norm=1.0
         for g in gradients:
             g *= min(1.0, max_norm / float(norm + 1e-6))
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
         if after_step:
             after_step(step, losses[-1])
         step += 1

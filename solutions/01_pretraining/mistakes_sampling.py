@@ -316,6 +316,10 @@ changes("nsp_pairs", nsp_pairs, [
      "        for first, successor in",
      "        chosen = (i + 1 + _draw(len(documents) - 1, generator)) % len(documents)\n        for first, successor in",
      "other = (i + 1 + _draw(len(documents) - 1, generator)) % len(documents)", "other = chosen"),
+    ("sentences_taken_out", "You take sentences out of the caller's documents (`pop`): the next epoch finds them "
+     "empty. Read them by index, or with zip.",
+     "for first, successor in pairwise(document):",
+     "while len(document) > 1:\n            first, successor = document.pop(0), document[0]"),
     ("one_kind_a_document", "You toss one coin for each document, so all its pairs are of one kind. Toss for each "
      "pair.",
      "        for first, successor in", "        kind = _draw(2, generator) == 1\n        for first, successor in",

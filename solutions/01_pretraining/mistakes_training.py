@@ -165,6 +165,9 @@ changes("train", train, [
     ("losses_as_tensors", "You kept the loss *tensors*, cut from their graphs. Plain numbers are asked for, as in "
      "`loss.item()`: a tensor stays on its device and in its memory.",
      "loss.item()", "loss.detach()"),
+    ("batches_taken_out", "You take the batches out of the caller's list (`pop`), so a second epoch finds it empty; "
+     "and a generator has no `pop`. Loop over them.",
+     "enumerate(batches)", "((i, batches.pop(0)) for i in range(len(batches)))"),
     ("after_step_once", "You call after_step once, when all is done. It is called at the end of *every* step: move "
      "it into the loop.",
      "        if after_step is not None:\n            after_step(step, losses[-1])\n",

@@ -89,7 +89,9 @@ def _run_training(
 
     optimizer = noting_sgd([{"params": [model.weight]}, {"params": [model.bias]}], lr=123.0, momentum=momentum)
     if calls is not None:
-        options["after_step"] = lambda step, loss: calls.append((int(step), float(loss), len(optimizer.rates)))
+        options["after_step"] = lambda step, loss: calls.append(
+            (int(step), float(torch.as_tensor(loss).detach()), len(optimizer.rates))
+        )
     given = (batch for batch in batches) if one_by_one else batches
     losses = answer(model, given, optimizer, lr_at, compute_loss, **options)
     return {"losses": losses, "model": model, "optimizer": optimizer}

@@ -59,8 +59,9 @@ def how_many_are_chosen(answer, seed):
 
 @mask_tokens.case(rule="masking_rate")
 def another_rate(answer, seed):
-    """The rate is an argument: with rate = 0.25, one token in four is chosen, in short rows too."""
-    return _masked(answer, seed, *_maskable(seed, 1021, 10, 61), 61, rate=0.25)  # six ordinary tokens a row
+    """The rate is an argument: with rate = 0.4, four tokens in ten are chosen, in short rows too."""
+    ids, special = (x[:, :7] for x in _maskable(seed, 1601, 10, 61))  # a special token and six ordinary ones a row
+    return _masked(answer, seed, ids, special, 61, rate=0.4)
 
 
 @mask_tokens.case(rule="masking_fates")
@@ -76,7 +77,7 @@ def special_tokens(answer, seed):
     ids, special = _maskable(seed, 31, 97, 61)
     special[:, 7] = True  # with the id of an ordinary word
     ids[:, 8] = 2  # an ordinary word with a small id
-    return _masked(answer, seed, ids, special, 61)
+    return _masked(answer, seed, ids, special, 61, rate=0.9)
 
 
 @mask_tokens.case(rule="masking_replacements")
@@ -220,8 +221,8 @@ def one_pair_a_sentence(answer, seed):
 @nsp_pairs.case(rule="pairs_share")
 def half_of_them_real(answer, seed):
     """Half of the pairs are real, as a coin says that is tossed for each."""
-    # So many draws that 0.4 and 0.5 lie more than 11 standard errors apart.
-    drawn = [_pairs(answer, [9] * 51, seed + run) for run in range(15)]
+    # So many draws that 0.4 and 0.5 lie nearly 10 standard errors apart.
+    drawn = [_pairs(answer, [9] * 51, seed + run) for run in range(12)]
     return {"pairs": torch.cat(drawn), "run": torch.cat([torch.full((len(d),), run) for run, d in enumerate(drawn)])}
 
 
@@ -241,11 +242,12 @@ def other_pairs(answer, seed):
 def never_the_true_successor(answer, seed):
     """Different documents may share a sentence: a pair labelled "not next" never holds the true successor's words."""
     documents = [[f"document {i} sentence 0 .", "the end ."] for i in range(61)]
+    before_the_end = {document[0] for document in documents}
     documents += [["document 61 sentence 0 .", "nobody came ."]]
     pairs = _checked(answer(documents, seeded(seed)), documents)
     return {
         "second_is_the_end": torch.tensor([second == "the end ." for _, second, _ in pairs], dtype=torch.bool),
-        "the_end_follows": torch.tensor([first != documents[61][0] for first, _, _ in pairs], dtype=torch.bool),
+        "the_end_follows": torch.tensor([first in before_the_end for first, _, _ in pairs], dtype=torch.bool),
         "is_next": torch.tensor([is_next for _, _, is_next in pairs], dtype=torch.bool),
     }
 

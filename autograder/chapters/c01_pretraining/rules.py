@@ -59,8 +59,11 @@ def masking_fates(data: dict) -> Summary:
 def masking_specials(data: dict) -> Summary:
     """Whether special tokens were left alone, and ordinary ones were not."""
     ids, special, chosen = data["input_ids"], data["is_special"], data["labels"] != IGNORE
+    small = ids <= MASK_ID
     return checksum(ids, special) | facts(
-        some_special_token_chosen=chosen[special].any(),
+        some_special_token_chosen=chosen[special & small].any(),
+        some_special_token_with_the_id_of_a_word_chosen=chosen[special & ~small].any(),
+        some_word_with_a_small_id_chosen=chosen[~special & small].any(),
         some_special_token_changed=(data["corrupted"][special] != ids[special]).any(),
         some_ordinary_token_chosen=chosen[~special].any(),
     )
@@ -160,6 +163,7 @@ def pairs_varied(data: dict) -> Summary:
     unmet = {(a, b) for a, _ in met for b in range(FOUR) if a != b} - met  # for documents that have others at all
     return facts(
         from_many_documents=len({b[0] for _, b in others}) > 5,
+        from_one_document_for_each=len({(a[0], b[0]) for a, b in others}) == len({a[0] for a, _ in others}),
         near_and_far=len({(b[0] - a[0]) % MANY for a, b in others}) > 5,
         from_every_place=len({b[1] for _, b in others}) == SHORT,
         some_of_four_documents_is_never_drawn=unmet,
