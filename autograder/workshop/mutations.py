@@ -448,14 +448,15 @@ def slice_(place: Place) -> Iterator:
             bound = getattr(node, field)
             if bound is None:
                 yield _with(node, **{field: _constant(edge)})
-            else:
-                yield _with(node, **{field: None})
+                continue
+            yield _with(node, **{field: None})
+            if _number(bound) is None:  # else it is `number` that changes it
                 yield from (_with(node, **{field: _plus(bound, n)}) for n in (1, -1))
         if node.step is not None:
             yield _with(node, step=None)
     if isinstance(node, ast.Subscript):
         yield node.value
-        if not isinstance(node.slice, (ast.Slice, ast.Tuple)) and not _is_text(node.slice):
+        if not isinstance(node.slice, (ast.Slice, ast.Tuple, ast.Constant, ast.UnaryOp)):
             yield from (_with(node, slice=_plus(node.slice, n)) for n in (1, -1))
 
 
