@@ -122,7 +122,7 @@ def _put(place: Place, new) -> Iterator[None]:
     """The tree with `new` in that place, for as long as the context lasts."""
     holder, old = place.parents[0], getattr(place.parents[0], place.field)
     if isinstance(new, list):
-        changed = [*old[: place.index], *new, *old[place.index + 1 :]]
+        changed = [*old[: place.index], *new, *old[place.index + 1 + isinstance(new, _InPlaceOfTwo) :]]
         if place.field == "body" and all(map(_is_docstring, changed)):
             changed.append(ast.Pass())
     elif place.index is None:
@@ -264,7 +264,14 @@ KIN = [
         ("strip", "rstrip"),
         ("mean", "median"),
     ),
-    *(("minimum", "fmin"), ("rand", "randn"), ("train", "eval"), ("long", "float"), ("lstrip", "strip")),
+    *(
+        ("minimum", "fmin"),
+        ("rand", "randn"),
+        ("train", "eval"),
+        ("long", "float"),
+        ("lstrip", "strip"),
+        ("left", "right"),
+    ),
 ]
 
 # Methods that change a copy, and have a sister that changes the tensor itself.
@@ -367,9 +374,10 @@ def arguments(place: Place) -> Iterator:
             one, two = node.keywords[i], node.keywords[j]
             swapped = _exchanged(node.keywords, i, _with(one, value=two.value))
             yield _with(node, keywords=_exchanged(swapped, j, _with(two, value=one.value)))
-        for index in range(len(node.keywords)):
-            yield _with(node, keywords=_without(node.keywords, index))
-        if node.args:
+        for index, given in enumerate(node.keywords):
+            if given.arg != "device":  # there is one device where this runs
+                yield _with(node, keywords=_without(node.keywords, index))
+        if node.args and _name(node) != "to":  # to() does nothing: it is a dropped call
             yield _with(node, args=node.args[:-1])
 
 
@@ -384,18 +392,41 @@ def keyword(place: Place) -> Iterator:
 def kin(place: Place) -> Iterator:
     """x.sum(): x.mean(), and other names of KIN, and the sister that works in place."""
     node = place.node
-    for one, two in KIN:
-        if _name(node) in (one, two):
-            yield _renamed(node, two if _name(node) == one else one)
-    if isinstance(node, ast.Call) and _is_method(node) and _name(node) in IN_PLACE and not _is_fresh(node.func.value):
+    yield from (_renamed(node, other) for other in _kin_of(_name(node)))
+    if (
+        isinstance(node, ast.Call)
+        and _is_method(node)
+        and _name(node) in IN_PLACE
+        and not _is_fresh(node.func.value, place)
+    ):
         yield _renamed(node, _name(node) + "_")
     if isinstance(node, ast.Attribute) and node.attr in ("values", "indices"):
         yield _with(node, attr="indices" if node.attr == "values" else "values")
 
 
-def _is_fresh(node: ast.expr) -> bool:
-    """Whether it is a tensor that nobody else holds, so that changing it in place changes nothing else."""
-    return isinstance(node, (ast.BinOp, ast.Compare)) or (isinstance(node, ast.Call) and _name(node) not in VIEWS)
+def _kin_of(name: str) -> list[str]:
+    return [two if name == one else one for one, two in KIN if name in (one, two)]
+
+
+def _is_fresh(node: ast.expr, place: Place) -> bool:
+    """Whether it is a tensor that no argument shares memory with, so that changing it in place changes nothing else."""
+    if isinstance(node, ast.Name):
+        given = node.id in [argument.arg for argument in place.arguments]
+        values = [n.value for n in ast.walk(place.function or node) if _assigns(n, node.id)]
+        return not given and bool(values) and all(not _mentions(v, node.id) and _is_fresh(v, place) for v in values)
+    if isinstance(node, ast.Call) and _is_method(node) and _name(node) in VIEWS:
+        return _is_fresh(node.func.value, place)
+    if isinstance(node, ast.Subscript):
+        return _is_fresh(node.value, place)
+    return isinstance(node, (ast.BinOp, ast.Compare, ast.Call))
+
+
+def _assigns(node: ast.AST, name: str) -> bool:
+    return isinstance(node, ast.Assign) and any(_mentions(target, name) for target in node.targets)
+
+
+def _mentions(tree: ast.AST, name: str) -> bool:
+    return any(isinstance(node, ast.Name) and node.id == name for node in ast.walk(tree))
 
 
 def _renamed(call: ast.Call, name: str) -> ast.Call:
@@ -410,7 +441,8 @@ def dropped_call(place: Place) -> Iterator:
     if not isinstance(node, ast.Call) or isinstance(place.parents[0], ast.Expr):
         return
     if _is_method(node):
-        yield node.func.value
+        if ast.unparse(place.parents[0]) != f"{ast.unparse(node.func.value)} = {ast.unparse(node)}":  # a = a.f()
+            yield node.func.value
     else:
         yield from (a for a in node.args if not isinstance(a, (ast.Starred, ast.GeneratorExp)))
 
@@ -422,11 +454,11 @@ def counting(place: Place) -> Iterator:
     if name == "range":
         for index, argument in enumerate(node.args):
             yield from (_with(node, args=_exchanged(node.args, index, _plus(argument, n))) for n in (1, -1))
-        if len(node.args) == 1:
+        if len(node.args) == 1 and getattr(getattr(place.parents[0], "target", None), "id", "") != "_":
             yield _with(node, args=[ast.Constant(1), *node.args])
     if name == "enumerate" and len(node.args) == 1:
         yield _with(node, args=[*node.args, ast.Constant(1)])
-    if isinstance(place.parents[0], (ast.For, ast.comprehension)) and place.field == "iter":
+    if isinstance(place.parents[0], (ast.For, ast.comprehension)) and place.field == "iter" and name != "range":
         yield ast.Subscript(_listed(node), ast.Slice(lower=ast.Constant(1)))
         yield ast.Subscript(_listed(node), ast.Slice(upper=_constant(-1)))
     if name == "zip" and isinstance(node.func, ast.Name):
@@ -466,9 +498,10 @@ def _is_text(node: ast.AST) -> bool:
 
 @operator
 def text(place: Place) -> Iterator:
-    """ "a": ""."""
+    """A text: nothing. "sum": "mean", and other names of KIN."""
     if _is_text(place.node) and place.node.value:
         yield ast.Constant("")
+        yield from (ast.Constant(other) for other in _kin_of(place.node.value))
 
 
 @operator
@@ -490,12 +523,23 @@ def entry(place: Place) -> Iterator:
 
 
 @operator
-def parameter(place: Place) -> Iterator:
-    """Where one parameter of the function is used, another."""
-    names = [argument.arg for argument in place.arguments]
-    node, is_called = place.node, place.field == "func"
-    if isinstance(node, ast.Name) and node.id in names and isinstance(node.ctx, ast.Load) and not is_called:
-        yield from (ast.Name(other) for other in names if other != node.id)
+def other_name(place: Place) -> Iterator:
+    """Where a parameter of the function is used, another; where one of `for a, b in c`, its neighbour."""
+    node, holder = place.node, place.parents[0]
+    if not isinstance(node, ast.Name) or not isinstance(node.ctx, ast.Load) or place.field == "func":
+        return
+    if getattr(holder, "attr", "") == "device":  # there is one where this runs
+        return
+    for names in [[argument.arg for argument in place.arguments], *_bound_together(place)]:
+        if node.id in names:
+            yield from (ast.Name(other) for other in names if other != node.id)
+
+
+def _bound_together(place: Place) -> Iterator[list[str]]:
+    """The names of each tuple that is assigned to in the function."""
+    for node in ast.walk(place.function) if place.function else ():
+        if isinstance(node, ast.Tuple) and isinstance(node.ctx, ast.Store):
+            yield [e.id for e in node.elts if isinstance(e, ast.Name)]
 
 
 @operator
@@ -509,6 +553,12 @@ def default(place: Place) -> Iterator:
 
 
 # --- Operators on statements
+
+SIMPLE = (ast.Expr, ast.AugAssign, ast.Assign)
+
+
+class _InPlaceOfTwo(list):
+    """Statements that stand in place of this one and the next."""
 
 
 @operator
@@ -568,3 +618,19 @@ def loop(place: Place) -> Iterator:
         yield [ast.Continue()]
     if isinstance(node, ast.Continue):
         yield [ast.Break()]
+
+
+@operator
+def order(place: Place) -> Iterator:
+    """What is done for its effect is done twice, or after the next statement."""
+    node = place.node
+    if isinstance(node, (ast.Expr, ast.AugAssign)):
+        yield [node, node]
+    if isinstance(node, SIMPLE):
+        after = getattr(place.parents[0], place.field)[place.index + 1 :][:1]
+        if (
+            after
+            and isinstance(after[0], SIMPLE)
+            and any(isinstance(s, (ast.Expr, ast.AugAssign)) for s in (node, *after))
+        ):
+            yield _InPlaceOfTwo([after[0], node])
