@@ -230,7 +230,7 @@ def test_a_mutant_that_cannot_be_loaded_is_killed(small_chapter):
 
 def test_a_mutant_is_killed_by_any_seed(small_chapter):
     reference, exercise = small_chapter(([4, 9],))
-    exercise.cases.clear()
+    exercise.own_cases.clear()
 
     @exercise.case
     def one_number(answer, seed):

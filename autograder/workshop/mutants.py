@@ -8,7 +8,7 @@ missing, or the change makes no difference, which `solutions/NN_topic/equivalent
         ("learning_rate", "return a / max(1, b) -> return a / max(0, b)", "b is never 0 here."),
     ]
 
-    make mutants ARGS="01_pretraining --only gae"
+    make mutants ARGS="05_ppo --only gae"
 """
 
 import argparse
@@ -136,7 +136,7 @@ def try_mutants(
     listed = {change for name, change in rows if name == exercise.name}
     outcome = Outcome(exercise.name, reference.topic, stale=sorted(listed - {m.change for m in mutants}))
     if sample is not None and sample < len(mutants):
-        mutants = sorted(random.Random(exercise.name).sample(mutants, sample), key=mutants.index)
+        mutants = [mutants[i] for i in sorted(random.Random(exercise.name).sample(range(len(mutants)), sample))]
     outcome.mutants = len(mutants)
     limits = _warmed_up(reference, exercise, seeds)
     for mutant in mutants:
