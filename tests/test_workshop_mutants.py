@@ -10,10 +10,12 @@ from autograder.exercise import Exercise, exercises_of, find_exercise
 from autograder.judging.reference import SOLUTIONS, Reference
 from autograder.limits import CAN_FORK, Limits
 from autograder.workshop import mutants
-from autograder.workshop.mutations import OPERATORS, Mutant, mutants_of
+from autograder.workshop.mutations import Mutant, mutants_of
+from autograder.workshop.operators import OPERATORS
 from autograder.workshop.release import chapters
 
 EXERCISES = [exercise.name for topic in chapters() for exercise in exercises_of(topic)]
+needs_limits = pytest.mark.skipif(not CAN_FORK, reason="without a fork nothing stops an endless loop")
 SAMPLE = 6  # mutants of each exercise, in the suite; `make mutants` takes all
 
 # Operator, a source, and one change that it makes of it.
@@ -212,7 +214,7 @@ def test_a_row_without_a_reason_is_refused(small_chapter):
         mutants.try_mutants(*small_chapter(([4],), equivalents=[("roots", AT_ZERO, " ")]))
 
 
-@pytest.mark.skipif(not CAN_FORK, reason="without a fork there are no limits")
+@needs_limits
 @pytest.mark.parametrize("body", ["while True: pass", "import os; os._exit(0)", "raise SystemExit", "numbers.clear()"])
 def test_a_mutant_that_hangs_dies_or_spoils_something_is_killed_and_harms_nobody(small_chapter, body):
     reference, exercise = small_chapter(([4, 9],))
@@ -226,6 +228,13 @@ def test_a_mutant_that_cannot_be_loaded_is_killed(small_chapter):
     reference, exercise = small_chapter(([4, 9],))
     bad = Mutant("by hand", 1, "", "raise ValueError('at the top')")
     assert not mutants.survives(bad, reference, exercise, PUBLIC_SEEDS, Limits(seconds=1))
+
+
+def test_a_reference_that_fails_its_own_cases_is_an_error(small_chapter, monkeypatch):
+    reference, exercise = small_chapter(([4, 9],))
+    monkeypatch.setattr(mutants, "unchanged", lambda source: "def roots(numbers):\n    return numbers")
+    with pytest.raises(RuntimeError, match="roots does not pass"):
+        mutants.try_mutants(reference, exercise)
 
 
 def test_a_mutant_is_killed_by_any_seed(small_chapter):
@@ -242,6 +251,7 @@ def test_a_mutant_is_killed_by_any_seed(small_chapter):
     assert not mutants.survives(right_on_the_first, reference, exercise, PUBLIC_SEEDS, Limits())
 
 
+@needs_limits
 def test_the_command_prints_the_table_and_fails_below_the_least_share(monkeypatch, tmp_path, capsys):
     arguments = ["00_start_here", "--only", "mean_loss", "--sample", "2", "--json", str(tmp_path / "outcome.json")]
     assert mutants.main(arguments) == 0
@@ -268,6 +278,7 @@ def test_the_listed_equivalents_are_changes_that_are_still_made(topic):
     assert [(name, change) for name, change in rows if change not in made.get(name, ())] == []
 
 
+@needs_limits
 @pytest.mark.parametrize("name", EXERCISES)
 def test_no_mutant_of_a_small_sample_survives_unlisted(name):
     exercise = find_exercise(name)
