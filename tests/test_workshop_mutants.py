@@ -52,6 +52,7 @@ CHANGES = [
     ("dropped call", "c = math.exp(a)", "c = math.exp(a) -> c = a"),
     ("dropped call", "c = max(a, b)", "c = max(a, b) -> c = b"),
     ("counting", "range(n)", "range(n) -> range(n - 1)"),
+    ("counting", "torch.randint(n, (2,))", "torch.randint(n, (2,)) -> torch.randint(n - 1, (2,))"),
     ("counting", "enumerate(a)", "enumerate(a) -> enumerate(a, 1)"),
     ("counting", "zip(a, b)", "zip(a, b) -> zip(a, b[1:])"),
     ("slice", "a = x[b:]", "a = x[b:] -> a = x[b + 1:]"),

@@ -134,6 +134,7 @@ TAKE_AN_AXIS = set(
     max mean min narrow prod roll scatter scatter_add size softmax sort squeeze stack std sum swapaxes take_along_dim topk
     transpose unbind unsqueeze var""".split()
 )
+COUNT = {"range", "arange", "randint", "randrange", "randperm", "topk"}  # whose arguments are numbers to count to
 COMMUTATIVE = {"max", "min", "maximum", "minimum"}
 
 # What is called by one name and might have been called by another: each way.
@@ -321,11 +322,12 @@ def dropped_call(place: Place) -> Iterator:
 def counting(place: Place) -> Iterator:
     """range(n): range(n + 1), range(n - 1), range(1, n). enumerate(x): enumerate(x, 1). zip(x, y): zip(x[1:], y)."""
     node, name = place.node, _name(place.node)
-    if name == "range":
+    if name in COUNT:
         for index, argument in enumerate(node.args):
-            yield from (_with(node, args=_exchanged(node.args, index, _plus(argument, n))) for n in (1, -1))
-        if len(node.args) == 1 and getattr(getattr(place.parents[0], "target", None), "id", "") != "_":
-            yield _with(node, args=[ast.Constant(1), *node.args])
+            if _number(argument) is None and not isinstance(argument, (ast.Tuple, ast.Starred)):  # else it is `number`
+                yield from (_with(node, args=_exchanged(node.args, index, _plus(argument, n))) for n in (1, -1))
+    if name == "range" and len(node.args) == 1 and getattr(getattr(place.parents[0], "target", None), "id", "") != "_":
+        yield _with(node, args=[ast.Constant(1), *node.args])
     if name == "enumerate" and len(node.args) == 1:
         yield _with(node, args=[*node.args, ast.Constant(1)])
     if isinstance(place.parents[0], (ast.For, ast.comprehension)) and place.field == "iter" and name != "range":
