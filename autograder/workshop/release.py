@@ -22,7 +22,7 @@ import jupytext
 import nbformat
 
 from autograder.exercise import exercises_of
-from autograder.judging.key import KEYS, build_key, same_key
+from autograder.judging.key import KEYS, build_key, key_path, read_key, same_key, write_key
 from autograder.judging.reference import ROOT, SOLUTIONS, Reference, checked_exercise
 
 SETUP_CELL = """\
@@ -88,11 +88,11 @@ def release_notebook(topic: str, course: Path, solutions: Path = SOLUTIONS) -> N
 def release_key(topic: str, keys: Path, solutions: Path = SOLUTIONS) -> None:
     """Write the answer key of a chapter, unless the one there says the same: floats differ from machine to machine."""
     key = build_key(topic, Reference(topic, solutions))
-    path = keys / f"{key['topic']}.json"
-    if path.exists() and same_key(json.loads(path.read_text(encoding="utf-8")), json.loads(json.dumps(key))):
+    path = key_path(topic, keys)
+    if path.exists() and same_key(read_key(path), json.loads(json.dumps(key))):
         return
     keys.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(key, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
+    write_key(key, path)
 
 
 def tool_environment() -> dict[str, str]:
