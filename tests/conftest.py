@@ -10,6 +10,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
+# Their assertions are to show values as those of a test file do.
+pytest.register_assert_rewrite("notebook_runs", "matrix")
+
 MUTATION_SCORES = pytest.StashKey[dict[str, Counter]]()
 
 
