@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from autograder.evidence import PUBLIC_SEEDS, VERSION, answers_used, collect
 from autograder.exercise import UnknownExercise, find_exercise
 from autograder.judging import fingerprints
+from autograder.judging.compare import Entry, entries_agree
 from autograder.judging.explain import describe, what_they_say
 from autograder.judging.judge import judge_evidence
 from autograder.judging.key import AnswerKey, KeyMissing, build_key, load_key, same_key
 from autograder.judging.reference import Reference
 from autograder.judging.report import to_html, to_line, to_text
-from autograder.judging.rules import RULES, Entry, entries_agree
+from autograder.judging.rules import RULES
 from autograder.values import DTYPES, MalformedEvidence, Other, decode, encode
 
 FAST = settings(

@@ -9,7 +9,8 @@ from collections import Counter
 
 import numpy as np
 
-from autograder.judging.rules import Summary, checksum, facts, rates, rule
+from autograder.judging.compare import Summary
+from autograder.judging.rules import checksum, facts, rates, rule
 
 IGNORE, MASK_ID = -100, 4
 
