@@ -78,11 +78,20 @@ def source_notebook(topic: str, address: str, solutions: Path = SOLUTIONS) -> nb
     return notebook
 
 
-def release_notebook(topic: str, course: Path, solutions: Path = SOLUTIONS) -> None:
-    """Write the released notebook of a chapter below `course`."""
-    nbformat.write(source_notebook(topic, repository(), solutions), solutions / topic / f"{topic}.ipynb")
-    _generate(topic, course, solutions)
-    _check(topic, nbformat.read(course / topic / f"{topic}.ipynb", as_version=4))
+def release_notebooks(topics: list[str], course: Path, solutions: Path = SOLUTIONS) -> None:
+    """Write the released notebooks of the chapters below `course`."""
+    for topic in topics:
+        nbformat.write(source_notebook(topic, repository(), solutions), solutions / topic / f"{topic}.ipynb")
+    with tempfile.TemporaryDirectory() as scratch:
+        produced = Path(scratch) / "release"
+        _generate(topics, produced, solutions, Path(scratch) / "gradebook.db")
+        for topic in topics:
+            extra = [p.name for p in (produced / topic).iterdir() if p.name != f"{topic}.ipynb"]
+            if extra:
+                raise ReleaseFailed(f"The release of {topic} would hold {extra}: see CourseDirectory.ignore.")
+            (course / topic).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(produced / topic / f"{topic}.ipynb", course / topic / f"{topic}.ipynb")
+            _check(topic, nbformat.read(course / topic / f"{topic}.ipynb", as_version=4))
 
 
 def release_key(topic: str, keys: Path, solutions: Path = SOLUTIONS) -> None:
@@ -127,26 +136,31 @@ def _give_ids(notebook) -> None:
         cell.id = wanted[:64]
 
 
-def _generate(topic: str, course: Path, solutions: Path) -> None:
-    """Run stock nbgrader, with a gradebook of its own unless this is the real release folder."""
-    with tempfile.TemporaryDirectory() as scratch:
-        produced = Path(scratch) / "release"
-        command = [sys.executable, "-m", "nbgrader", "generate_assignment", topic, "--force", "--create"]
-        command += [
-            f"--config={ROOT / 'nbgrader_config.py'}",
-            f"--CourseDirectory.root={ROOT}",
-            f"--CourseDirectory.source_directory={solutions.resolve()}",
-            f"--CourseDirectory.release_directory={produced}",
-            f"--CourseDirectory.db_url=sqlite:///{scratch}/gradebook.db",
-        ]
-        run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=tool_environment())
-        if run.returncode:
-            raise ReleaseFailed(f"nbgrader generate_assignment {topic} failed:\n{run.stderr[-3000:]}")
-        extra = [p.name for p in (produced / topic).iterdir() if p.name != f"{topic}.ipynb"]
-        if extra:
-            raise ReleaseFailed(f"The release of {topic} would hold {extra}: see CourseDirectory.ignore.")
-        (course / topic).mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(produced / topic / f"{topic}.ipynb", course / topic / f"{topic}.ipynb")
+# nbgrader releases one chapter a command, and to start it takes longer than to release one.
+ALL_IN_ONE_PROCESS = """\
+import sys
+from nbgrader.apps.nbgraderapp import NbGraderApp
+
+topics, options = sys.argv[1].split(","), sys.argv[2:]
+for topic in topics:
+    NbGraderApp.launch_instance(["generate_assignment", topic, "--force", "--create", *options])
+    NbGraderApp.clear_instance()
+"""
+
+
+def _generate(topics: list[str], produced: Path, solutions: Path, gradebook: Path) -> None:
+    """Run stock nbgrader, with a gradebook of its own."""
+    options = [
+        f"--config={ROOT / 'nbgrader_config.py'}",
+        f"--CourseDirectory.root={ROOT}",
+        f"--CourseDirectory.source_directory={solutions.resolve()}",
+        f"--CourseDirectory.release_directory={produced}",
+        f"--CourseDirectory.db_url=sqlite:///{gradebook}",
+    ]
+    command = [sys.executable, "-c", ALL_IN_ONE_PROCESS, ",".join(topics), *options]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=tool_environment())
+    if run.returncode:
+        raise ReleaseFailed(f"nbgrader generate_assignment failed, for one of {topics}:\n{run.stderr[-3000:]}")
 
 
 def _check(topic: str, released) -> None:
@@ -173,11 +187,12 @@ def main() -> int:
         parser.error(f"no such chapter: {', '.join(sorted(unknown))}. There are: {', '.join(chapters())}.")
     course = arguments.into / "course" if arguments.into else ROOT / "course"
     keys = arguments.into / "keys" if arguments.into else KEYS
-    for topic in arguments.topics or chapters():
-        release_notebook(topic, course)
+    topics = arguments.topics or chapters()
+    release_notebooks(topics, course)
+    for topic in topics:
         if not arguments.only_notebooks:
             release_key(topic, keys)
-        print(f"released {topic}")
+        print(f"released {topic}", flush=True)
     return 0
 
 
