@@ -37,7 +37,7 @@ def keys(tmp_path_factory, references) -> Path:
     """Answer keys of the probes and references as they are now."""
     folder = tmp_path_factory.mktemp("keys")
     for topic, reference in references.items():
-        (folder / f"{topic}.json").write_text(json.dumps(key.build_key(topic, reference)))
+        key.write_key(key.build_key(topic, reference), key.key_path(topic, folder))
     return folder
 
 

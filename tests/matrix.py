@@ -1,58 +1,74 @@
-"""The mutation matrix: the grader graded.
+"""The mutation matrix: the grader graded. The tests of every test_cNN_matrix.py, which names its chapter, TOPIC.
 
-Every known mistake must fail on each of 20 seeds and be named as what it is; every correct answer of another shape must
-pass on all of them. A mistake's evidence is drawn with other random numbers than its fingerprints, as a student's would
-be. The scores are printed at the end of the run.
+Every known mistake must fail on each seed and be named as what it is; every correct answer of another shape must pass
+on all of them. A mistake's evidence is drawn with other random numbers than its fingerprints, as a student's would be.
+The scores are printed at the end of the run. The chapter's answer key is compared with the same reference.
 
-The few exercises that train or run a transformers model on every probe are tried on FEW seeds, and on all 20 with
+There are 20 seeds; the first FEW of them are tried, and all with
 
-    COURSE_MATRIX=whole make test PYTEST_ARGS="-k matrix"
+    make test-whole PYTEST_ARGS="-k matrix"
 """
 
 import ast
 import functools
 import inspect
 import json
-import os
 import random
 from collections import Counter
 from functools import cache
 
 import pytest
 import torch
-from conftest import MUTATION_SCORES
+from conftest import MUTATION_SCORES, WHOLE
 
 from autograder.evidence import PUBLIC_SEEDS, collect
 from autograder.exercise import exercises_of, find_exercise
 from autograder.judging.judge import judge_evidence
-from autograder.judging.key import AnswerKey, load_key
+from autograder.judging.key import KEYS, AnswerKey, build_key, key_path, load_key, read_key, same_key
 from autograder.judging.reference import SOLUTIONS, Reference
 from autograder.judging.report import to_text
 from autograder.watching import copied
-from autograder.workshop.release import chapters
+from autograder.workshop.madeup import ScoresAlone
 
+FEW = 7
 SEEDS = (*PUBLIC_SEEDS, *random.Random("other seeds, as grading draws them").sample(range(10, 2**31), 17))
-COSTLY, FEW = ("train", "train_sft", "generate_answers"), 7
+if not WHOLE:
+    SEEDS = SEEDS[:FEW]
 LEAST_MISTAKES, LEAST_ALTERNATIVES = 5, 2
 MOST_FOR_NOTHING = 0.4  # the share of the cases that an answer without thought may pass
 
-EXERCISES = [exercise.name for topic in chapters() for exercise in exercises_of(topic)]
+
+def pytest_generate_tests(metafunc) -> None:
+    """Every test that asks for a `name` runs for each exercise of the chapter, with its mistakes or its alternatives."""
+    topic = metafunc.module.TOPIC
+    names = [exercise.name for exercise in exercises_of(topic)]
+    for other, functions_of in {
+        "mistake": Reference.mistake_functions,
+        "alternative": Reference.alternative_functions,
+    }.items():
+        if other in metafunc.fixturenames:
+            pairs = [(name, one) for name in names for one in functions_of(reference(topic), name)]
+            metafunc.parametrize(("name", other), pairs)
+            return
+    if "name" in metafunc.fixturenames:
+        metafunc.parametrize("name", names)
+
+
+@pytest.fixture
+def topic(request) -> str:
+    return request.module.TOPIC
 
 
 @cache
 def reference(topic: str) -> Reference:
+    """One for all tests of a chapter: what it has computed it remembers."""
     return Reference(topic)
 
 
 @cache
 def answer_key(topic: str) -> AnswerKey:
-    """The key of a student's notebook, as it is shipped. (tests/test_workshop_release.py: it is what the reference gives.)"""
+    """The key of a student's notebook, as it is shipped. (That it is what the reference gives is a test below.)"""
     return load_key(topic)
-
-
-def seeds_of(name: str) -> tuple[int, ...]:
-    """The seeds on which an exercise is tried."""
-    return SEEDS[:FEW] if name in COSTLY and os.environ.get("COURSE_MATRIX") != "whole" else SEEDS
 
 
 def reference_for(name: str) -> Reference:
@@ -68,16 +84,8 @@ def with_other_draws(function):
     return lambda *given, **options: function(*map(reseeded, given), **options)
 
 
-def evidence_of(name: str, answer, seeds=None) -> dict:
-    return json.loads(json.dumps(collect(find_exercise(name), answer, seeds or seeds_of(name))))
-
-
-def pairs_of(functions_of) -> list:
-    return [
-        pytest.param(name, other, id=f"{name}-{other}")
-        for name in EXERCISES
-        for other in functions_of(reference_for(name), name)
-    ]
+def evidence_of(name: str, answer, seeds=SEEDS) -> dict:
+    return json.loads(json.dumps(collect(find_exercise(name), answer, seeds)))
 
 
 @pytest.fixture(scope="module")
@@ -86,11 +94,10 @@ def scores(request) -> dict[str, Counter]:
     return request.config.stash[MUTATION_SCORES]
 
 
-@pytest.mark.parametrize("name, mistake", pairs_of(Reference.mistake_functions))
 def test_mistake_fails_and_is_named_on_every_seed(name, mistake, scores):
     oracle = reference_for(name)
     evidence = evidence_of(name, with_other_draws(oracle.mistake_functions(name)[mistake]))
-    verdicts = {seed: judge_evidence(name, evidence, oracle, (seed,)) for seed in seeds_of(name)}
+    verdicts = {seed: judge_evidence(name, evidence, oracle, (seed,)) for seed in SEEDS}
     with_key = judge_evidence(name, evidence, answer_key(oracle.topic), PUBLIC_SEEDS)
 
     survived = [seed for seed, verdict in verdicts.items() if verdict.passed]
@@ -123,11 +130,10 @@ def assert_it_is_named_where_it_is_made(name: str, evidence: dict) -> None:
             assert said.guess or made[said.mistake] == {case.name}
 
 
-@pytest.mark.parametrize("name, alternative", pairs_of(Reference.alternative_functions))
 def test_correct_answer_of_another_shape_passes_on_every_seed(name, alternative, scores):
     oracle = reference_for(name)
     evidence = evidence_of(name, with_other_draws(oracle.alternative_functions(name)[alternative]))
-    verdict = judge_evidence(name, evidence, oracle, seeds_of(name))
+    verdict = judge_evidence(name, evidence, oracle, SEEDS)
     with_key = judge_evidence(name, evidence, answer_key(oracle.topic), PUBLIC_SEEDS)
     scores[name].update(alternatives=1, accepted=verdict.passed and with_key.passed)
 
@@ -135,20 +141,17 @@ def test_correct_answer_of_another_shape_passes_on_every_seed(name, alternative,
     assert with_key.passed, to_text(with_key)
 
 
-@pytest.mark.parametrize("name", EXERCISES)
 def test_reference_passes_with_other_draws(name):
     evidence = evidence_of(name, with_other_draws(reference_for(name).functions[name]))
-    verdict = judge_evidence(name, evidence, reference_for(name), seeds_of(name))
+    verdict = judge_evidence(name, evidence, reference_for(name), SEEDS)
     assert verdict.passed and verdict.score == 1, to_text(verdict)
 
 
-@pytest.mark.parametrize("name", EXERCISES)
 def test_there_are_enough_mistakes_and_alternatives(name):
     assert len(reference_for(name).mistake_functions(name)) >= LEAST_MISTAKES
     assert len(reference_for(name).alternative_functions(name)) >= LEAST_ALTERNATIVES
 
 
-@pytest.mark.parametrize("topic", chapters())
 @pytest.mark.parametrize("kind, file", [("mistake", "mistakes"), ("alternative", "alternatives")])
 def test_no_function_hides_another_of_its_name(topic, kind, file):
     """A second function of the same name would silently replace the first, and the matrix would not miss it."""
@@ -168,15 +171,6 @@ def _rows(node: ast.expr) -> list[str]:
     return [row.elts[0].value for row in node.args[2].elts]
 
 
-@pytest.mark.parametrize("name", EXERCISES)
-def test_every_case_catches_some_mistake(name):
-    """A case that no known mistake fails is either superfluous or shows that a mistake is missing."""
-    oracle = reference_for(name)
-    caught = {case for mistake in oracle.mistakes(find_exercise(name), PUBLIC_SEEDS) for case, _ in mistake.prints}
-    assert [case.name for case in find_exercise(name).own_cases if case.name not in caught] == []
-
-
-@pytest.mark.parametrize("name", EXERCISES)
 def test_the_second_references_are_right(name):
     """The tables of mistakes change something in them: what is not changed must be right."""
     for function in reference_for(name).second_references(name).values():
@@ -198,10 +192,11 @@ def spoiled(argument) -> bool:
     return False
 
 
-@pytest.mark.parametrize("name", [name for name in EXERCISES if not find_exercise(name).plain])
 def test_an_answer_that_spoils_its_arguments_fails_and_is_told_which(name):
     """It is right in everything else, and changes one argument after the other."""
     oracle, exercise, told = reference_for(name), find_exercise(name), set()
+    if exercise.plain:
+        return  # numbers and text: nothing can change them
     parameters = list(inspect.signature(oracle.functions[name]).parameters)
     changed: list[bool] = []
     for place, parameter in enumerate(parameters):
@@ -223,6 +218,18 @@ def test_an_answer_that_spoils_its_arguments_fails_and_is_told_which(name):
             assert all(case.passed for case in others), to_text(verdict)
             told.add(parameter)
     assert told, "nothing that could be spoiled: is it plain?"
+
+
+def test_every_case_catches_some_mistake(name):
+    """A case that no known mistake fails is either superfluous or shows that a mistake is missing."""
+    known = reference_for(name).mistakes(find_exercise(name), PUBLIC_SEEDS)
+    caught = {case for mistake in known for case, _ in mistake.prints}
+    assert [case.name for case in find_exercise(name).cases if case.probe and case.name not in caught] == []
+
+
+def test_answer_key_is_what_the_reference_gives(topic):
+    committed, fresh = read_key(key_path(topic, KEYS)), json.loads(json.dumps(build_key(topic, reference(topic))))
+    assert same_key(committed, fresh), f"the answer key of {topic} is out of date: run `make release`"
 
 
 # --- Answers without thought
@@ -274,9 +281,8 @@ def thoughtless_answers(name: str) -> dict:
     return answers
 
 
-@pytest.mark.parametrize("name", EXERCISES)
 def test_an_answer_without_thought_earns_little(name):
-    oracle = reference_for(name)
+    oracle = ScoresAlone(reference_for(name))
     for kind, answer in thoughtless_answers(name).items():
         evidence = evidence_of(name, answer, SEEDS[:6])
         for seed in SEEDS[:6]:
@@ -284,7 +290,6 @@ def test_an_answer_without_thought_earns_little(name):
             assert score <= MOST_FOR_NOTHING, f"{kind} earns {score:.0%} of {name} on seed {seed}"
 
 
-@pytest.mark.parametrize("name", EXERCISES)
 def test_an_unanswered_stub_scores_nothing_and_says_so(name):
     def stub(*given, **options):
         raise NotImplementedError("Replace this line with your answer.")
@@ -294,7 +299,6 @@ def test_an_unanswered_stub_scores_nothing_and_says_so(name):
     assert "not answered yet" in to_text(verdict).lower()
 
 
-@pytest.mark.parametrize("name", EXERCISES)
 def test_none_scores_nothing_and_is_named(name):
     verdict = judge_evidence(name, evidence_of(name, constant(None), PUBLIC_SEEDS), answer_key_of(name), PUBLIC_SEEDS)
     assert verdict.score == 0 and not verdict.unanswered
@@ -302,7 +306,6 @@ def test_none_scores_nothing_and_is_named(name):
     assert "None" in to_text(verdict)
 
 
-@pytest.mark.parametrize("name", EXERCISES)
 def test_an_exception_is_shown_with_the_students_own_line(name):
     def answer(*given, **options):
         return undefined_name + 1  # noqa: F821
