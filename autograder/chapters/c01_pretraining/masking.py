@@ -59,9 +59,9 @@ def how_many_are_chosen(answer, seed):
 
 @mask_tokens.case(rule="masking_rate")
 def another_rate(answer, seed):
-    """The rate is an argument: with rate = 0.4, four tokens in ten are chosen, in short rows too."""
-    ids, special = (x[:, :7] for x in _maskable(seed, 1601, 10, 61))  # a special token and six ordinary ones a row
-    return _masked(answer, seed, ids, special, 61, rate=0.4)
+    """The rate is an argument: with rate = 0.35, 35 tokens in 100 are chosen, in rows of a single word too."""
+    # So many draws that 0.15 and 0.35 lie more than 10 standard errors apart, and 0.9 x 0.35 and 0.35 fewer than 2.
+    return _masked(answer, seed, *_maskable(seed, 1001, 5, 61), 61, rate=0.35)
 
 
 @mask_tokens.case(rule="masking_fates")
@@ -75,9 +75,9 @@ def eighty_ten_ten(answer, seed):
 def special_tokens(answer, seed):
     """Special tokens are never chosen and never changed. is_special says which they are, not their ids."""
     ids, special = _maskable(seed, 31, 97, 61)
-    special[:, 7] = True  # with the id of an ordinary word
-    ids[:, 8] = 2  # an ordinary word with a small id
-    return _masked(answer, seed, ids, special, 61, rate=0.9)
+    special[:, 5:35] = True  # with the ids of ordinary words
+    ids[:, 40:70] = 2  # an ordinary word with a small id
+    return _masked(answer, seed, ids, special, 61, rate=0.5)
 
 
 @mask_tokens.case(rule="masking_replacements")
@@ -222,7 +222,7 @@ def one_pair_a_sentence(answer, seed):
 def half_of_them_real(answer, seed):
     """Half of the pairs are real, as a coin says that is tossed for each."""
     # So many draws that 0.4 and 0.5 lie nearly 10 standard errors apart.
-    drawn = [_pairs(answer, [9] * 51, seed + run) for run in range(12)]
+    drawn = [_pairs(answer, [31] * 15, seed + run) for run in range(11)]
     return {"pairs": torch.cat(drawn), "run": torch.cat([torch.full((len(d),), run) for run, d in enumerate(drawn)])}
 
 

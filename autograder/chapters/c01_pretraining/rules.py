@@ -16,8 +16,8 @@ from autograder.judging.rules import checksum, facts, rates, rule
 # --- masking: data holds input_ids, is_special, corrupted and labels, each (rows, length), and hold_integers
 
 
-def _chosen_share(data: dict) -> Summary:
-    ids, special, chosen = data["input_ids"], data["is_special"], data["labels"] != IGNORE
+def _chosen_share(data: dict, chosen: np.ndarray) -> Summary:
+    ids, special = data["input_ids"], data["is_special"]
     alike = (chosen == chosen[0]).all()
     draws = chosen[:1][~special[:1]] if alike else chosen[~special]  # the same in all rows: one draw a column
     return rates({"chosen_draws": draws}) | facts(every_row_chose_the_same_places=alike) | checksum(ids, special)
@@ -25,8 +25,8 @@ def _chosen_share(data: dict) -> Summary:
 
 @rule
 def masking_rate(data: dict) -> Summary:
-    """The share of ordinary tokens that were chosen."""
-    return _chosen_share(data)
+    """The share of ordinary tokens that have a label or were changed."""
+    return _chosen_share(data, (data["labels"] != IGNORE) | (data["corrupted"] != data["input_ids"]))
 
 
 @rule
@@ -34,7 +34,7 @@ def masking_choice(data: dict) -> Summary:
     """That share, and what a choice means: a label that is the original id, and no change elsewhere."""
     ids, corrupted, labels = data["input_ids"], data["corrupted"], data["labels"]
     chosen = labels != IGNORE
-    return _chosen_share(data) | facts(
+    return _chosen_share(data, chosen) | facts(
         some_label_is_not_the_original_id=(labels[chosen] != ids[chosen]).any(),
         some_token_changed_without_being_chosen=(corrupted[~chosen] != ids[~chosen]).any(),
         both_tensors_hold_integers=data["hold_integers"],
