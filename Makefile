@@ -16,7 +16,7 @@ JOBS ?= 0
 # torch comes first and by itself: pip then takes the build for this machine, which the other packages accept.
 TORCH = $(shell sed -n '/^torch==/p' requirements.lock)
 
-.PHONY: help lab test release demo bench bench-gpu lint setup lock test-lowest
+.PHONY: help lab test test-whole release record demo bench bench-gpu lint setup lock test-lowest
 .DEFAULT_GOAL := help
 
 help:
@@ -24,9 +24,11 @@ help:
 	@echo
 	@echo '  make lab      open the course in JupyterLab          LAB_ARGS="--no-browser --port 9000"'
 	@echo '  make test     run all tests                          PYTEST_ARGS="-k judge"  JOBS=2'
+	@echo '  make test-whole  the same, with every chapter run in full and the grader tried on all seeds: an hour and more'
 	@echo '  make lint     check the style of the code'
 	@echo
 	@echo '  make release  generate course/ from solutions/       ARGS="01_pretraining"'
+	@echo '  make record   run chapters whole and keep what they measured  ARGS="01_pretraining"'
 	@echo '  make demo     grade a class of made-up submissions   ARGS="..."'
 	@echo '  make bench    measure how fast grading is            ARGS="..."'
 	@echo '  make bench-gpu  measure how fast training is on the GPU, or else the CPU  ARGS="--keep"'
@@ -46,10 +48,13 @@ lab: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest $(if $(filter-out 0,$(JOBS)),-n $(JOBS) --dist loadfile --no-loadscope-reorder) $(PYTEST_ARGS)
 
+test-whole: export COURSE_WHOLE = 1
+test-whole: test
+
 lint: $(STAMP)
 	$(BIN)/python -m ruff check
 
-release demo bench bench-gpu: $(STAMP)
+release record demo bench bench-gpu: $(STAMP)
 	$(BIN)/python -m autograder.workshop.$(subst -,_,$@) $(ARGS)
 
 # --- Set-up: done when there is no $(STAMP), or when the pins changed, or when the folder was moved or copied (an

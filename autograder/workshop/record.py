@@ -102,10 +102,9 @@ def digest_of(topic: str, files: list[str]) -> str:
     """
     cells = jupytext.read(SOLUTIONS / topic / f"{topic}.py").cells
     code = [cell.source for cell in cells if cell.cell_type == "code"]
-    digest = hashlib.sha256(json.dumps(code).encode())
-    for path in (measured_by(topic), ROOT / "requirements.lock", *(ROOT / name for name in files)):
-        digest.update(path.relative_to(ROOT).as_posix().encode() + hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
+    read = {name: hashlib.sha256((ROOT / name).read_bytes()).hexdigest() for name in ("requirements.lock", *sorted(files))}
+    measured = measured_by(topic).read_text(encoding="utf-8")
+    return hashlib.sha256(json.dumps([code, measured, read]).encode()).hexdigest()
 
 
 def valid_record(topic: str) -> dict | None:

@@ -637,7 +637,7 @@ check("ppo_update", ppo_update)
 # advantages and returns, and takes four gradient steps: two rounds over the batch in two halves.
 
 # %% tags=["demo"]
-PROMPTS, ANSWERS, NEW, UPDATES = 16 * DOSE, 4, 32, 32  # 64 answers an update, 4 to each question
+PROMPTS, ANSWERS, NEW, UPDATES = 16 * DOSE, 4, 32, device.at_most(32, least=2)  # 64 answers an update, 4 to each question
 LR, VALUE_LR, CLIP, VALUE_CLIP, VALUE_COEF = 4e-4, 1e-3, 0.2, 1.0, 0.5
 GAMMA, LAM = 1.0, 0.95
 HACK_UPDATES, HACK_LR, HACK_SEEDS, OTHER_BETAS = 48, 1e-3, (0, 1), (0.02, 0.3)  # of the two experiments at the end
@@ -731,7 +731,7 @@ print({name: round(before[name], 2) for name in ("score", "utility", "kl", "entr
 # Three runs that differ in nothing but their seed.
 
 # %% tags=["demo"]
-BETA, SEEDS = 0.1, (0, 1, 2)
+BETA, SEEDS = 0.1, range(device.at_most(3))
 ppo_runs, ppo_after = [], []
 for seed in SEEDS:
     trained, history = train_ppo(seed, BETA)
