@@ -10,6 +10,7 @@ There are 20 seeds; the first FEW of them are tried, and all with
 """
 
 import ast
+import functools
 import inspect
 import json
 import random
@@ -26,6 +27,7 @@ from autograder.judging.judge import judge_evidence
 from autograder.judging.key import KEYS, AnswerKey, build_key, key_path, load_key, read_key, same_key
 from autograder.judging.reference import SOLUTIONS, Reference
 from autograder.judging.report import to_text
+from autograder.watching import copied
 from autograder.workshop.madeup import ScoresAlone
 
 FEW = 7
@@ -107,6 +109,25 @@ def test_mistake_fails_and_is_named_on_every_seed(name, mistake, scores):
     assert not survived, f"{mistake} passes on seeds {survived}"
     assert not unnamed, f"{mistake} is diagnosed as {unnamed}"
     assert not with_key.passed and with_key.mistake == mistake, f"with the key: {to_text(with_key)}"
+    assert_it_is_named_where_it_is_made(name, evidence)
+
+
+@cache
+def right_records(name: str) -> list[dict]:
+    return evidence_of(name, reference_for(name).functions[name], PUBLIC_SEEDS)["records"]
+
+
+def assert_it_is_named_where_it_is_made(name: str, evidence: dict) -> None:
+    """An answer that makes a mistake in one case alone is given, if any, a name that is made there, and as a guess."""
+    oracle = reference_for(name)
+    made = {m.name: {case for case, _ in m.prints} for m in oracle.mistakes(find_exercise(name), PUBLIC_SEEDS)}
+    for case in find_exercise(name).cases:
+        records = [r for r in right_records(name) if r["case"] != case.name]
+        records += [r for r in evidence["records"] if r["case"] == case.name and r["seed"] in PUBLIC_SEEDS]
+        verdict = judge_evidence(name, evidence | {"records": records}, oracle, PUBLIC_SEEDS)
+        for said in (c for c in verdict.cases if c.mistake):
+            assert said.name == case.name and case.name in made[said.mistake], f"{said.mistake} is right in {said.name}"
+            assert said.guess or made[said.mistake] == {case.name}
 
 
 def test_correct_answer_of_another_shape_passes_on_every_seed(name, alternative, scores):
@@ -134,11 +155,69 @@ def test_there_are_enough_mistakes_and_alternatives(name):
 @pytest.mark.parametrize("kind, file", [("mistake", "mistakes"), ("alternative", "alternatives")])
 def test_no_function_hides_another_of_its_name(topic, kind, file):
     """A second function of the same name would silently replace the first, and the matrix would not miss it."""
-    tree = ast.parse((SOLUTIONS / topic / f"{file}.py").read_text(encoding="utf-8"))
-    names = [node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.decorator_list]
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (SOLUTIONS / topic).glob(f"{file}*.py")]
+    nodes = [node for tree in trees for node in tree.body if isinstance(node, (ast.FunctionDef, ast.Expr))]
+    names = [node.name for node in nodes if isinstance(node, ast.FunctionDef) and node.decorator_list]
+    names += [name for node in nodes if isinstance(node, ast.Expr) for name in _rows(node.value)]
     assert [name for name, times in Counter(names).items() if times > 1] == []
     found = [m for e in exercises_of(topic) for m in getattr(reference(topic), f"{kind}_functions")(e.name)]
     assert sorted(found) == sorted(names), "a function is marked for an exercise that does not exist"
+
+
+def _rows(node: ast.expr) -> list[str]:
+    """The names in the rows of a table of mistakes: changes("exercise", base, [("name", …), …])."""
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "changes"):
+        return []
+    return [row.elts[0].value for row in node.args[2].elts]
+
+
+def test_the_second_references_are_right(name):
+    """The tables of mistakes change something in them: what is not changed must be right."""
+    for function in reference_for(name).second_references(name).values():
+        verdict = judge_evidence(name, evidence_of(name, function, PUBLIC_SEEDS), reference_for(name), PUBLIC_SEEDS)
+        assert verdict.passed, to_text(verdict)
+
+
+def spoiled(argument) -> bool:
+    """Change something in an argument, in place. Returns whether there was something to change."""
+    if isinstance(argument, torch.Tensor) and argument.numel():
+        argument.data.view(-1)[0] = 1 - argument.data.view(-1)[0] if argument.dtype != torch.bool else ~argument.view(-1)[0]
+        return True
+    if isinstance(argument, torch.nn.Module):
+        return any(spoiled(parameter) for parameter in argument.parameters())
+    if isinstance(argument, dict):
+        return any(spoiled(item) for item in argument.values()) or bool(argument.popitem())
+    if isinstance(argument, (list, tuple)):
+        return any(map(spoiled, argument)) or (isinstance(argument, list) and argument.append(argument[-1]) is None)
+    return False
+
+
+def test_an_answer_that_spoils_its_arguments_fails_and_is_told_which(name):
+    """It is right in everything else, and changes one argument after the other."""
+    oracle, exercise, told = reference_for(name), find_exercise(name), set()
+    if exercise.plain:
+        return  # numbers and text: nothing can change them
+    parameters = list(inspect.signature(oracle.functions[name]).parameters)
+    changed: list[bool] = []
+    for place, parameter in enumerate(parameters):
+
+        @functools.wraps(oracle.functions[name])
+        def answer(*given, _place=place, _parameter=parameter, **options):
+            result = oracle.functions[name](*given, **options)
+            argument = given[_place] if _place < len(given) else options.get(_parameter)
+            if not (exercise.trains and isinstance(argument, torch.nn.Module)):
+                changed.append(spoiled(argument))
+            return copied(result)
+
+        changed.clear()
+        verdict = judge_evidence(name, evidence_of(name, answer, (1,)), oracle, (1,))
+        if any(changed):
+            (stay,) = (case for case in verdict.cases if case.name == "arguments_stay")
+            assert not stay.passed and f"`{parameter}`" in stay.problem, to_text(verdict)
+            others = [case for case in verdict.cases if case is not stay and case.name != "results_are_new"]
+            assert all(case.passed for case in others), to_text(verdict)
+            told.add(parameter)
+    assert told, "nothing that could be spoiled: is it plain?"
 
 
 def test_every_case_catches_some_mistake(name):
