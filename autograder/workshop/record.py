@@ -46,10 +46,11 @@ sys.addaudithook(lambda event, given: files_opened.add(str(given[0])) if event =
 
 # Run after the chapter and its measured.py. ru_maxrss is in KiB on Linux, in bytes on macOS.
 TELL = """
-import json, resource, sys
+import json, resource, sys, time
 files = files_opened | {str(getattr(module, "__file__", "")) for module in list(sys.modules.values())}
 gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** (30 if sys.platform == "darwin" else 20)
-print(json.dumps({"values": MEASURED, "gib": gib, "files": sorted(files)}))
+busy = time.process_time() / 60
+print(json.dumps({"values": MEASURED, "gib": gib, "processor_minutes": busy, "files": sorted(files)}))
 """
 
 
@@ -69,8 +70,8 @@ def execute(notebook, folder: Path, environment: dict[str, str] | None = None) -
 def run(topic: str, folder: Path, environment: dict[str, str] | None = None) -> dict:
     """Run a solved chapter in `folder`, which it may write to. environment: COURSE_DOSE and what else is to be set.
 
-    Returns "values" (of measured.py), "gib" (peak memory), "minutes", "files" (those of the repository that it read, as
-    paths below its root) and "notebook", as it was executed.
+    Returns "values" (of measured.py), "gib" (peak memory), "minutes", "processor_minutes", "files" (those of the repository
+    that it read, as paths below its root) and "notebook", as it was executed.
     """
     notebook = source_notebook(topic, repository(), SOLUTIONS)
     notebook.cells.insert(0, nbformat.v4.new_code_cell(NOTE_FILES))
@@ -78,7 +79,8 @@ def run(topic: str, folder: Path, environment: dict[str, str] | None = None) -> 
     started = time.monotonic()
     execute(notebook, folder, environment)
     minutes = (time.monotonic() - started) / 60
-    told = json.loads(notebook.cells[-1].outputs[-1]["text"])
+    printed = "".join(output.text for output in notebook.cells[-1].outputs if output.get("name") == "stdout")
+    told = json.loads(printed.splitlines()[-1])
     return told | {"minutes": minutes, "files": _of_the_repository(told["files"]), "notebook": notebook}
 
 
@@ -132,6 +134,7 @@ def make_record(topic: str) -> dict:
     return {
         "topic": topic,
         "minutes": round(found["minutes"], 1),
+        "processor_minutes": round(found["processor_minutes"], 1),
         "gib": round(found["gib"], 2),
         "versions": versions,
         "digest": digest_of(topic, found["files"]),
