@@ -623,3 +623,57 @@ def test_no_evidence_can_make_the_judge_or_the_report_fail(records, reference, k
         assert 0 <= verdict.score <= 1 and len(verdict.cases) == 4
         assert to_text(verdict) and to_line(verdict)
         assert "<script" not in to_html(verdict)
+
+
+# --- Evidence that claims more than there is
+
+
+def big(shape, dtype="bool") -> dict:
+    return {"array": {"dtype": dtype, "shape": shape, "data": ""}}
+
+
+@pytest.mark.parametrize("shape", [[0, 40_000_000], [40_000_000, 0], [0, 2**30, 2**30]])
+def test_an_array_of_nothing_claims_no_columns(shape):
+    with pytest.raises(MalformedEvidence):
+        decode(big(shape))
+
+
+def test_what_a_rule_allocates_by_is_bounded():
+    find_exercise("generate_answers")  # the chapters' own rules are loaded with their exercises
+    tokens = np.zeros((800, 1), dtype=np.int16)
+    drawn = {"at_half": tokens, "at_two": tokens, "prompts": np.zeros((2, 3), dtype=int), "vocab": 10**10}
+    with pytest.raises(ValueError, match="claims"):
+        RULES["drawn_answers"](drawn)
+    with pytest.raises(ValueError, match="claims"):
+        RULES["pairs_firsts"]({"lengths": np.array([10**12, 3]), "pairs": ""})
+
+
+def test_an_estimate_may_not_scatter_so_much_that_it_agrees_with_anything():
+    draw = np.random.default_rng(0)
+    want = RULES["means"]({"x_draws": draw.normal(5, 2, (144, 3))})["x_draws"]
+    wild = RULES["means"]({"x_draws": 1e3 * np.tan(np.pi * (draw.random((144, 3)) - 0.5)) ** 3})["x_draws"]
+    assert not entries_agree(wild, want, 0)
+    assert "scatter" in what_they_say(wild, want, 0, {}) or "On average" in what_they_say(wild, want, 0, {})
+
+
+@pytest.mark.parametrize("got", [np.ones(3, dtype=int), np.ones(3, dtype=bool)])
+def test_floats_are_no_integers_and_no_booleans(got):
+    assert not agree(got, np.ones(3)) and not agree(np.ones(3, dtype=bool), np.ones(3, dtype=int))
+    assert agree(1, 1.0), "a number alone comes in any dress"
+
+
+@pytest.mark.parametrize(
+    "got, want, sentence",
+    [
+        (np.exp(1.7), 1.7, "the exponential of the expected"),
+        (1.7**2, 1.7, "the square of the expected"),
+        (3.0 * 15 / 21, 3.0, "15 (the number of answer tokens) over 21 (the number of places)"),
+        (np.where(np.arange(15).reshape(3, 5) < 5, 9.5, table), table, "Rows 1 and 2 are right, 0 not"),
+        (0.692653, 1.0, ""),
+        (0.99718 * 3.0, 3.0, ""),
+        (np.array([0.0, 0.0, 0.0, 1.0]), np.array([0.0, 0.0, 1.0, 0.0]), "2 of 4 elements differ"),
+    ],
+)
+def test_a_wrong_number_is_put_beside_known_quantities(got, want, sentence):
+    said = says(got, want, {"the number of answer tokens": 15, "the number of places": 21})
+    assert sentence in said and "shifted" not in said and (said if sentence else not said)
