@@ -89,6 +89,12 @@ def test_what_is_measured_the_pins_and_every_file_read_count(recorded, tmp_path,
         (tmp_path / name).write_bytes(kept)
 
 
+def test_a_record_that_cannot_be_read_is_none(recorded):
+    for text in ("<<<<<<< HEAD", "{}"):
+        (recorded / record.FILE).write_text(text)
+        assert record.valid_record(TOPIC) is None
+
+
 def test_the_tokenizer_counts_whole_and_cards_do_not():
     opened = [str(record.ROOT / "data" / name) for name in ("tokenizer/tokenizer_config.json", "checkpoints/nano-sft/card.json")]
     assert record._of_the_repository(opened) == ["data/tokenizer/tokenizer.json", "data/tokenizer/tokenizer_config.json"]
@@ -101,7 +107,7 @@ def runs(monkeypatch):
 
     def run(topic, folder, environment):
         seen.append(environment)
-        return {"values": {"total": 300 if not environment else 6}, "gib": 1.0, "minutes": 0.0}
+        return {"values": {"total": 300 if not environment else 6}, "gib": 1.0, "minutes": 0.0, "processor_minutes": 0.0}
 
     monkeypatch.setattr(notebook_runs, "run", run)
     monkeypatch.setattr(notebook_runs, "recordable", lambda: [TOPIC])

@@ -110,14 +110,11 @@ def digest_of(topic: str, files: list[str]) -> str:
 
 
 def valid_record(topic: str) -> dict | None:
-    """A chapter's record; None where there is none, or where what it depends on has changed since."""
-    path = SOLUTIONS / topic / FILE
-    if not path.exists():
-        return None
-    record = json.loads(path.read_text(encoding="utf-8"))
+    """A chapter's record; None where there is none that can be read, or where what it depends on has changed since."""
     try:
+        record = json.loads((SOLUTIONS / topic / FILE).read_text(encoding="utf-8"))
         return record if record["digest"] == digest_of(topic, record["files"]) else None
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError, KeyError):
         return None
 
 
