@@ -206,6 +206,14 @@ def test_a_weak_probe_lets_a_mutant_through_and_a_strong_one_does_not(small_chap
     assert mutants.share([strong]) > mutants.share([weak])
 
 
+@pytest.mark.parametrize("name", EXERCISES)
+def test_a_reference_loads_as_its_mutants_do(name):
+    """A decorator, a helper or a constant that is not found would kill every mutant, and the table would say 100 %."""
+    exercise, oracle = find_exercise(name), reference(find_exercise(name).topic)
+    source = mutants.unchanged(mutants.source_of(oracle, exercise))
+    assert callable(mutants.load(source, oracle, exercise))
+
+
 def test_a_mutant_of_a_helper_counts(small_chapter):
     found = mutants.mutants_of_exercise(*small_chapter(([4],)))
     assert AT_ZERO in [mutant.change for mutant in found]
