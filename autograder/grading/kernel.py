@@ -7,15 +7,13 @@ check cell calls `restore` first. This is fairness, not security: nothing that c
 What a cell did to torch's defaults (dtype, device, gradients) is undone case by case, in `autograder.evidence`.
 """
 
-import builtins
 import contextlib
-import importlib
 import os
 import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable
+from types import ModuleType
 
 # Modules whose public names are put back. Others keep what a notebook gave them.
 MODULES = (
@@ -23,53 +21,58 @@ MODULES = (
     "numpy numpy.random operator os random re select signal string struct threading time torch torch.linalg torch.nn "
     "torch.nn.functional torch.testing traceback types typing"
 ).split()
+_set_trace, _set_profile = sys.settrace, sys.setprofile
 
 
-def keep() -> Callable[[], None]:
-    """Note the state of this process. The function returned restores it, as often as it is called."""
-    modules = {name: importlib.import_module(name) for name in MODULES}
-    public = {name: {k: v for k, v in vars(m).items() if k[0] != "_"} for name, m in modules.items()}
-    public["builtins"] = {k: v for k, v in vars(builtins).items() if k != "_"}  # `_` is the last cell's value
-    loaded = {name: module for name, module in sys.modules.items() if name.partition(".")[0] != "autograder"}
-    numpy = modules["numpy"]
-    streams, path, limit, folder = (sys.stdout, sys.stderr), list(sys.path), sys.getrecursionlimit(), os.getcwd()
-    filters, errors = list(warnings.filters), numpy.geterr()
-    course = {name: value for name, value in os.environ.items() if name.startswith("COURSE_")}
-    set_trace, set_profile, set_limit = sys.settrace, sys.setprofile, sys.setrecursionlimit
-    silence = contextlib.suppress
+class Keeper:
+    """The state of this process as it was before the notebook changed it: modules from when they were first there."""
 
-    def restore() -> None:
-        set_trace(None)
-        set_profile(None)
-        for name, values in public.items():
-            vars(modules[name]).update(values)
-        for name, module in loaded.items():
-            if sys.modules.get(name) is None or name in modules:
+    def __init__(self):
+        self.public: dict[str, dict] = {}  # of the modules above, their public names
+        self.loaded: dict[str, ModuleType] = {}
+        self.streams, self.path, self.limit = (sys.stdout, sys.stderr), list(sys.path), sys.getrecursionlimit()
+        self.folder, self.filters = os.getcwd(), list(warnings.filters)
+        self.course = {name: value for name, value in os.environ.items() if name.startswith("COURSE_")}
+        self.note_modules()
+
+    def note_modules(self, *_) -> None:
+        """Called after each cell: what that cell imported is kept as it found it."""
+        for name in [*sys.modules]:
+            if name not in self.loaded and name.partition(".")[0] != "autograder":
+                self.loaded[name] = sys.modules[name]
+                if name in MODULES:
+                    self.public[name] = {k: v for k, v in vars(sys.modules[name]).items() if k[0] != "_"}
+
+    def restore(self) -> None:
+        """Give it all back."""
+        _set_trace(None)
+        _set_profile(None)
+        for name, values in self.public.items():
+            vars(self.loaded[name]).update(values)
+        for name, module in self.loaded.items():
+            if name in MODULES or sys.modules.get(name) is None:
                 sys.modules[name] = module
-        sys.stdout, sys.stderr = streams
-        sys.path[:] = [*path, *(entry for entry in sys.path if entry not in path)]
-        set_limit(limit)
+        sys.stdout, sys.stderr = self.streams
+        sys.path[:] = [*self.path, *(entry for entry in sys.path if entry not in self.path)]
+        sys.setrecursionlimit(self.limit)
         threading.settrace(None)
         threading.setprofile(None)
-        warnings.filters[:] = filters
-        numpy.seterr(**errors)
-        os.environ.update(course)
-        with silence(OSError):
-            os.chdir(folder)
+        warnings.filters[:] = self.filters
+        if "numpy" in self.loaded:
+            self.loaded["numpy"].seterr(all="warn", under="ignore")  # numpy's own defaults
+        os.environ.update(self.course)
+        with contextlib.suppress(OSError):
+            os.chdir(self.folder)
         if hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, 0)
-
-    return restore
-
-
-def ignore_exit() -> None:
-    """`exit()` and `quit()` end the kernel a moment later, in a cell that did nothing wrong: here they do nothing."""
-    from IPython import get_ipython
-
-    get_ipython().ask_exit = lambda: None
 
 
 def start() -> None:
     """What the kernel's start-up file calls. `sys` holds the function because check cells import this package anew."""
-    sys._course_restore = keep()
-    ignore_exit()
+    from IPython import get_ipython
+
+    shell, keeper = get_ipython(), Keeper()
+    sys._course_restore = keeper.restore
+    shell.events.register("post_run_cell", keeper.note_modules)
+    # `exit()` would end the kernel a moment later, in a cell that did nothing wrong: here it does nothing.
+    shell.ask_exit = lambda: None
