@@ -26,7 +26,8 @@ LONG = {
     "torch.optim.AdamW torch.optim.LBFGS tqdm make_trainer RewardTrainer GRPOTrainer GRPOConfig time.perf_counter",
     "what a model or a trained table gives": "token_losses prompt_ids bert_scores answers_of exact_match continuations "
     "by_position real_encode real_answers plain_loss prompt_batch sample_answers measure examine prices plain_rewards "
-    "heldout_rewards price_of_a_word best_of scatter_of total_variation many_estimates draw_answers next F.pad F.cosine_similarity",
+    "heldout_rewards price_of_a_word best_of scatter_of total_variation many_estimates draw_answers next F.pad "
+    "F.cosine_similarity",
     "what an answer gives": "make_labels causal_lm_loss mask_tokens collate render_chat pack_examples exact_objective "
     "score_function_gradient policy_gradient_estimate optimal_policy fit_scores bradley_terry_loss center_rewards "
     "preference_probability pair_accuracy expected_accuracy calibration_bins best_of_n_kl memory_budget token_rewards "
@@ -73,7 +74,9 @@ def test_imports_constants_functions_and_classes_that_an_answer_uses():
 
 
 def test_a_notebook_that_uses_nothing_of_demonstrations_pays_nothing():
-    nb = notebook(demo("import math\nPAD = 0\ndef helper(): ..."), "def answer(PAD, math):\n    'PAD and math'\n    helper = 1")
+    nb = notebook(
+        demo("import math\nPAD = 0\ndef helper(): ..."), "def answer(PAD, math):\n    'PAD and math'\n    helper = 1"
+    )
     assert parts_to_run(nb) == {}
 
 
@@ -86,7 +89,10 @@ def test_only_what_is_used_is_run():
 
 
 def test_a_statement_that_fails_costs_no_other():
-    nb = notebook(demo("import no_such_module_anywhere\nA = {}['missing']\nB = 2"), "x = lambda: A or no_such_module_anywhere\ny = B")
+    nb = notebook(
+        demo("import no_such_module_anywhere\nA = {}['missing']\nB = 2"),
+        "x = lambda: A or no_such_module_anywhere\ny = B",
+    )
     assert run(nb)["y"] == 2
 
 
@@ -169,7 +175,9 @@ def test_the_chapter_itself_uses_nothing_of_its_demonstrations(topic):
     """So that a submission that does not either pays nothing."""
     nb = Reference(topic).notebook
     assert parts_to_run(nb) == {}
-    exercises = {name for cell in nb.cells if is_solution(cell) for name in re.findall(r"^def (\w+)", cell.source, re.M)}
+    exercises = {
+        name for cell in nb.cells if is_solution(cell) for name in re.findall(r"^def (\w+)", cell.source, re.M)
+    }
     assert not exercises & names_of_demonstrations(nb)
 
 

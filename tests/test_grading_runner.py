@@ -190,14 +190,24 @@ def test_a_check_cell_gives_its_process_back_what_the_notebook_took():
         "import fractions, random, statistics, sys\nimport numpy",
         "del random.random\nsys.modules['numpy'] = None\nsys.settrace(lambda *_: None)\n"
         "import os, signal\nos.environ.clear(); signal.setitimer(signal.ITIMER_REAL, 600)",
-        ("import numpy.random\nprint(random.random() < 1, sys.gettrace(), os.environ['COURSE_GRADING_SEEDS'])\n"
-         "print(signal.getitimer(signal.ITIMER_REAL))", CHECK),
+        (
+            "import numpy.random\nprint(random.random() < 1, sys.gettrace(), os.environ['COURSE_GRADING_SEEDS'])\n"
+            "print(signal.getitimer(signal.ITIMER_REAL))",
+            CHECK,
+        ),
     )
     assert shown[2] == "True None 7\n(0.0, 0.0)\n"
 
 
 def test_exit_costs_no_later_cell():
-    shown = run("a = 1", "exit()", "import time; time.sleep(1.5); print(a)", "quit", "%exit", "import time; time.sleep(1.5); print(a)")
+    shown = run(
+        "a = 1",
+        "exit()",
+        "import time; time.sleep(1.5); print(a)",
+        "quit",
+        "%exit",
+        "import time; time.sleep(1.5); print(a)",
+    )
     assert shown[2] == shown[5] == "1\n"
 
 

@@ -281,7 +281,9 @@ def _filled_by_functions(notebook: NotebookNode) -> set[str]:
     for cell in _code(notebook, demo=True):
         for node in _parsed(cell.source):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                calls = [n.func for n in ast.walk(node) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)]
+                calls = [
+                    n.func for n in ast.walk(node) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)
+                ]
                 grown = {ast.unparse(call.value) for call in calls if call.attr in ("append", "extend", "add")}
                 names |= grown & _used(node)
     return names

@@ -21,7 +21,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_raw_
 from autograder.grading.cells import course_notes
 
 MAX_BYTES = 100_000_000  # of a file
-MAX_THINGS = 4_000_000  # values and members in a file's JSON: each takes about a hundred bytes of memory
+MAX_THINGS = 8_000_000  # lists, dictionaries, members: each takes up to a hundred bytes of memory
 MAX_CELLS = 2_000
 MAX_SOURCE = 1_000_000  # characters of a cell
 MAX_SOURCES = 5_000_000  # characters of all cells
@@ -322,7 +322,9 @@ def _text(source) -> str:
 
 def _shown(place: str) -> str:
     """A path as something that a sentence can hold."""
-    return "".join(c if c.isprintable() else "?" for c in place.encode("utf-8", "replace").decode()).replace("`", "'")[:120]
+    return "".join(c if c.isprintable() else "?" for c in place.encode("utf-8", "replace").decode()).replace("`", "'")[
+        :120
+    ]
 
 
 def _listed(places: list[str]) -> str:
