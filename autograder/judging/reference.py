@@ -8,8 +8,9 @@ import importlib.util
 import linecache
 import re
 from collections.abc import Callable, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 
 from autograder.evidence import run_case
 from autograder.exercise import SIZES, Case, Exercise, exercises_of
@@ -33,6 +34,7 @@ class Reference:
         self.folder = solutions / topic
         if not (self.folder / f"{topic}.py").exists():
             raise ReferenceFailed(f"There is no chapter {topic!r} in {solutions}.")
+        self._modules: dict[str, ModuleType] = {}  # here and not for good: a file may be corrected, and read again
         self._summaries: dict[tuple[str, str, int], Summary] = {}
         self._prints: dict[tuple[str, str, int], dict] = {}  # by exercise, mistake and seed
 
@@ -95,7 +97,9 @@ class Reference:
         return known
 
     def _marked(self, file: str, attribute: str, exercise: str) -> dict[str, Callable]:
-        module = _load_module(self.folder / f"{file}.py")
+        if file not in self._modules:
+            self._modules[file] = _load_module(self.folder / f"{file}.py")
+        module = self._modules[file]
         return {
             name: function for name, function in vars(module).items() if getattr(function, attribute, None) == exercise
         }
@@ -141,8 +145,7 @@ def _run_source(source: str, name: str, namespace: dict) -> None:
     exec(compile(source, name, "exec"), namespace)
 
 
-@lru_cache
-def _load_module(path: Path):
+def _load_module(path: Path) -> ModuleType:
     if not path.exists():
         raise ReferenceFailed(f"{path} is missing.")
     spec = importlib.util.spec_from_file_location(f"{path.parent.name}_{path.stem}", path)
