@@ -22,7 +22,8 @@ def run(root: Path, folder: Path, program: str) -> subprocess.CompletedProcess:
 def test_our_packages_are_found_before_a_students(root: Path, tmp_path: Path, own: str) -> None:
     (tmp_path / own).parent.mkdir(exist_ok=True)
     (tmp_path / own).write_text(HOSTILE)
-    done = run(root, tmp_path, "from autograder import check\nimport course, data, data.utility\nprint(data.__file__, course.__file__)")
+    program = "from autograder import check\nimport course, data, data.utility\nprint(data.__file__, course.__file__)"
+    done = run(root, tmp_path, program)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [str(root / name / "__init__.py") for name in ("data", "course")]
     assert done.stderr == ""
