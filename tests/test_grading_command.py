@@ -44,7 +44,7 @@ def waiting(course: Course) -> set[tuple[str, str]]:
 STRANGE = {
     ".hidden": "begins with a dot",
     "two\nlines": "a line break",
-    "<b>bold</b>": "holds < >",
+    "<b>bold": "holds < >",
     "star*": "holds *",
     " spaced": "begins or ends with a space",
     "left\u202eright": "cannot be printed",
@@ -54,17 +54,16 @@ GOOD = ["anna", "Müller, Anna [2]", "O'Brien", "c.d+e@f-g_h"]
 
 @pytest.mark.parametrize("name", STRANGE)
 def test_a_name_that_cannot_be_carried_to_a_grade_is_refused_with_the_reason(name):
-    assert STRANGE[name].removeprefix("holds ")[0] in door.why_refused(name)
     assert STRANGE[name] in door.why_refused(name)
 
 
 def test_students_with_strange_names_are_reported_and_all_others_graded(course):
     for name in [*GOOD, *STRANGE]:
-        course.hand_in(name.replace("/", "∕"), answered(course.release, **RIGHT))
+        course.hand_in(name, answered(course.release, **RIGHT))
     said = course.nbgrader("autograde", TOPIC, rc=1)
     assert scores(course) == dict.fromkeys(GOOD, 7.0)
     for name, reason in STRANGE.items():
-        (line,) = [line for line in said.splitlines() if ascii(name.replace("/", "∕"))[1:-1] in line and "not graded" in line]
+        (line,) = [line for line in said.splitlines() if f"The folder {name!a} in" in line and "not graded" in line]
         assert reason in line and "Rename it" in line
     course.nbgrader("generate_feedback", TOPIC)
     for name in GOOD:

@@ -143,6 +143,7 @@ def pictured(text: str, folder) -> tuple[str, str, list[str]]:
         ("![](photo.png)", PHOTO),
         ('![a](./photo.png "a title")', PHOTO),
         ("![](scans/2.png)", PHOTO),
+        ("![](2.png)", PHOTO),
         ("![](my%20photo.JPG)", JPEG),
         ("![](<my photo.JPG>)", JPEG),
         ("<img src=photo.png>", PHOTO),

@@ -7,6 +7,7 @@ their first bytes; nothing else is shown, and a sentence says what was not.
 
 import base64
 import binascii
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from urllib.parse import unquote
 from nbformat.notebooknode import NotebookNode
 
 MAX_BYTES = 10_000_000  # of one picture: a phone's photo has 3 to 8 MB
+MAX_PICTURES = 100  # of one notebook, shown or not
 MAX_ALL_BYTES = 60_000_000  # of all pictures of one notebook
 _KINDS = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".heic", ".heif", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".svg", ".pdf")
@@ -45,7 +47,7 @@ def attach_pictures(notebook: NotebookNode, folder: Path) -> list[str]:
 
 
 class _Shown:
-    """What was attached so far, its bytes, and what was not and why."""
+    """How many pictures there were so far, the bytes of those attached, and what was not and why."""
 
     def __init__(self, folder: Path):
         self.folder, self.sentences = folder, []
@@ -58,8 +60,9 @@ def _attach(cell: NotebookNode, shown: _Shown) -> None:
 
     def replaced(whole: str, address: str, alt: str) -> str:
         get = _reader(address, shown.folder)
-        if get is None:
+        if get is None or shown.count >= MAX_PICTURES:
             return whole
+        shown.count += 1
         try:
             content = get()
             kind = next((kind for begin, kind in _KINDS.items() if content.startswith(begin)), None)
@@ -71,7 +74,6 @@ def _attach(cell: NotebookNode, shown: _Shown) -> None:
             name = "in the notebook" if address.lower().startswith("data:") else f"`{address[:80].replace('`', '')}`"
             shown.sentences.append(f"The picture {name} is not shown to whoever grades: it {reason}.")
             return whole
-        shown.count += 1
         shown.size += len(content)
         name = f"picture-{shown.count}.{kind.removeprefix('image/')}"
         kept[name] = {kind: base64.b64encode(content).decode()}
@@ -117,7 +119,7 @@ def _decoded(address: str) -> bytes:
 
 def _read(folder: Path, name: str) -> bytes:
     """A regular file handed in beside the notebook, or in a folder there; no links are followed."""
-    path = folder / name
+    path = _find(folder, name)
     inside = [path, *(parent for parent in path.parents if parent.is_relative_to(folder))]
     try:
         if any(place.is_symlink() for place in inside) or not path.is_file():
@@ -127,3 +129,10 @@ def _read(folder: Path, name: str) -> bytes:
         return path.read_bytes()
     except (OSError, ValueError):
         raise _NotShown("could not be read") from None
+
+
+def _find(folder: Path, name: str) -> Path:
+    """Where the file should be; else the only one of that name, for a notebook that was handed in in a folder."""
+    path = folder / name
+    others = [] if path.exists() else [Path(p) / path.name for p, _, files in os.walk(folder) if path.name in files]
+    return others[0] if len(others) == 1 else path
