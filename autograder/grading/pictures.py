@@ -75,7 +75,8 @@ def _attach(cell: NotebookNode, shown: _Shown) -> None:
             shown.sentences.append(f"The picture {name} is not shown to whoever grades: it {reason}.")
             return whole
         shown.size += len(content)
-        name = f"picture-{shown.count}.{kind.removeprefix('image/')}"
+        while (name := f"picture-{shown.count}.{kind.removeprefix('image/')}") in kept:
+            shown.count += 1
         kept[name] = {kind: base64.b64encode(content).decode()}
         return f"![{alt}](attachment:{name})"
 

@@ -61,8 +61,9 @@ def rejudge(coursedir: CourseDirectory, topic: str, student: str = "*") -> Itera
         failures = judge_notebook(notebook, lambda chapter: reference(chapter, solutions))
         _replace(path, notebook)
         names = {"notebook": path.stem, "assignment": topic, "student": name, "db_url": coursedir.db_url}
-        SaveGrades(parent=coursedir, same_answers=True).preprocess(notebook, {"nbgrader": names})
-        AssignLatePenalties(parent=coursedir).preprocess(notebook, {"nbgrader": names})
+        app = coursedir.parent  # which has the whole configuration: the plugin for late submissions too
+        SaveGrades(parent=app, same_answers=True).preprocess(notebook, {"nbgrader": names})
+        AssignLatePenalties(parent=app).preprocess(notebook, {"nbgrader": names})
         yield Rejudged(name, path.stem, old, _score(coursedir, path.stem, topic, name), failures)
 
 
