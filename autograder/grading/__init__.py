@@ -1,6 +1,8 @@
 """Grading a class with stock nbgrader: what `nbgrader_config.py` plugs into `nbgrader autograde`.
 
 converter   `nbgrader autograde` for submissions in any state
+door        which folders are submissions, and under which names they can be graded
+pictures    a photo in a written answer -> an attachment
 intake      whatever was handed in -> a plain notebook, or a sentence why it cannot be read
 rebuild     the release with the student's answers in it: the only thing that is ever run
 execute     run it; the kernel emits evidence
@@ -8,6 +10,7 @@ runner      one notebook in one kernel, under limits (the place for a stronger s
 harmless    outputs and texts of students as something a browser may show
 verdict     evidence -> report and points
 rejudge     the same again from the executed notebooks, running nothing
+export      `nbgrader export`, with names quoted
 classreport what the class did not understand
 madeup      a class whose grades are known (`make demo`)
 """

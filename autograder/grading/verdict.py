@@ -14,6 +14,7 @@ import torch
 from nbformat.notebooknode import NotebookNode
 from nbformat.v4 import new_output
 from nbgrader.preprocessors import NbGraderPreprocessor, SaveAutoGrades
+from traitlets import Bool
 
 from autograder.evidence import MIME
 from autograder.exercise import find_exercise
@@ -31,8 +32,12 @@ class Judge(NbGraderPreprocessor):
 
     def preprocess(self, nb: NotebookNode, resources: dict):
         student, solutions = resources["nbgrader"]["student"], solutions_path(coursedir_of(self))
+        lost = self.parent.parent.lost
+        if lost:
+            course_notes(nb).lost = lost
+            self.parent.parent.unjudged.append(f"{student}: {lost}")
         failures = judge_notebook(nb, lambda topic: reference(topic, solutions))
-        for name, error in failures.items():
+        for name, error in failures.items() if not lost else ():
             sentence = f"{student}: {name} could not be judged: {type(error).__name__}: {error}"
             self.log.error(sentence, exc_info=error)
             self.parent.parent.unjudged.append(sentence)
@@ -40,15 +45,33 @@ class Judge(NbGraderPreprocessor):
 
 
 class SaveGrades(SaveAutoGrades):
-    """SaveAutoGrades, where a cell that could not be judged is one that needs a manual grade."""
+    """SaveAutoGrades, where a cell that could not be judged is one that needs a manual grade.
+
+    In a re-judge (`same_answers`) a grade that a person gave needs that person again only where the points beneath it
+    have changed.
+    """
+
+    same_answers = Bool(False)
+    lost = False
+
+    def preprocess(self, nb: NotebookNode, resources: dict):
+        self.lost = bool(course_notes(nb).get("lost"))
+        return super().preprocess(nb, resources)
 
     def _add_score(self, cell: NotebookNode, resources: dict) -> None:
+        names = (self.notebook_id, self.assignment_id, self.student_id)
+        grade = self.gradebook.find_grade(cell.metadata["nbgrader"]["grade_id"], *names)
+        before, waiting = grade.auto_score, grade.needs_manual_grade
         super()._add_score(cell, resources)
-        if course_notes(cell).get("unjudged"):
-            names = (self.notebook_id, self.assignment_id, self.student_id)
-            grade = self.gradebook.find_grade(cell.metadata["nbgrader"]["grade_id"], *names)
+        if self.lost or course_notes(cell).get("unjudged"):
             grade.auto_score, grade.needs_manual_grade = None, True
-            self.gradebook.db.commit()
+        elif self.same_answers and grade.manual_score is not None and grade.auto_score == before:
+            grade.needs_manual_grade = waiting
+        self.gradebook.db.commit()
+
+    def _add_comment(self, cell: NotebookNode, resources: dict) -> None:
+        if not self.lost:  # "No response." would be false
+            super()._add_comment(cell, resources)
 
 
 @lru_cache
@@ -65,9 +88,12 @@ def judge_notebook(nb: NotebookNode, oracle_of: OracleOf) -> dict[str, Exception
     """
     failures, judged, notes = {}, [], course_notes(nb)
     unreadable, seeds = notes.get("unreadable"), tuple(notes.get("grading_seeds", ()))
+    lost = notes.get("lost")
     for cell in filter(is_check, nb.cells):
         evidence, problem = None, unreadable
         try:
+            if lost:
+                raise Lost(lost)
             if not seeds and not unreadable:
                 raise NotExecuted("the notebook was not executed: run nbgrader autograde without --no-execute")
             evidence, problem = (None, unreadable) if unreadable else _evidence_of(cell)
@@ -81,8 +107,19 @@ def judge_notebook(nb: NotebookNode, oracle_of: OracleOf) -> dict[str, Exception
     return failures
 
 
+def is_judged(notebook: NotebookNode) -> bool:
+    """Whether a notebook was graded to its end: executed, each check cell judged, and not lost on the way."""
+    notes = course_notes(notebook)
+    run = "grading_seeds" in notes or "unreadable" in notes
+    return run and "lost" not in notes and all("course" in cell.metadata for cell in notebook.cells if is_check(cell))
+
+
 class NotExecuted(Exception):
     """There is nothing to judge, through no fault of the student's."""
+
+
+class Lost(Exception):
+    """The grader failed on this submission before there was anything to judge."""
 
 
 def _judge_cell(cell: NotebookNode, evidence, problem: str | None, seeds: tuple, oracle_of: OracleOf) -> Verdict:
