@@ -69,6 +69,16 @@ importlib.reload(tiny_probes)  # the grader imports the course's own modules afr
 check("double", double)
 
 # %% tags=["demo"]
+import math
+
+HALF = 1.5
+
+
+def loud(text):
+    """The text in capitals."""
+    return text.upper()
+
+
 raise SystemExit("a demonstration must not run in grading")
 
 # %% [markdown]

@@ -149,15 +149,15 @@ BREAKAGES = [
     "import builtins\nbuiltins.len = builtins.sorted = builtins.isinstance = lambda *_: 1 / 0",
     "import json, os\njson.dumps = os.fork = None",
     "import warnings, torch\nwarnings.simplefilter('error')\nclean = torch.Tensor.mean",
-    "import sys\nsys.stdout = None; sys.setrecursionlimit(60)",
-    "import os\nos.environ.clear()",
+    "import sys\nsys.setrecursionlimit(150)",
     "import os, tempfile\nos.chdir(tempfile.mkdtemp()); os.rmdir(os.getcwd())",
 ]
 RIGHT = """
 def mean_loss(losses):
     import os, random, warnings
     warnings.warn("what a library might say")
-    random.random(), os.getcwd()
+    deep = lambda n: n and deep(n - 1)
+    random.random(), os.getcwd(), deep(200)
     return losses.mean()
 """
 

@@ -28,10 +28,11 @@ from sqlalchemy.exc import OperationalError
 from traitlets import Type
 
 from autograder.grading import door
-from autograder.grading.cells import course_notes
+from autograder.grading.cells import course_notes, release_path
 from autograder.grading.execute import grading_seeds
 from autograder.grading.intake import read_submission
 from autograder.grading.pictures import attach_pictures
+from autograder.grading.rebuild import answers_among
 from autograder.grading.verdict import is_judged, reference
 
 TIMESTAMP, SECRET = "timestamp.txt", "submission_secret.txt"
@@ -61,9 +62,13 @@ class SubmissionExporter(NotebookExporter):
     def _read(self, path: Path) -> NotebookNode:
         if self.parent.lost:
             return new_notebook(metadata={"course": {"unreadable": self.parent.lost, "repairs": []}})
-        notebook = read_submission(path.parent, path.stem)
+        notebook = read_submission(path.parent, path.stem, lambda cells: answers_among(self._release(path.stem), cells))
         course_notes(notebook).repairs += attach_pictures(notebook, path.parent)
         return notebook
+
+    def _release(self, name: str) -> NotebookNode:
+        coursedir = self.parent.coursedir
+        return nbformat.read(release_path(coursedir, coursedir.assignment_id, name), as_version=4)
 
 
 class CourseAutograde(Autograde):

@@ -96,6 +96,18 @@ def names_of_demonstrations(notebook: NotebookNode) -> set[str]:
     return {name for statement in _statements(notebook) for name in statement.binds}
 
 
+def why_missing(error: str, notebook: NotebookNode) -> str:
+    """A sentence for an error that says a name is not defined, where the notebook defines it in a demonstration."""
+    for name in re.findall(r"name '(\w{1,100})' is not defined", error):
+        elsewhere = any(name in _bound(tree) for cell in _code(notebook, demo=False) for tree in _parsed(cell.source))
+        if name in names_of_demonstrations(notebook) and not elsewhere:
+            return (
+                f"`{name}` is defined in a demonstration cell that is not run in grading; an answer may use its "
+                "arguments, imports and earlier answers."
+            )
+    return ""
+
+
 def definitions(source: str) -> set[str]:
     """The statements of a cell that give something a name, in a form that can be compared."""
     named = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)

@@ -41,7 +41,9 @@ RESTORE = (
 START = "__import__('autograder.grading.kernel', fromlist=['start']).start()\n"  # runs before the first cell
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 # Of matplotlib's, MPLCONFIGDIR alone: MPLBACKEND, set for scripts, would hide the plots of a notebook.
-_PASSED_ON = frozenset("PATH HOME USER LANG TZ TMPDIR PYTHONPATH VIRTUAL_ENV CONDA_PREFIX SYSTEMROOT MPLCONFIGDIR".split())
+_PASSED_ON = frozenset(
+    "PATH HOME USER LANG TZ TMPDIR PYTHONPATH VIRTUAL_ENV CONDA_PREFIX SYSTEMROOT MPLCONFIGDIR".split()
+)
 _PASSED_ON_PREFIXES = tuple("LC_ LD_ DYLD_ COURSE_ JUPYTER_ HF_ CUDA_ NVIDIA_ NBGRADER_".split())
 _SECRET = ("TOKEN", "KEY", "SECRET", "PASSWORD", "COURSE_FIXED_SEEDS")
 

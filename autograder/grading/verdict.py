@@ -19,6 +19,8 @@ from traitlets import Bool
 from autograder.evidence import MIME
 from autograder.exercise import find_exercise
 from autograder.grading.cells import course_notes, coursedir_of, grade_id, is_check, solutions_path
+from autograder.grading.demos import why_missing
+from autograder.grading.rebuild import defined_names
 from autograder.judging.judge import Oracle, Verdict, judge_evidence, note_shaky
 from autograder.judging.reference import Reference, checked_exercise
 from autograder.judging.report import to_html, to_text
@@ -102,6 +104,8 @@ def judge_notebook(nb: NotebookNode, oracle_of: OracleOf) -> dict[str, Exception
             failures[grade_id(cell)] = error
             _wait_for_a_person(cell, evidence, problem, error)
     note_shaky([verdict for _, verdict, *_ in judged])
+    for cell, verdict, *_ in judged:
+        _explain_missing_names(verdict, nb, cell)
     for cell, verdict, evidence, problem in judged:
         _write_verdict(cell, verdict, evidence, problem)
     return failures
@@ -125,6 +129,18 @@ class Lost(Exception):
 def _judge_cell(cell: NotebookNode, evidence, problem: str | None, seeds: tuple, oracle_of: OracleOf) -> Verdict:
     exercise = find_exercise(checked_exercise(cell) or "(none)")
     return judge_evidence(exercise.name, evidence, oracle_of(exercise.topic), seeds, problem=problem)
+
+
+def _explain_missing_names(verdict: Verdict, nb: NotebookNode, check_cell: NotebookNode) -> None:
+    """Where an answer, or the cell that should define it, lacks a name of a demonstration, say why it is not there."""
+    for case in verdict.cases:
+        if "is not defined" in case.problem:
+            case.problem = f"{case.problem} {why_missing(case.problem, nb)}".rstrip()
+    if verdict.problem.endswith("is not defined."):
+        for cell in nb.cells[: nb.cells.index(check_cell)]:
+            if cell.cell_type == "code" and verdict.exercise in defined_names(cell.source):
+                errors = [str(output.evalue) for output in cell.outputs if output.output_type == "error"]
+                verdict.problem = f"{verdict.problem} {why_missing(' '.join(errors), nb)}".rstrip()
 
 
 def _write_verdict(cell: NotebookNode, verdict: Verdict, evidence, problem: str | None) -> None:
