@@ -268,7 +268,7 @@ def test_every_grade_is_in_the_gradebook(course, log, counts):
         ("cheating", "<code>double_check</code> had been changed"),
         ("twice", "emitted 2 results"),
         ("borrowing", "those of its imports, constants and functions"),
-        ("needy", "<code>late</code> is defined in a demonstration cell that is not run in grading"),
+        ("needy", "`late` is defined in a demonstration cell that is not run in grading"),
         ("beside", "<code>shout</code> was as it was released, and a cell of your own defines"),
         ("beside", "taken as the answer, for a person to read"),
         ("unzipped", f"called <code>homework/{TOPIC} (1).ipynb</code>"),

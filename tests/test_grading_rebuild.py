@@ -11,7 +11,7 @@ from nbconvert.filters.markdown_mistune import markdown2html_mistune
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_raw_cell
 from nbgrader.utils import compute_checksum, determine_grade
 
-from autograder.grading.demos import parts_to_run
+from autograder.grading.demos import parts_to_run, why_missing
 from autograder.grading.rebuild import answers_among, defined_names, rebuild
 
 STUB = "raise NotImplementedError"
@@ -370,6 +370,28 @@ def test_a_copy_of_a_release_cell_is_no_landmark(release, submitted, copied):
     at = sources(rebuilt).index("helper = 1")
     assert rebuilt.cells[at - 1].id == "one"
     assert rebuilt.cells[at + 1].id == "one_check"
+
+
+def test_pictures_of_a_written_answer_beside_its_stub_come_along(release, submitted):
+    cell_of(submitted, "essay").source = cell_of(release, "essay").source
+    for data in ("AAAA", "BBBB"):
+        picture = {"photo.png": {"image/png": data}}
+        submitted.cells.append(new_markdown_cell("![it](attachment:photo.png)", attachments=picture))
+    rebuilt, _ = rebuild(release, submitted)
+    essay = cell_of(rebuilt, "essay")
+    assert [images["image/png"] for images in essay.attachments.values()] == ["AAAA", "BBBB"]
+    assert all(f"(attachment:{name})" in essay.source for name in essay.attachments)
+
+
+def test_code_nested_too_deeply_to_be_read_costs_nobody_else(release, submitted):
+    deep = "def one(x): return x" + ".a" * 900 + "()"
+    cell_of(submitted, "one").source = deep
+    submitted.cells[4].source = "y = 1\nx = y" + ".a" * 900 + "()"
+    submitted.cells += [new_code_cell(deep), new_code_cell("z = " + "-" * 900 + "1")]
+    rebuilt, _ = rebuild(release, submitted)
+    parts_to_run(rebuilt)
+    why_missing("name 'y' is not defined", rebuilt)
+    assert cell_of(rebuilt, "one").source == deep
 
 
 @pytest.mark.timeout(60)

@@ -31,7 +31,7 @@ CHEAP_BUILTINS = frozenset(
 CHEAP_CALLS = (
     "math.* cmath.* re.compile itertools.* functools.partial partial operator.* string.* "
     "Counter defaultdict deque OrderedDict namedtuple NamedTuple collections.* Fraction Decimal Path pathlib.* "
-    "random.Random device.device device.dose device.threads device.tier device.usable_cores "
+    "random.Random device.* "
     "data.load_tokenizer torch.tensor torch.arange torch.linspace torch.zeros torch.ones torch.full torch.eye "
     "torch.stack torch.cat torch.where torch.isin torch.maximum torch.minimum torch.device torch.Generator torch.Size "
     "torch.finfo torch.iinfo torch.cuda.is_available torch.backends.mps.is_available "
@@ -97,39 +97,48 @@ def names_of_demonstrations(notebook: NotebookNode) -> set[str]:
 
 
 def why_missing(error: str, notebook: NotebookNode) -> str:
-    """A sentence for an error that says a name is not defined, where the notebook defines it in a demonstration."""
-    for name in re.findall(r"name '(\w{1,100})' is not defined", error):
-        elsewhere = any(name in _bound(tree) for cell in _code(notebook, demo=False) for tree in _parsed(cell.source))
-        if name in names_of_demonstrations(notebook) and not elsewhere:
-            return (
-                f"`{name}` is defined in a demonstration cell that is not run in grading; an answer may use its "
-                "arguments, imports and earlier answers."
-            )
-    return ""
+    """A sentence for an error that says a name is not defined, where only a demonstration of the notebook defines it."""
+    try:
+        missing = set(re.findall(r"name '(\w{1,100})' is not defined", error))
+        missing = missing and missing & names_of_demonstrations(notebook) - _names_of_others(notebook)
+    except RecursionError:
+        return ""
+    if not missing:
+        return ""
+    return (
+        f"`{min(missing)}` is defined in a demonstration cell that is not run in grading; an answer may use its "
+        "arguments, imports and earlier answers."
+    )
+
+
+def _names_of_others(notebook: NotebookNode) -> set[str]:
+    return {n for cell in _code(notebook, demo=False) for tree in _parsed(cell.source) for n in _bound(tree)}
 
 
 def definitions(source: str) -> set[str]:
     """The statements of a cell that give something a name, in a form that can be compared."""
     named = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)
-    return {ast.dump(node) for node in _parsed(source) if isinstance(node, named)}
+    try:
+        return {ast.dump(node) for node in _parsed(source) if isinstance(node, named)}
+    except RecursionError:
+        return set()
 
 
 def names_used(source: str) -> set[str]:
     """The global names that a cell's code refers to, as far as its text shows; none where it does not parse."""
     plain = _without_magics(source)
     try:
-        table, tree = symtable.symtable(plain, "<cell>", "exec"), ast.parse(plain)
+        names = _referenced(symtable.symtable(plain, "<cell>", "exec"))
+        for node in ast.walk(ast.parse(plain)):
+            if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+                names.add(node.target.id)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():
+                names.add(node.value)  # globals()["PAD"]
+            elif isinstance(node, ast.Call) and ast.unparse(node.func).startswith("get_ipython().run_"):
+                words = " ".join(a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str))
+                names |= set(re.findall(r"\b[^\W\d]\w*", words))  # %time answer(PAD)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return set()
-    names = _referenced(table)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
-            names.add(node.target.id)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():
-            names.add(node.value)  # globals()["PAD"]
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).startswith("get_ipython().run_"):
-            words = " ".join(a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str))
-            names |= set(re.findall(r"\b[^\W\d]\w*", words))  # %time answer(PAD)
     return names
 
 

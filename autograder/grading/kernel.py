@@ -7,7 +7,6 @@ check cell calls `restore` first. This is fairness, not security: nothing that c
 What a cell did to torch's defaults (dtype, device, gradients) is undone case by case, in `autograder.evidence`.
 """
 
-import contextlib
 import os
 import signal
 import sys
@@ -61,7 +60,7 @@ class Keeper:
         if "numpy" in self.loaded:
             self.loaded["numpy"].seterr(all="warn", under="ignore")  # numpy's own defaults
         os.environ.update(self.course)
-        with contextlib.suppress(OSError):
+        if not os.path.isdir("."):  # it was deleted
             os.chdir(self.folder)
         if hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, 0)

@@ -348,8 +348,7 @@ def _text_elsewhere(cell, state: str, place: int, matching: _Matching, repairs: 
         repairs.append(
             f"{state}, and a text of your own stands near it: it was taken as the answer, for a person to read."
         )
-        attachments = {name: image for text in near for name, image in text.get("attachments", {}).items()}
-        return [new_markdown_cell("\n\n".join(text.source for text in near), attachments=attachments)]
+        return [_joined(near)]
     if others and matching.finds_an_answer():
         repairs.append(
             f"{state}, and there are texts of your own elsewhere: a person will see whether one is the answer."
@@ -357,6 +356,18 @@ def _text_elsewhere(cell, state: str, place: int, matching: _Matching, repairs: 
         note = "*Nothing was written here. The notebook holds texts of the student's own: is one of them the answer?*"
         return [new_markdown_cell(f"{cell.source}\n\n{note}")]
     return []
+
+
+def _joined(texts: list[NotebookNode]) -> NotebookNode:
+    """Several texts as one; each keeps its own pictures."""
+    sources, attachments = [], {}
+    for number, text in enumerate(texts, 1):
+        source, own = text.source, text.get("attachments", {})
+        for name in own:
+            attachments[f"{number}-{name}"] = own[name]
+            source = source.replace(f"attachment:{name}", f"attachment:{number}-{name}")
+        sources.append(source)
+    return new_markdown_cell("\n\n".join(sources), attachments=attachments)
 
 
 def _take(cell: NotebookNode, answer: NotebookNode) -> None:
@@ -375,10 +386,11 @@ def _own_cell(cell: NotebookNode) -> NotebookNode:
     """A cell of the student's with nothing but its source (and images); its id is given later."""
     if cell.cell_type == "code":
         fresh = new_code_cell(cell.source)
-    elif cell.cell_type == "raw" or _is_involved(cell.source):  # some templates put raw cells into a page as they are
-        fresh = new_markdown_cell("\n".join("    " + line for line in harmless_markdown(cell.source).splitlines()))
     else:
         source, images = harmless_attachments(harmless_markdown(cell.source), cell.get("attachments", {}))
+        if cell.cell_type == "raw" or _is_involved(cell.source):  # some templates put raw cells into a page as they are
+            shown = [f"![{name}](attachment:{name})" for name in images]
+            source = "\n".join(["\n".join("    " + line for line in source.splitlines()), *shown])
         fresh = new_markdown_cell(source)
         if images:
             fresh.attachments = images
@@ -424,6 +436,7 @@ def _is_text(cell: NotebookNode) -> bool:
     return len(re.findall(r"\w+", cell.source)) >= MANY_WORDS or bool(cell.get("attachments"))
 
 
+@lru_cache(maxsize=4096)
 def _is_python(source: str) -> bool:
     try:
         ast.parse(re.sub(r"^[ \t]*[%!?].*$", "", source, flags=re.MULTILINE))
