@@ -245,6 +245,16 @@ def test_an_unknown_exercise_is_told_the_nearest(answers, capsys):
     assert "has no exercise 'mean_loss'" in json.loads(capsys.readouterr().out)["error"]
 
 
+INSTRUCTORS = [("prepare", "autograder.workshop.prepare"), ("rejudge", "autograder.grading.rejudge")]
+
+
+@pytest.mark.parametrize(("command", "module"), INSTRUCTORS)
+def test_what_is_for_instructors_says_so_where_it_is_not_installed(command, module, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, module, None)
+    assert cli.main([command, "00_start_here"]) == 2
+    assert "is for instructors" in capsys.readouterr().err
+
+
 # --- check, in a notebook
 
 

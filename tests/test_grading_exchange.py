@@ -130,7 +130,7 @@ def test_the_readmes_commands_work_in_a_fresh_clone(root: Path, checkout: Path) 
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     page = checkout / "classroom" / "feedback" / "anna" / topic / f"{topic}.html"
     assert "3 of 3 cases pass" in page.read_text(encoding="utf-8")
-    assert "anna" in (checkout / "grades.csv").read_text()
+    assert "anna" in (checkout / "classroom" / "grades.csv").read_text()
     assert (checkout / "course" / topic / f"{topic}.ipynb").read_bytes() == given
 
 
