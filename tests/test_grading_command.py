@@ -57,6 +57,15 @@ def test_a_name_that_cannot_be_carried_to_a_grade_is_refused_with_the_reason(nam
     assert STRANGE[name] in door.why_refused(name)
 
 
+def test_a_folder_that_may_not_be_read_is_reported(tmp_path, monkeypatch):
+    for student in ("anna", "bert"):
+        (tmp_path / student / "x").mkdir(parents=True)
+    monkeypatch.setattr(door.os, "access", lambda path, mode: path.name != "bert")
+    names, (sentence,) = door.submissions(tmp_path, "x")
+    assert names == ["anna"] and "'bert'" in sentence and "may not read" in sentence
+    assert door.submissions(tmp_path, "x", "anna") == (["anna"], [])
+
+
 def test_students_with_strange_names_are_reported_and_all_others_graded(course):
     for name in [*GOOD, *STRANGE]:
         course.hand_in(name, answered(course.release, **RIGHT))
