@@ -39,7 +39,7 @@ def exchange(course: Course, tmp_path: Path) -> Callable:
         folder = course.root if instructor else tmp_path / user
         folder.mkdir(exist_ok=True)
         options = [f"--Exchange.root={tmp_path / 'exchange'}", f"--course={COURSE_ID}"]
-        environment = {"JUPYTERHUB_USER": user, "JUPYTER_DATA_DIR": str(tmp_path / f"data of {user}")}
+        environment = {"JUPYTER_DATA_DIR": str(tmp_path / f"data of {user}")}  # where nbgrader keeps what was submitted
         if instructor:
             environment |= course.environment()
         done = subprocess.run(
@@ -58,14 +58,14 @@ def test_from_release_to_feedback_through_the_exchange(course: Course, exchange:
         exchange(student, "fetch_assignment", TOPIC)
         notebook = tmp_path / student / TOPIC / f"{TOPIC}.ipynb"
         nbformat.write(answered(nbformat.read(notebook, as_version=4), **answers), notebook)
-        exchange(student, "submit", TOPIC)
+        exchange(student, "submit", TOPIC, f"--student={student}")
     exchange("instructor", "collect", TOPIC)
     # Not everybody hands in by the exchange: such a submission has no secret, and here no readable time either.
     (course.hand_in("carl", answered(course.release, **RIGHT)) / "timestamp.txt").write_text("yesterday")
     for command in ("autograde", "generate_feedback", "release_feedback"):
         exchange("instructor", command, TOPIC)
     for student, said in {"anna": "2 of 2 cases pass", "bert": "The sign is wrong."}.items():
-        exchange(student, "fetch_feedback", TOPIC)
+        exchange(student, "fetch_feedback", TOPIC, f"--student={student}")
         (page,) = (tmp_path / student / TOPIC / "feedback").rglob(f"{TOPIC}.html")
         assert said in page.read_text(encoding="utf-8")
     released = list((tmp_path / "exchange" / COURSE_ID / "feedback").glob("*.html"))
