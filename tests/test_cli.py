@@ -4,6 +4,7 @@ import html.parser
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -424,7 +425,7 @@ def test_a_user_without_a_home_can_check(tmp_path):
         command, cwd=tmp_path, env=environment | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120
     )
     assert run.returncode == 0, run.stderr
-    assert "mean_loss: 3 of 3 cases pass" in run.stdout and "0 of 1 pass" in run.stdout
+    assert re.search(r"mean_loss: (\d+) of \1 cases pass", run.stdout) and "0 of 1 pass" in run.stdout
 
 
 def test_in_grading_nobodys_progress_is_shown(monkeypatch):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -246,7 +247,7 @@ def test_a_formgrader_that_runs_for_weeks_sees_corrections_and_draws_seeds_for_e
     assert len({tuple(s) for s in seeds}) == 3
     assert ["The sign is wrong." in page for page in shown] == [True, False, False]
     assert ["A better hint." in page for page in shown] == [False, True, False]
-    assert ["2 of 2 cases pass" in page for page in shown] == [False, False, True]
+    assert [re.search(r"(\d+) of \1 cases pass", page) is not None for page in shown] == [False, False, True]
 
 
 # --- What students see
