@@ -47,6 +47,7 @@ DOWNLOADED = str(CLASSROOM / "downloaded").replace("{", "{{").replace("}", "}}")
 c.ZipCollectApp.collect_directory_structure = os.path.join(DOWNLOADED, "{assignment_id}", "{collect_step}")
 
 c.ExportApp.plugin_class = "autograder.grading.export.CsvExport"  # names with commas stay in their column
+c.ExportPlugin.to = str(CLASSROOM / "grades.csv")
 
 c.ClearSolutions.code_stub = {"python": 'raise NotImplementedError("Replace this line with your answer.")'}
 c.ClearSolutions.text_stub = "*Replace this line with your answer.*"

@@ -177,15 +177,24 @@ def _progress(arguments) -> int:
     return 0
 
 
-def _rejudge(arguments) -> int:
-    from autograder.grading.rejudge import main  # the instructor's side: needs nbgrader and solutions/
+NEEDS_A_CHECKOUT = "This command is for instructors. It needs a checkout of the course, set up by `make setup`; missing here: "
 
+
+def _rejudge(arguments) -> int:
+    try:
+        from autograder.grading.rejudge import main
+    except ModuleNotFoundError as error:
+        print(NEEDS_A_CHECKOUT + f"{error.name}.", file=sys.stderr)
+        return 2
     return main([arguments.topic])
 
 
 def _prepare(arguments) -> int:
-    from autograder.workshop.prepare import main  # needs nbgrader and solutions/
-
+    try:
+        from autograder.workshop.prepare import main
+    except ModuleNotFoundError as error:
+        print(NEEDS_A_CHECKOUT + f"{error.name}.", file=sys.stderr)
+        return 2
     return main(arguments.topics)
 
 

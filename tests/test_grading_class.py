@@ -3,6 +3,7 @@
 What each submission should score is derived from the functions in it, by the judge, on the seeds that graded it.
 """
 
+import base64
 import codecs
 import csv
 import json
@@ -32,6 +33,8 @@ from autograder.judging.reference import Reference
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
+PHOTO = b"\x89PNG\r\n\x1a\na derivation"
+SHOWN = f"data:image/png;base64,{base64.b64encode(PHOTO).decode()}"
 XSS = "<script>alert('student')</script>"
 
 BORROWED = {"double": RIGHT["double"], "shout": "def shout(text):\n    return loud(text) * math.floor(HALF) + END"}
@@ -57,12 +60,13 @@ def hand_in_everything(course: Course) -> dict[str, dict[str, str]]:
     release = course.release
     counts: dict[str, dict[str, str]] = {}
 
-    noisy = answered(release, **RIGHT, essay=f"My essay. {XSS}")
+    noisy = answered(release, **RIGHT, essay=f"My essay. {XSS} <img src='derivation.png'>")
     noisy.cells.append(new_code_cell(f"from IPython.display import HTML\nHTML({XSS!r})"))
     noisy.cells.append(new_code_cell("import sys; print('a progress bar', file=sys.stderr); 1/0"))
     noisy.cells.append(new_markdown_cell(XSS))
     folder = course.hand_in("perfect", noisy)
     (folder / "timestamp.txt").write_text("2026-11-01 12:00:00.000000 UTC\n")
+    (folder / "derivation.png").write_bytes(PHOTO)
     (folder / "tiny_probes.py").write_text("raise RuntimeError('a file of the student must not be imported')")
     counts["perfect"] = RIGHT
 
@@ -257,6 +261,7 @@ def test_every_grade_is_in_the_gradebook(course, log, counts):
 @pytest.mark.parametrize(
     ("student", "said"),
     [
+        ("perfect", SHOWN),
         ("battered", "called <code>my homework.ipynb</code>"),
         ("battered", "recognised by the function"),
         ("copied", "<code>shout_check</code> was missing"),
@@ -403,6 +408,7 @@ def test_the_formgrader_shows_the_class_and_grades_one_submission(course, log, c
         perfect = next(n for n in notebooks if n["student"] == "perfect")
         page = formgrader.ask(f"formgrader/submissions/{perfect['id']}")
         assert "A number is doubled." in page
+        assert SHOWN in page
         assert XSS not in page
         for student in ("battered", "missing"):
             answer = formgrader.ask(f"formgrader/api/submission/{TOPIC}/{student}/autograde", "POST")

@@ -17,6 +17,7 @@ from grading_chapter import RIGHT, TOPIC, WRONG, Course, answered
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 COURSE_ID = "training-language-models"
+ALL_PASS = r"(\d+) of \1 cases pass"
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def exchange(course: Course, tmp_path: Path) -> Callable:
         folder = course.root if instructor else tmp_path / user
         folder.mkdir(exist_ok=True)
         options = [f"--Exchange.root={tmp_path / 'exchange'}", f"--course={COURSE_ID}"]
-        environment = {"JUPYTERHUB_USER": user, "JUPYTER_DATA_DIR": str(tmp_path / f"data of {user}")}
+        environment = {"JUPYTER_DATA_DIR": str(tmp_path / f"data of {user}")}  # where nbgrader keeps what was submitted
         if instructor:
             environment |= course.environment()
         done = subprocess.run(
@@ -58,16 +59,16 @@ def test_from_release_to_feedback_through_the_exchange(course: Course, exchange:
         exchange(student, "fetch_assignment", TOPIC)
         notebook = tmp_path / student / TOPIC / f"{TOPIC}.ipynb"
         nbformat.write(answered(nbformat.read(notebook, as_version=4), **answers), notebook)
-        exchange(student, "submit", TOPIC)
+        exchange(student, "submit", TOPIC, f"--student={student}")
     exchange("instructor", "collect", TOPIC)
     # Not everybody hands in by the exchange: such a submission has no secret, and here no readable time either.
     (course.hand_in("carl", answered(course.release, **RIGHT)) / "timestamp.txt").write_text("yesterday")
     for command in ("autograde", "generate_feedback", "release_feedback"):
         exchange("instructor", command, TOPIC)
-    for student, said in {"anna": "2 of 2 cases pass", "bert": "The sign is wrong."}.items():
-        exchange(student, "fetch_feedback", TOPIC)
+    for student, said in {"anna": ALL_PASS, "bert": "The sign is wrong"}.items():
+        exchange(student, "fetch_feedback", TOPIC, f"--student={student}")
         (page,) = (tmp_path / student / TOPIC / "feedback").rglob(f"{TOPIC}.html")
-        assert said in page.read_text(encoding="utf-8")
+        assert re.search(said, page.read_text(encoding="utf-8"))
     released = list((tmp_path / "exchange" / COURSE_ID / "feedback").glob("*.html"))
     assert len(released) == 3
 
@@ -129,8 +130,8 @@ def test_the_readmes_commands_work_in_a_fresh_clone(root: Path, checkout: Path) 
         done = subprocess.run(words, cwd=checkout, env=environment, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     page = checkout / "classroom" / "feedback" / "anna" / topic / f"{topic}.html"
-    assert "3 of 3 cases pass" in page.read_text(encoding="utf-8")
-    assert "anna" in (checkout / "grades.csv").read_text()
+    assert re.search(ALL_PASS, page.read_text(encoding="utf-8"))
+    assert "anna" in (checkout / "classroom" / "grades.csv").read_text()
     assert (checkout / "course" / topic / f"{topic}.ipynb").read_bytes() == given
 
 

@@ -49,7 +49,7 @@ def _format_path(coursedir, nbgrader_step: str, student_id: str, assignment_id: 
 
 
 def submissions(submitted: Path, assignment: str, students: str = "*") -> tuple[list[str], list[str]]:
-    """The names of those who handed in an assignment, and a sentence for each whose name is refused.
+    """The names of those who handed in an assignment, and a sentence for each folder that is refused.
 
     students: a name, or a pattern of names.
     """
@@ -57,10 +57,14 @@ def submissions(submitted: Path, assignment: str, students: str = "*") -> tuple[
     for folder in sorted(submitted.iterdir()) if submitted.is_dir() else []:
         name = folder.name
         wanted = name == students or fnmatch.fnmatchcase(name, students)
-        if not wanted or not folder.is_dir() or not os.path.lexists(folder / assignment):
+        if not wanted or not folder.is_dir():
             continue
         reason = why_refused(name)
-        if reason:
+        if not os.access(folder, os.R_OK | os.X_OK):
+            refused.append(f"The folder {name!a} in {submitted} was not graded: this user may not read it.")
+        elif not os.path.lexists(folder / assignment):
+            continue
+        elif reason:
             refused.append(
                 f"The folder {name!a} in {submitted} was not graded: its name {reason}. Rename it and grade again."
             )
