@@ -644,9 +644,9 @@ LR, VALUE_LR, CLIP, VALUE_CLIP, VALUE_COEF = 4e-4, 1e-3, 0.2, 1.0, 0.5
 GAMMA, LAM = 1.0, 0.95
 
 
-def draw_questions(rng: random.Random, count: int = PROMPTS) -> list[str]:
+def draw_questions(rng: random.Random) -> list[str]:
     """The questions of one update, each as often as it is answered."""
-    return [question for question in rng.sample(prompts, count) for _ in range(ANSWERS)]
+    return [question for question in rng.sample(prompts, PROMPTS) for _ in range(ANSWERS)]
 
 
 @torch.no_grad()
@@ -682,8 +682,11 @@ def summary(questions: list[str], batch: dict[str, torch.Tensor]) -> dict[str, f
 LEARNED_FROM = ("logps", "values", "advantages", "returns", "mask")
 
 
-def train_ppo(seed: int, beta: float, updates: int = UPDATES, count: int = PROMPTS) -> tuple:
-    """PPO from the SFT model, on `count` questions an update. Returns the policy and what was measured before each."""
+def train_ppo(seed: int, beta: float, updates: int = UPDATES, rounds: int = 2) -> tuple:
+    """PPO from the SFT model, with four gradient steps an update, in `rounds` rounds over its answers.
+
+    Returns the policy and what was measured at every update, before it.
+    """
     torch.manual_seed(seed)
     rng, history = random.Random(seed), []
     policy, value_model = copy.deepcopy(reference).requires_grad_(), new_value_model()
@@ -691,7 +694,7 @@ def train_ppo(seed: int, beta: float, updates: int = UPDATES, count: int = PROMP
     optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
     for _ in tqdm(range(updates), desc=f"PPO, β = {beta}, seed {seed}", mininterval=1):
         started = time.perf_counter()
-        questions = draw_questions(rng, count)
+        questions = draw_questions(rng)
         batch = judge_rollout(policy, questions, NEW)
         with torch.no_grad():
             batch["values"] = values_of(value_model, batch)
@@ -709,7 +712,7 @@ def train_ppo(seed: int, beta: float, updates: int = UPDATES, count: int = PROMP
             return logps, values
 
         order = torch.randperm(len(questions))
-        minibatches = [half.to(DEVICE) for half in order.chunk(2)] * 2
+        minibatches = [part.to(DEVICE) for part in order.chunk(4 // rounds)] * rounds
         learned_from = {key: batch[key] for key in LEARNED_FROM}
         ppo_update(evaluate, learned_from, minibatches, optimizer, CLIP, VALUE_CLIP, VALUE_COEF)
         measured = {"clip fraction": sum(stopped) / len(stopped), "value loss": sum(errors) / len(errors)}
@@ -869,14 +872,15 @@ print(f"one batch: {timed[True]:.2f} s with the key/value cache, {timed[False]:.
 #
 # The score is a copy of what we want, learned from pairs of ordinary answers. What happens if we
 # take it at its word? $\beta = 0$: nothing holds the policy near the reference. The learning rate
-# stays as it was, and the runs last three times as long. One run says little here, so there are
-# five. To buy some of the time back, each of their updates draws half as many answers as above.
+# stays as it was, and the runs last more than twice as long. One run says little here, so there
+# are five. To buy some of the time back, the four steps of an update are one round over its answers
+# in four quarters, instead of two in halves.
 
 # %% tags=["demo"]
-FAR_SEEDS, FAR_UPDATES, FAR_PROMPTS = (0, 1, 2, 3, 4), 96, PROMPTS // 2
+FAR_SEEDS, FAR_UPDATES = (0, 1, 2, 3, 4), 72
 hacked_policies, hacked_runs = [], []
 for seed in FAR_SEEDS:
-    hacked_policy, history = train_ppo(seed, 0.0, FAR_UPDATES, FAR_PROMPTS)
+    hacked_policy, history = train_ppo(seed, 0.0, FAR_UPDATES, rounds=1)
     hacked_policies.append(hacked_policy)
     hacked_runs.append(history)
 
@@ -918,11 +922,10 @@ plots.show_table(
     [{"seed": seed} | place for seed, place in zip((*FAR_SEEDS, "median"), (*places, middle))]
 )
 turned = sum(place["utility there"] < place["best utility"] - 0.5 for place in places)
-print(
-    f"In this run: in {turned} seeds of {len(places)} the true utility is more than 0.5 below its\n"
-    f"best where the score is best. Medians: the utility goes from {middle['best utility']:.2f} down "
-    f"to {middle['utility there']:.2f},\nthe score from {middle['its score']:.2f} up to {middle['best score']:.2f}."
-)
+print(f"In this run, {turned} seeds of {len(places)} turn down: where the score is best, the true utility")
+print("is more than 0.5 below its best. In the median over the seeds, the utility goes from")
+print(f"{middle['best utility']:.2f} to {middle['utility there']:.2f}, and the score at the same two places")
+print(f"from {middle['its score']:.2f} to {middle['best score']:.2f}.")
 
 # %% [markdown]
 # The score climbs on, and the true utility falls. Nothing went wrong in the optimisation: it found
@@ -935,10 +938,8 @@ rows, few = [], asked[:3]
 for seed, hacked_policy in zip(FAR_SEEDS, hacked_policies):
     rollout = draw_answers(hacked_policy, few, NEW)
     scores, utilities = scores_of(rollout).tolist(), utilities_of(few, rollout).tolist()
-    for q, answer, score, utility in zip(few, texts_of(rollout), scores, utilities):
-        rows.append(
-            {"seed": seed, "asked": q, "answered": answer, "score": score, "true utility": utility}
-        )
+    said = zip(few, texts_of(rollout), scores, utilities)
+    rows += [{"seed": seed, "asked": q, "answered": a, "score": s, "true utility": u} for q, a, s, u in said]
 plots.show_table(rows)
 
 # %% [markdown]
@@ -969,14 +970,16 @@ kinds = {name: kinds_of_answers(model) for name, model in said.items()}
 plots.show_table([{"answers of": name} | shares for name, shares in kinds.items()])
 
 # %% [markdown]
-# It is called reward hacking, and economists know it as Goodhart's law. Gao et al. (2022) drew its curve: the true
-# reward against the square root of the KL. Here is ours, for several $\beta$ with the same number of answers an update,
-# beside the simplest way to use a reward, **best-of-n**: draw $n$ answers from the reference and keep the one with the
-# best score, at a KL of at most $\log n - (n-1)/n$ (chapter 4).
-
+# It is called reward hacking, and economists know it as Goodhart's law. Gao et al. (2022) drew its
+# curve: the true reward against the distance from the reference. Here is ours. Three runs with other
+# $\beta$ join it, trained in the same way and half as long, and the simplest way to use a reward,
+# **best-of-n**: draw $n$ answers from the reference and keep the one with the best score, at a KL of
+# at most $\log n - (n-1)/n$ (chapter 4).
 
 # %% tags=["demo"]
-other_runs = {beta: smooth(train_ppo(0, beta, 48, FAR_PROMPTS)[1]) for beta in (0.02, BETA, 0.3)}
+other_runs = {}
+for beta in (0.3, BETA, 0.02):
+    other_runs[beta] = smooth(train_ppo(0, beta, FAR_UPDATES // 2, rounds=1)[1])
 
 # %% tags=["demo"]
 torch.manual_seed(3)
@@ -1002,22 +1005,23 @@ best_utility = [best_of(n) for n in BEST_OF]
 
 # %% tags=["demo"]
 fig, ax = plt.subplots(figsize=(8, 4))
-shown = [("β = 0, each seed", run, plots.VERMILION) for run in hacked]
-shown += [(f"β = {beta}", run, color) for (beta, run), color in zip(other_runs.items(), plots.CYCLE)]
-for label, run, color in shown:
+shown = [(f"β = {beta}", run) for beta, run in other_runs.items()]
+shown += [("_" if i else "β = 0, five seeds", run) for i, run in enumerate(hacked)]
+colors = [plots.GREEN, plots.BLUE, plots.ORANGE] + [plots.VERMILION] * len(hacked)
+for (label, run), color in zip(shown, colors):
     far = [point for point in run if point["kl"] > 0.1]
-    ax.plot([p["kl"] for p in far], [p["utility"] for p in far], color=color, linewidth=1.2, label=label)
+    ax.plot([p["kl"] for p in far], [p["utility"] for p in far], color, linewidth=1.2, label=label)
 ax.plot(best_kl[1:], best_utility[1:], color=plots.GREY, marker="o", label="best of 2 to 32")
-ax.axhline(before["utility"], color=plots.GREY, linewidth=1, linestyle="--", label="the reference")
-ax.set(xscale="log", xlabel="KL to the reference, nats", ylabel="true utility", title="How far to go")
-handles, labels = ax.get_legend_handles_labels()
-named = dict(zip(labels, handles))  # a label once, however many seeds have it
-ax.legend(named.values(), named.keys())
+ax.set(xscale="log", xlabel="KL to the reference, nats", ylabel="true utility")
+ax.set(title="How far to go")
+ax.xaxis.set_major_formatter("{x:g}")
+ax.legend()
 plt.show()
 
 # %% [markdown]
-# Best-of-n needs no training and cannot go far: the best of a hundred answers is hardly four nats away. PPO can go as
-# far as it likes, and $\beta$ decides where it stops. Without it, the curve passes its top and goes on, unaware, since
+# Best-of-n needs no training and cannot go far: the best of a hundred answers is hardly four nats
+# away. (It is drawn at the bound, and may be nearer than that.) PPO can go as far as it likes, and
+# $\beta$ decides where it stops. Without it, the curve passes its top and goes on, unaware, since
 # what one *sees* in practice is the score.
 #
 # ## What you have seen
