@@ -13,13 +13,15 @@ import linecache
 import random
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from types import CodeType, FunctionType
 
-from autograder.exercise import SIZES, Case, Exercise, Unexpected, exercises_of
+from autograder.exercise import ARGUMENTS_STAY, RESULTS_ARE_NEW, SIZES, Case, Exercise, Unexpected, exercises_of
 from autograder.limits import Limits, Stopped, stream
 from autograder.values import encode
+from autograder.watching import Seen, watched
 
+STUB = "Replace this line with your answer."  # what an answer cell raises before it is written
 MIME = "application/vnd.course.evidence+json"
 VERSION = 1
 PUBLIC_SEEDS = (1, 2, 3)  # of the checks in a student's notebook; grading draws fresh ones
@@ -28,7 +30,7 @@ STALLS_ALLOWED = 3  # cases of one exercise that may hang before the rest is not
 
 def collect(exercise: Exercise, answer: Callable, seeds: Sequence[int]) -> dict:
     """Run every case on every seed in this process."""
-    return _evidence(exercise, answer, [run_case(case, answer, seed) for case in exercise.cases for seed in seeds])
+    return _evidence(exercise, answer, run_cases(exercise, answer, seeds))
 
 
 def collect_limited(exercise: Exercise, answer: Callable, seeds: Sequence[int], limits: Limits) -> dict:
@@ -36,14 +38,14 @@ def collect_limited(exercise: Exercise, answer: Callable, seeds: Sequence[int], 
     for module in exercise.needs:  # here, not in every child: a slow import must not use up an answer's time
         with suppress(ImportError):
             importlib.import_module(module)
-    todo = [(case, seed) for case in exercise.cases for seed in seeds]
+    todo = [(case, seed) for case in exercise.cases if case.probe for seed in seeds]
     records, stalls = [], 0
     while todo:
         started = todo
 
         def run_all(started=started) -> Iterator[dict]:
             for case, seed in started:
-                yield run_case(case, answer, seed)
+                yield run_case(exercise, case, answer, seed)
 
         stopped = None
         for message in stream(run_all, limits):
@@ -61,24 +63,72 @@ def collect_limited(exercise: Exercise, answer: Callable, seeds: Sequence[int], 
         if stalls >= STALLS_ALLOWED:
             records += [_stopped(case, s, "time", "not run: the cases before it used up the time.") for case, s in todo]
             break
-    return _evidence(exercise, answer, records)
+    return _evidence(exercise, answer, records + watched_cases(exercise, records, seeds))
 
 
-def run_case(case: Case, answer: Callable, seed: int) -> dict:
+def run_cases(exercise: Exercise, answer: Callable, seeds: Sequence[int]) -> list[dict]:
+    """The records of every case on every seed."""
+    tried = [case for case in exercise.cases if case.probe]
+    records = [run_case(exercise, case, answer, seed) for case in tried for seed in seeds]
+    return records + watched_cases(exercise, records, seeds)
+
+
+def run_case(exercise: Exercise, case: Case, answer: Callable, seed: int) -> dict:
     """One record. Whatever the answer raises becomes data, with the student's own line."""
-    record = {"case": case.name, "seed": seed}
+    record, seen = {"case": case.name, "seed": seed}, Seen()
     _seed_everything(seed)
     try:
-        data = case.probe(answer, seed)
-        record["sizes"] = data.get(SIZES, {})  # the judge takes them from the reference's record alone
-        return record | {"data": {name: encode(value) for name, value in data.items() if name[0] != "_"}}
+        with _ordinary_torch():
+            data = case.probe(watched(answer, seen, exercise.trains), seed)
+            record["seen"] = seen.as_data()
+            record["sizes"] = data.get(SIZES, {})  # the judge takes them from the reference's record alone
+            return record | {"data": {name: encode(value) for name, value in data.items() if name[0] != "_"}}
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit too: an answer that calls exit() is wrong, not the end of the check
         if _is_out_of_memory(error):
             sentence = "it asked for more memory than an answer may use."
             return record | {"stopped": {"reason": "memory", "sentence": sentence}}
-        return record | {"error": _describe(error, answer)}
+        return record | {"seen": seen.as_data(), "error": _describe(error, answer)}
+
+
+def watched_cases(exercise: Exercise, records: list[dict], seeds: Sequence[int]) -> list[dict]:
+    """The records of the cases without a probe, from what was seen while the others ran."""
+    wanted = {ARGUMENTS_STAY.name: "changed", RESULTS_ARE_NEW.name: "shared"}
+    names = [case.name for case in exercise.cases if not case.probe]
+    by_seed = {seed: [record for record in records if record["seed"] == seed] for seed in seeds}
+    return [_watched_case(name, wanted[name], by_seed[seed], seed) for name in names for seed in seeds]
+
+
+def _watched_case(name: str, how: str, records: list[dict], seed: int) -> dict:
+    found = {"case": name, "seed": seed}
+    for record in records:
+        if arguments := record.get("seen", {}).get(how):
+            return found | {"spoiled": {"how": how, "arguments": arguments, "case": record["case"]}}
+    if any(record.get("seen", {}).get("finished") for record in records):
+        return found | {"data": {how: encode("")}}
+    failed = next((r for r in records if "error" in r or "stopped" in r), {})
+    return found | {kind: failed[kind] for kind in ("error", "stopped") if kind in failed}
+
+
+@contextmanager
+def _ordinary_torch() -> Iterator[None]:
+    """torch as a probe expects it, whatever the notebook has set: float32, on the CPU, with gradients."""
+    import torch
+
+    dtype, device, grad = torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled()
+    elsewhere = device.type != "cpu"
+    torch.set_default_dtype(torch.float32)
+    torch.set_grad_enabled(True)
+    if elsewhere:
+        torch.set_default_device(None)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(grad)
+        if elsewhere:
+            torch.set_default_device(device)
 
 
 def answers_used(exercise: Exercise, answer: Callable) -> list[str]:
@@ -134,7 +184,8 @@ def _describe(error: BaseException, answer: Callable) -> dict:
     described = {"type": type(error).__name__, "message": str(error)[:500], "line": "", "number": 0}
     if isinstance(error, Unexpected):
         return described
-    described["unanswered"] = isinstance(error, NotImplementedError)
+    # torch raises NotImplementedError too; not answered yet is what the stub says.
+    described["unanswered"] = isinstance(error, NotImplementedError) and str(error) == STUB
     file = _file_of(answer)
     for frame in reversed(traceback.extract_tb(error.__traceback__)):  # the innermost line the student wrote
         if frame.filename == file:

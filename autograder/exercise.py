@@ -40,14 +40,20 @@ class UnknownExercise(Exception):
 class Case:
     """One way of exercising an answer.
 
-    rule: name of an acceptance rule in `autograder.judging.rules`; rtol: relative tolerance of the rule `equal`.
+    rule: name of an acceptance rule in `autograder.judging.rules`; rtol: relative tolerance of the rule `equal`. A case
+    without a probe is found out while the others run (`autograder.watching`).
     """
 
     name: str
     sentence: str
-    probe: Probe
+    probe: Probe | None
     rule: str = "equal"
     rtol: float = 1e-4
+
+
+ARGUMENTS_STAY = Case("arguments_stay", "Every argument is after the call what it was before.", None)
+RESULTS_ARE_NEW = Case("results_are_new", "What comes back is new: none of it lies in the memory of an argument.", None)
+GRADIENTS_IN_TURN = "gradients_in_turn"
 
 
 @dataclass
@@ -55,19 +61,45 @@ class Exercise:
     """A function the student writes. `name` is the function's name and unique in the course.
 
     needs: modules that take seconds to load, which the probes import or a right answer may; the grader loads them before
-    it starts the clock.
+    it starts the clock. Every answer must leave its arguments as they are, unless they are all `plain` (numbers and text,
+    which nothing can change); one that `trains` may change the weights of models. fresh: the page says that what comes
+    back is new. gradients: of arguments of which the page says whether a gradient flows to them, name and place in the
+    calls of the first case; each is tried in turn.
     """
 
     name: str
     topic: str
     section: str
     needs: tuple[str, ...] = ()
-    cases: list[Case] = field(default_factory=list)
+    plain: bool = False
+    trains: bool = False
+    fresh: bool = False
+    gradients: dict[str, int] = field(default_factory=dict)
+    own_cases: list[Case] = field(default_factory=list)
 
     def __post_init__(self):
         if self.name in _registry and _registry[self.name].topic != self.topic:
             raise ValueError(f"two exercises are called {self.name!r}")
         _registry[self.name] = self
+
+    @property
+    def cases(self) -> list[Case]:
+        """The exercise's own cases, and those that hold for every exercise of its kind."""
+        general = [ARGUMENTS_STAY] * (not self.plain) + [RESULTS_ARE_NEW] * self.fresh
+        if self.gradients:
+            tried = ", ".join(self.gradients)
+            sentence = f"A gradient flows to the arguments that are learned from, and to no other: {tried}, each in turn."
+            general.append(Case(GRADIENTS_IN_TURN, sentence, self._gradients_in_turn))
+        return self.own_cases + general
+
+    def _gradients_in_turn(self, answer: Callable, seed: int) -> dict:
+        from autograder.watching import gradient_reaches
+
+        probe = self.own_cases[0].probe
+        return {
+            f"a_gradient_reaches_{name}": gradient_reaches(answer, probe, seed, place)
+            for name, place in self.gradients.items()
+        }
 
     def case(self, probe: Probe | None = None, *, rule: str = "equal", rtol: float = 1e-4):
         """Decorator: add a probe as a case, named as the function, described by its docstring."""
@@ -76,7 +108,7 @@ class Exercise:
             sentence = " ".join((function.__doc__ or "").split())
             if not sentence:
                 raise ValueError(f"the probe {function.__name__} of {self.name} needs a docstring")
-            self.cases.append(Case(function.__name__, sentence, function, rule, rtol))
+            self.own_cases.append(Case(function.__name__, sentence, function, rule, rtol))
             return function
 
         return add if probe is None else add(probe)

@@ -3,30 +3,11 @@
 from statistics import median
 
 import pytest
-from notebook_runs import MINUTES, run_solved
-
-TAIL_05 = """
-import json, resource
-print(json.dumps({
-    "trl": trl_difference, "predicted": predicted, "measured": measured,
-    "before": before, "ppo": ppo_after, "reinforce": reinforce_after,
-    "first": [run[0]["utility"] for run in ppo_runs], "clip": [p["clip fraction"] for p in points],
-    "value_loss": [[p["value loss"] for p in run] for run in ppo_runs],
-    "tokens": [[sum(p["tokens"] for p in run) for run in runs] for runs in (ppo_runs, reinforce_runs)],
-    "share_generating": share_generating, "cache_factor": cache_factor,
-    "places": places, "turned": turned,
-    "kinds": list(kinds.values()), "best_kl": best_kl, "best_utility": best_utility,
-    "others": {str(beta): [run[-1][name] for name in ("kl", "utility")] for beta, run in other_runs.items()},
-    "gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
-}))
-"""
+from notebook_runs import MINUTES, run_and_assert
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(45 * MINUTES)
-def test_ppo_solved_and_its_claims(tmp_path, record_property):
-    """Under ten minutes on two cores."""
-    values = run_solved("05_ppo", tmp_path, TAIL_05, record_property)
+def claims(values: dict) -> None:
+    """What the prose claims of the numbers in solutions/05_ppo/measured.py."""
     assert values["predicted"] == values["measured"], "four models weigh what was predicted"
     assert values["trl"] < 1e-5
     start = values["before"]["utility"]
@@ -44,12 +25,17 @@ def test_ppo_solved_and_its_claims(tmp_path, record_property):
     falls = [place["best utility"] - place["utility there"] for place in places]
     climbs = [place["best score"] - place["its score"] for place in places]
     assert median(falls) > 1 and values["turned"] >= 4, "then the true utility turns down"
-    assert median(climbs) > 0.15, "and the learned reward climbs on"
+    assert median(climbs) > 0.3, "and the learned reward climbs on"
     assert median(place["KL there"] for place in places) > 1.5 * max(kls), "far away from where it began"
     _, after, *hacked = values["kinds"]
     assert median(kinds["right"] for kinds in hacked) < after["right"] - 0.1, "less of it is right"
     others = values["others"]
-    assert others["0.3"][0] < others["0.1"][0] < others["0.02"][0], "the larger β, the nearer it stays"
+    assert others["0.3"][0] < others["0.02"][0], "the larger β, the nearer it stays"
     best = values["best_utility"]
     assert best[0] < best[2] < best[-1] and values["best_kl"][-1] < 4, "best of n goes up, and not far"
-    assert values["gib"] < 4.0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(45 * MINUTES)
+def test_ppo_solved_and_its_claims(tmp_path, record_property):
+    run_and_assert("05_ppo", claims, tmp_path, record_property)

@@ -32,16 +32,68 @@ def as_number(value, what: str) -> float:
         raise Unexpected(f"{what} should be a number; your function returned {type(value).__name__}.") from None
 
 
+def mask_of(lengths: list[int], seq: int) -> torch.Tensor:
+    """(rows, seq) of integers: 1 on the first `length` places of each row."""
+    return (torch.arange(seq) < torch.tensor(lengths)[:, None]).long()
+
+
+def gradients_of(value, *inputs: torch.Tensor, what: str = "The loss", to: str = "logits") -> list[torch.Tensor]:
+    """The gradient of a value, summed where it is several numbers, at each input; zeros where no path leads to one.
+
+    Raises Unexpected where the value, which `what` names, is no tensor or cut off from all of them, which `to` names.
+    """
+    value = as_tensor(value, what)
+    found = [None] * len(inputs)
+    if value.requires_grad:
+        found = torch.autograd.grad(value.sum(), inputs, allow_unused=True)
+    if all(gradient is None for gradient in found):
+        raise Unexpected(f"{what} is cut off from the {to}: no gradient flows. Look for .item(), .detach() or .data.")
+    return [torch.zeros_like(x) if gradient is None else gradient for x, gradient in zip(inputs, found, strict=True)]
+
+
 def gradient_at(loss_of, logits: torch.Tensor, labels: torch.Tensor, what: str = "The loss") -> torch.Tensor:
     """The gradient of loss_of(logits, labels), summed where it is several numbers, at the logits."""
-    logits.requires_grad_()
-    loss = as_tensor(loss_of(logits, labels), what)
-    if not loss.requires_grad:
+    return gradients_of(loss_of(logits.requires_grad_(), labels), logits, what=what)[0]
+
+
+def gradient_norm(groups: list[dict]) -> float:
+    """The norm of all gradients in an optimizer's parameter groups; 0 where there is none."""
+    grads = [p.grad.flatten() for group in groups for p in group["params"] if p.grad is not None]
+    return float(torch.cat(grads).norm()) if grads else 0.0
+
+
+def plain_losses(losses, function: str, one: str) -> torch.Tensor:
+    """The losses that a training loop kept, as a tensor. Raises Unexpected where they are no list of plain numbers.
+
+    function: who returned them; one: what there should be one of them for, as in "one an update".
+    """
+    if not isinstance(losses, (list, tuple)):
+        raise Unexpected(f"{function} should return a list of losses, {one}; it returned {type(losses).__name__}.")
+    if any(isinstance(x, torch.Tensor) and x.requires_grad for x in losses):
         raise Unexpected(
-            f"{what} is cut off from the logits: no gradient flows. Look for .item(), .detach() or .data."
+            "A loss in your list still holds its computation graph, so memory grows with each step. Keep loss.item()."
         )
-    loss.sum().backward()
-    return logits.grad
+    return torch.tensor([as_number(x, "Each loss in the list") for x in losses])
+
+
+def noting_sgd(groups: list[dict], lr: float, momentum: float = 0.0):
+    """SGD that notes, at every step, the learning rates of its groups (`rates`) and the gradient's norm (`norms`)."""
+
+    class Noting(torch.optim.SGD):
+        rates: list[list[float]]
+        norms: list[float]
+
+        def step(self, closure=None):
+            with torch.enable_grad():
+                loss = None if closure is None else closure()
+            self.rates.append([float(group["lr"]) for group in self.param_groups])
+            self.norms.append(gradient_norm(self.param_groups))
+            super().step()
+            return loss
+
+    optimizer = Noting(groups, lr=lr, momentum=momentum)
+    optimizer.rates, optimizer.norms = [], []
+    return optimizer
 
 
 TINY_LLAMA = ("transformers.models.llama.modeling_llama",)  # what an exercise with a tiny_llama in its probes needs

@@ -1,12 +1,22 @@
 """What the numbers say: sentences about a value that is not the expected one and matches no known mistake."""
 
+import itertools
 import math
 
 import numpy as np
 
-from autograder.judging.rules import Entry, close_elements, exact
+from autograder.judging.compare import MISSING, Entry, Z, close_elements, exact, kind
 from autograder.values import Other
 
+_FUNCTIONS = {
+    "the exponential of": np.exp,
+    "the logarithm of": np.log,
+    "the square of": np.square,
+    "the square root of": np.sqrt,
+    "one over": lambda x: 1 / x,
+    "one minus": lambda x: 1 - x,
+    "the size, without the sign, of": np.abs,
+}
 _FACTORS = {
     "the factor is log 2, as between bits and nats": math.log(2),
     "the factor is 1 / log 2, as between nats and bits": 1 / math.log(2),
@@ -33,14 +43,19 @@ def describe(value) -> str:
 
 
 @np.errstate(all="ignore")  # the numbers come from anywhere: infinities among them are no news
-def what_they_say(got: Entry, want: Entry, rtol: float, sizes: dict[str, int]) -> str:
+def what_they_say(got: Entry, want: Entry, rtol: float, sizes: dict[str, int], name: str = "") -> str:
     """One sentence (or an empty string) on how `got` differs from `want`.
 
-    sizes: what the lengths in this case are called, so that a factor of 6 can be named "the batch size".
+    sizes: what the lengths in this case are called, so that a factor of 6 can be named "the batch size"; name: of the
+    entry.
     """
     g, w = got.value, want.value
+    if got is MISSING:
+        return "What your function returned leaves nothing to compare here."
+    if g is None and "gradient" in name:
+        return "No gradient came. Is the result cut off from the graph (.item(), .detach(), a new tensor)?"
     if g is None:
-        return "Your function returned None. Does every path end with `return`?"
+        return f"None came where {_kind(w)} is expected. Does every path of your function end with `return`?"
     if isinstance(g, Other):
         return f"A value of type {g.type} came where {_kind(w)} is expected."
     if isinstance(w, (list, str)) or isinstance(g, (list, str)):
@@ -100,16 +115,18 @@ def _named_shape(shape: tuple, sizes: dict[str, int]) -> str:
 def _about_estimates(g, w, g_error, w_error) -> str:
     if g_error is None:
         return "Exact values came where draws are expected."
-    g, w = np.broadcast_arrays(g, w)  # one number may come with or without an axis
-    off = np.abs(g - w) / np.broadcast_to(np.sqrt(np.square(g_error) + np.square(w_error)), g.shape)
+    g, w, g_error, w_error = np.broadcast_arrays(g, w, g_error, w_error)  # one number may come with or without an axis
+    off = np.abs(g - w) / np.sqrt(np.square(g_error) + np.square(w_error))
+    if not (off > Z).any() and (g_error > w_error).any():
+        return "Your draws scatter far more than they should."
     at = np.unravel_index(int(np.argmax(off)), off.shape) if off.ndim else ()
     where = f" at index {_index(at)}" if at else ""
-    return f"The rate{where} is {_number(float(g[at]))}, expected about {_number(float(w[at]))}."
+    return f"On average it is {_number(float(g[at]))}{where}, expected about {_number(float(w[at]))}."
 
 
 def _about_values(g: np.ndarray, w: np.ndarray, rtol: float, sizes: dict[str, int]) -> str:
-    if exact(w) and not exact(g) and w.ndim:
-        return f"The dtype is {g.dtype}, expected integers ({w.dtype})."
+    if w.ndim and kind(g) != kind(w):
+        return f"The numbers are {kind(g)} ({g.dtype}), expected {kind(w)} ({w.dtype})."
     if exact(w):
         return _first_difference(g, w, g != w)
     g, w = g.astype(float), w.astype(float)
@@ -117,48 +134,88 @@ def _about_values(g: np.ndarray, w: np.ndarray, rtol: float, sizes: dict[str, in
         return f"It holds NaN ({int(np.isnan(g).sum())} of {g.size}). Look for log(0), 0/0, or inf − inf."
     if np.isinf(g).any() and not np.isinf(w).any():
         return f"It holds an infinity ({int(np.isinf(g).sum())} of {g.size}). Look for an overflowing exp or a log(0)."
-    finite = np.isfinite(w)
-    if (np.isfinite(g) == finite).all() and finite.any():
-        relation = _relation(g[finite], w[finite], rtol, sizes)
-        if relation:
-            return relation
-        if w.ndim and w.size > 2:
-            for shift in (1, -1):
-                if w.shape[-1] > 2 and _all_close(np.roll(g, shift, axis=-1)[..., 1:-1], w[..., 1:-1], rtol):
-                    return "Your values are the expected ones shifted by one place along the last axis."
-    return _first_difference(g, w, ~close_elements(g, w, rtol))
+    if (np.isfinite(g) == np.isfinite(w)).all() and np.isfinite(w).any():
+        finite = np.isfinite(w)
+        said = _relation(g[finite], w[finite], rtol, sizes) or _shift(g, w, rtol)
+        if said:
+            return said
+    differs = ~close_elements(g, w, rtol)
+    return " ".join(filter(None, [_rows(differs), _first_difference(g, w, differs)]))
 
 
 def _relation(g: np.ndarray, w: np.ndarray, rtol: float, sizes: dict[str, int]) -> str:
-    if not np.abs(w).max() > 0:
+    """How all of the numbers come from the expected ones, where that is one thing."""
+    largest = np.abs(w).max()
+    if not largest > 0:
         return "Every expected value is zero, yours are not." if w.size > 1 else ""
     if _all_close(-g, w, rtol):
         return "Your value has the opposite sign of the expected one."
-    big = np.abs(w) > 1e-6 * np.abs(w).max()
+    big = np.abs(w) > 1e-6 * largest
     ratios = g[big] / w[big]
     ratio = float(np.median(ratios))
-    if ratio and np.allclose(ratios, ratio, rtol=10 * rtol) and _all_close(g / ratio, w, 10 * rtol):
-        return _about_ratio(ratio, sizes, several=bool(big.sum() > 1))
+    if ratio and np.allclose(ratios, ratio, rtol=rtol) and _all_close(g / ratio, w, rtol):
+        said = _about_ratio(ratio, sizes, several=int(big.sum()) > 2, rtol=rtol)
+        if said:
+            return said
     offset = float(np.median(g - w))
-    if w.size > 2 and _all_close(g - offset, w, rtol):
-        return f"Every value is {_number(offset)} more than expected."
+    if w.size > 2 and abs(offset) > 10 * rtol * largest and _all_close(g - offset, w, rtol):
+        return f"Every value is {_number(abs(offset))} {'more' if offset > 0 else 'less'} than expected."
+    for meaning, function in _FUNCTIONS.items():
+        if _all_close(g, function(w), rtol) and np.abs(function(w) - w).max() > 100 * rtol * largest:
+            return f"Your {'values are' if w.size > 1 else 'value is'} {meaning} the expected."
     return ""
 
 
-def _about_ratio(ratio: float, sizes: dict[str, int], several: bool) -> str:
+def _about_ratio(ratio: float, sizes: dict[str, int], several: bool, rtol: float) -> str:
     """A constant factor between several values says something; one between two numbers only if we can name it."""
+    if abs(ratio - 1) < 100 * rtol:
+        return ""
     said = f"Your {'values are' if several else 'value is'} {_number(ratio)} times the expected one{'s' * several}"
-    for name, size in sizes.items():
-        if size > 1 and abs(ratio - size) < 1e-3 * size:
+
+    def is_about(factor: float) -> bool:
+        return abs(ratio - factor) < rtol * abs(factor)
+
+    several_sizes = {name: size for name, size in sizes.items() if size > 1}
+    for name, size in several_sizes.items():
+        if is_about(size):
             return f"{said}: {size} is {name}."
-        if size > 1 and abs(ratio * size - 1) < 1e-3:
+        if is_about(1 / size):
             return f"{said}: that is one over {size}, {name}."
+    for (name, size), (other, over) in itertools.permutations(several_sizes.items(), 2):
+        if is_about(size / over):
+            return f"{said}: that is {size} ({name}) over {over} ({other})."
     for meaning, factor in _FACTORS.items():
-        if abs(ratio - factor) < 1e-3 * factor:
+        if is_about(factor):
             return f"{said}: {meaning}."
     whole = round(max(abs(ratio), 1 / abs(ratio))) if 1e-6 < abs(ratio) < 1e6 else 1
-    named = whole > 1 and min(abs(ratio - whole), abs(ratio * whole - 1)) < 1e-4 * whole
+    named = 1 < whole < 1000 and (is_about(math.copysign(whole, ratio)) or is_about(math.copysign(1 / whole, ratio)))
     return f"{said}." if several or named else ""
+
+
+def _shift(g: np.ndarray, w: np.ndarray, rtol: float) -> str:
+    """Whether the numbers are the right ones in the place next to theirs; too few, or too many alike, tell nothing."""
+    if not w.ndim or w.shape[-1] < 5:
+        return ""
+    inside = w[..., 1:-1]
+    varied = len(np.unique(inside[np.isfinite(inside) & (inside != 0)])) > max(2, inside.size // 2)
+    if varied and any(_all_close(np.roll(g, shift, axis=-1)[..., 1:-1], inside, rtol) for shift in (1, -1)):
+        return "Your values are the expected ones shifted by one place along the last axis."
+    return ""
+
+
+def _rows(differs: np.ndarray) -> str:
+    """Which rows are right, where some are."""
+    if differs.ndim < 2 or not 1 < len(differs) <= 12:
+        return ""
+    wrong = differs.reshape(len(differs), -1).any(axis=1)
+    if wrong.all() or not wrong.any():
+        return ""
+    right, not_right = ([str(i) for i in np.flatnonzero(rows)] for rows in (~wrong, wrong))
+    return f"Row{'s' * (len(right) > 1)} {_listed(right)} {'are' if len(right) > 1 else 'is'} right, {_listed(not_right)} not."
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _first_difference(g: np.ndarray, w: np.ndarray, differs: np.ndarray) -> str:

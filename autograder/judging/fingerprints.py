@@ -1,34 +1,31 @@
 """Fingerprints: a few numbers by which an output is recognised, from which it cannot be rebuilt.
 
 The answer key carries the fingerprints of the known mistakes, so that a student's notebook can name a mistake without
-holding its code. Two fingerprints of one case agree when the outputs agree within float error (estimates: within
-their standard errors).
+holding its code. A fingerprint is a summary of projections, and two of them are compared as summaries are.
 """
 
 import zlib
 
 import numpy as np
 
-from autograder.judging.rules import Entry, Summary, Z
+from autograder.judging.compare import RTOL, Entry, Summary, differing
 from autograder.values import Other
 
 PROJECTIONS = 3
+MOST_ITEMS = 64  # of a list; the length is kept too
 
 
-@np.errstate(all="ignore")
-def fingerprint(summary: Summary | None, error: str | None = None) -> dict:
-    """JSON: of the summary of one case, or of the type of the error that the answer raised on it."""
+def fingerprint(summary: Summary | None, error: str = "") -> dict:
+    """JSON, of the summary of one case or of the error that the answer raised on it: by name a text, which says of what
+    form the value is, and numbers (of an estimate: the numbers and their standard errors)."""
     if summary is None:
-        return {"error": error or ""}
-    return {name: _of_entry(entry) for name, entry in summary.items()}
+        return {"error": [error]}
+    return {name: found for key, entry in summary.items() for name, found in _prints(key, entry)}
 
 
-@np.errstate(all="ignore")
-def agree(a: dict, b: dict) -> bool:
+def agree(a: dict, b: dict, rtol: float = RTOL) -> bool:
     """Whether two fingerprints of the same case come from the same output."""
-    if is_error(a) or is_error(b):
-        return a == b
-    return a.keys() == b.keys() and all(_entries_agree(a[name], b[name]) for name in a)
+    return a.keys() == b.keys() and not differing(_as_summary(a), _as_summary(b), rtol)
 
 
 def is_error(print_: dict) -> bool:
@@ -36,55 +33,51 @@ def is_error(print_: dict) -> bool:
     return set(print_) == {"error"}
 
 
-def _of_entry(entry: Entry) -> dict:
+def _prints(name: str, entry: Entry):
+    """(name, [form, numbers, standard errors]) of an entry; of a list, one for each item."""
     value = entry.value
     if isinstance(value, (bool, int, float)):
         value = np.asarray(float(value))
-    if isinstance(value, np.ndarray):
-        numbers = value.astype(float)
-        if entry.stderr is not None:
-            return {"shape": list(numbers.shape), "mean": _floats(numbers), "stderr": _floats(entry.stderr)}
-        shape = [] if numbers.size == 1 else list(numbers.shape)
-        return {"shape": shape, "odd": _odd_ones(numbers), "numbers": _project(numbers)}
     if isinstance(value, list):
-        return {"items": [_of_entry(Entry(item)) for item in value[:64]], "length": len(value)}
-    text = f"{value.type}" if isinstance(value, Other) else str(value)
-    return {"text": zlib.crc32(text.encode()), "type": type(value).__name__}
+        yield name, [f"a list of {len(value)}"]
+        for i, item in enumerate(value[:MOST_ITEMS]):
+            yield from _prints(f"{name}[{i}]", Entry(item))
+    elif not isinstance(value, np.ndarray):
+        text = value.type if isinstance(value, Other) else str(value)
+        yield name, [f"{type(value).__name__} {zlib.crc32(text.encode()):08x}"]
+    elif entry.stderr is not None:
+        yield name, [f"estimates {value.shape}", _floats(value), _floats(entry.stderr)]
+    else:
+        yield name, [_form(value), _projections(value)]
 
 
-def _odd_ones(numbers: np.ndarray) -> list[int]:
-    return [int(np.isnan(numbers).sum()), int(np.isposinf(numbers).sum()), int(np.isneginf(numbers).sum())]
+def _form(array: np.ndarray) -> str:
+    """Shape, kind of numbers, and where NaN and infinities stand. A number alone may come in any dress."""
+    dress = "" if array.size == 1 else f"{array.shape} {array.dtype.kind}"
+    odd = np.where(np.isnan(array), 1, np.where(np.isposinf(array), 2, np.where(np.isneginf(array), 3, 0)))
+    return f"{dress} {zlib.crc32(odd.astype(np.uint8).tobytes()):08x}" if odd.any() else dress
 
 
-def _project(numbers: np.ndarray) -> list[float]:
-    """The scale and a few random projections of the values, in order; odd values count as 0."""
-    flat = np.nan_to_num(numbers.reshape(-1), nan=0.0, posinf=0.0, neginf=0.0)
-    if not flat.size:
-        return []
+@np.errstate(all="ignore")
+def _projections(array: np.ndarray) -> list[float]:
+    """The scale and a few random projections of the values; NaN and infinities count as 0. One number is its own."""
+    flat = array.astype(float).reshape(-1)
+    flat = np.where(np.isfinite(flat), flat, 0.0)
+    if flat.size <= 1:
+        return _floats(flat)
     directions = np.random.default_rng(flat.size).standard_normal((PROJECTIONS, flat.size))
-    scale = float(np.abs(flat).max())
-    return [scale, *_floats(directions @ flat / np.sqrt(flat.size))]
+    return _floats([np.abs(flat).max(), *(directions @ flat / np.sqrt(flat.size))])
 
 
 def _floats(array) -> list[float]:
     return [float(f"{x:.7g}") for x in np.asarray(array, dtype=float).reshape(-1)]
 
 
-def _entries_agree(a: dict, b: dict) -> bool:
-    if a.keys() != b.keys():
-        return False
-    if "items" in a:
-        return a["length"] == b["length"] and all(
-            _entries_agree(x, y) for x, y in zip(a["items"], b["items"], strict=True)
-        )
-    if "text" in a:
-        return a == b
-    if a["shape"] != b["shape"]:
-        return False
-    if "mean" in a:
-        error = np.sqrt(np.square(a["stderr"]) + np.square(b["stderr"]))
-        return bool(np.all(np.abs(np.subtract(a["mean"], b["mean"])) <= Z * error))
-    if a["odd"] != b["odd"] or len(a["numbers"]) != len(b["numbers"]):
-        return False
-    scale = max([abs(x) for x in a["numbers"]] + [0.0])
-    return bool(np.allclose(a["numbers"], b["numbers"], rtol=2e-4, atol=1e-4 * scale + 1e-8))
+def _as_summary(print_: dict) -> Summary:
+    summary: Summary = {}
+    for name, (form, *numbers) in print_.items():
+        summary[f"{name}, form"] = Entry(form)
+        if numbers:
+            value, *error = (np.asarray(x, dtype=float) for x in numbers)
+            summary[name] = Entry(value, error[0] if error else None)
+    return summary

@@ -12,14 +12,20 @@ from typing import Protocol
 from autograder.evidence import VERSION
 from autograder.exercise import SIZES, Case, Exercise, exercises_of, find_exercise
 from autograder.judging import fingerprints
+from autograder.judging.compare import MISSING, Summary, differing
 from autograder.judging.explain import describe, what_they_say
-from autograder.judging.rules import RULES, Entry, Summary, entries_agree
+from autograder.judging.rules import RULES
 from autograder.values import MalformedEvidence, decode
+
+Key = tuple[str, int]  # name of a case, and seed
 
 
 @dataclass(frozen=True)
 class KnownMistake:
-    """A wrong solution that students really write. prints: fingerprint by (case name, seed)."""
+    """A wrong solution that students really write.
+
+    prints: fingerprint by (case name, seed), of those alone in which what it gives is not the expected.
+    """
 
     name: str
     hint: str
@@ -45,7 +51,9 @@ class Difference:
 
 @dataclass
 class CaseVerdict:
-    """problem: why nothing could be compared (the answer raised, hung, …); diagnosis: the hint of a known mistake."""
+    """problem: why nothing could be compared (the answer raised, hung, …); diagnosis: the hint of a known mistake, which
+    is a guess where other cases do not bear it out; alike: in how many failing cases the answer does what it does.
+    """
 
     name: str
     sentence: str
@@ -54,6 +62,8 @@ class CaseVerdict:
     differences: list[Difference] = field(default_factory=list)
     mistake: str = ""
     diagnosis: str = ""
+    guess: bool = False
+    alike: int = 0
 
 
 @dataclass
@@ -86,8 +96,8 @@ class Verdict:
 
     @property
     def diagnoses(self) -> dict[str, str]:
-        """Every mistake recognised: name and hint."""
-        named = {self.mistake: self.hint} | {case.mistake: case.diagnosis for case in self.cases}
+        """Every mistake recognised, in more than one case: name and hint."""
+        named = {self.mistake: self.hint} | {c.mistake: c.diagnosis for c in self.cases if not c.guess or c.alike > 1}
         return {name: hint for name, hint in named.items() if name}
 
 
@@ -111,9 +121,21 @@ def judge_evidence(name: str, evidence, oracle: Oracle, seeds: Sequence[int], pr
     # An answer that calls another has been written, even where the other has not.
     verdict.unanswered = not verdict.uses and all(record.unanswered for record in records.values())
     verdict.cases = [_judge_case(exercise, case, seeds, records, oracle) for case in exercise.cases]
+    _discount(exercise, verdict.cases)
     if not verdict.passed and not verdict.unanswered:
-        _diagnose(verdict, exercise, records, oracle.mistakes(exercise, seeds))
+        wrong = wrong_prints(exercise, records, oracle)
+        _diagnose(verdict, exercise, wrong, oracle.mistakes(exercise, seeds))
     return verdict
+
+
+def _discount(exercise: Exercise, cases: list[CaseVerdict]) -> None:
+    """To leave the arguments alone is worth nothing in an answer that does nothing else."""
+    seen_elsewhere = {case.name for case in exercise.cases if case.probe is None}
+    if any(case.passed for case in cases if case.name not in seen_elsewhere):
+        return
+    for case in cases:
+        if case.passed:
+            case.passed, case.problem = False, "It counts as soon as one of the other cases passes."
 
 
 def note_shaky(verdicts: Sequence[Verdict], passing: Collection[str] = ()) -> None:
@@ -160,6 +182,8 @@ def read_record(case: Case, raw: dict | None) -> Record:
         return Record(None, failure=f"Your function was stopped: {str(raw['stopped'].get('sentence'))[:300]}")
     if isinstance(raw.get("error"), dict):
         return _read_error(raw["error"])
+    if isinstance(raw.get("spoiled"), dict):
+        return _read_spoiled(raw["spoiled"])
     try:
         data = {str(name): decode(value) for name, value in dict(raw["data"]).items()}
         summary = RULES[case.rule](data)
@@ -179,6 +203,21 @@ def _read_error(raw: dict) -> Record:
     return Record(None, failure=f"Your function raised {kind}{where}: {message}", error=kind)
 
 
+def _read_spoiled(raw: dict) -> Record:
+    """What was seen of an answer that changed its arguments, or gave some of their memory back."""
+    listed = raw.get("arguments") if isinstance(raw.get("arguments"), list) else []
+    found = [(a[0], a[1]) for a in listed[:20] if isinstance(a, list) and len(a) == 2 and type(a[0]) is int]
+    places = ", ".join(str(place) for place, _ in found)
+    names = " and ".join(f"`{str(name)[:40]}`" for _, name in found) or "an argument"
+    if raw.get("how") == "shared":
+        told = f"What you return lies in the memory of {names}: whoever changes the one changes the other."
+    else:
+        case = str(raw.get("case"))[:80]
+        told = f"Your function changes {names}, which the caller still needs (seen in the case `{case}`)."
+    failure = f"{told} Work on a copy, as from .clone() or list(…)."
+    return Record(None, failure=failure, error=f"{str(raw.get('how'))[:20]} {places}")
+
+
 def _judge_case(exercise: Exercise, case: Case, seeds, records, oracle: Oracle) -> CaseVerdict:
     """Passed when it agrees on every seed; otherwise tells of the first seed on which it does not."""
     for seed in seeds:
@@ -195,43 +234,78 @@ def _judge_case(exercise: Exercise, case: Case, seeds, records, oracle: Oracle) 
 def compare(got: Summary, want: Summary, rtol: float) -> list[Difference]:
     """The entries in which a summary is not as expected, each with what its numbers say."""
     sizes = want[SIZES].value if SIZES in want else {}
-    missing = Entry(None)
+    names = differing(got, {name: entry for name, entry in want.items() if name != SIZES}, rtol)
+    shown = [name for name in names if not name.startswith("_")]
+    if names and not shown:  # what the rules compare for themselves alone
+        return [Difference("inputs", "those of this case", "others", "The draws were made for other inputs than the case's.")]
     return [
         Difference(
             name,
-            describe(entry.value),
-            describe(got.get(name, missing).value),
-            what_they_say(got.get(name, missing), entry, rtol, sizes),
+            describe(want[name].value),
+            describe(got.get(name, MISSING).value),
+            what_they_say(got.get(name, MISSING), want[name], rtol, sizes, name),
         )
-        for name, entry in want.items()
-        if name != SIZES and not entries_agree(got.get(name, missing), entry, rtol)
+        for name in shown
     ]
 
 
-def _diagnose(verdict: Verdict, exercise: Exercise, records, mistakes: list[KnownMistake]) -> None:
-    prints = {key: fingerprints.fingerprint(record.summary, record.error) for key, record in records.items()}
-    matching = {
-        m.name: {key for key in prints if key in m.prints and fingerprints.agree(prints[key], m.prints[key])}
-        for m in mistakes
-    }
+def wrong_prints(exercise: Exercise, records: dict[Key, Record], oracle: Oracle) -> dict[Key, dict]:
+    """The fingerprints of what is not as expected, by case and seed."""
+    prints = {}
+    for case in exercise.cases:
+        for key in (key for key in records if key[0] == case.name):
+            record = records[key]
+            if record.failure or differing(record.summary, _without_sizes(oracle.expected(exercise, case, key[1])), case.rtol):
+                prints[key] = fingerprints.fingerprint(record.summary, record.error)
+    return prints
+
+
+def _without_sizes(want: Summary) -> Summary:
+    return {name: entry for name, entry in want.items() if name != SIZES}
+
+
+def _diagnose(verdict: Verdict, exercise: Exercise, wrong: dict[Key, dict], mistakes: list[KnownMistake]) -> None:
+    """Name the mistake that does all that the answer does; else, case by case, those that do some of it."""
+    rtol = {case.name: case.rtol for case in exercise.cases}
+    seeds = {seed for _, seed in wrong}
+    mistakes = [KnownMistake(m.name, m.hint, {k: p for k, p in m.prints.items() if k[1] in seeds}) for m in mistakes]
+
+    def alike(mistake: KnownMistake, key: Key) -> bool:
+        return key in mistake.prints and fingerprints.agree(wrong[key], mistake.prints[key], rtol[key[0]])
+
+    matching = {mistake.name: {key for key in wrong if alike(mistake, key)} for mistake in mistakes}
     for mistake in mistakes:
-        if len(matching[mistake.name]) == len(prints):
+        if len(matching[mistake.name]) == len(wrong) == len(mistake.prints):
             verdict.mistake, verdict.hint = mistake.name, mistake.hint
-            break
+            for case in verdict.cases:
+                if not case.passed:
+                    case.mistake, case.diagnosis = mistake.name, mistake.hint
+            return
+    # An exception of the same type is too weak a likeness to name a mistake by in single cases.
+    shown = {key for key, print_ in wrong.items() if not fingerprints.is_error(print_)}
     for case in verdict.cases:
-        if not case.passed:
-            _diagnose_case(case, verdict, records, prints, matching, mistakes)
+        keys = {key for key in wrong if key[0] == case.name}
+        if not case.passed and keys and keys <= shown:
+            _guess(case, keys, wrong, matching, mistakes)
 
 
-def _diagnose_case(case: CaseVerdict, verdict: Verdict, records, prints, matching, mistakes) -> None:
-    if verdict.mistake:
-        case.mistake, case.diagnosis = verdict.mistake, verdict.hint
+def _guess(case: CaseVerdict, keys: set[Key], wrong: dict[Key, dict], matching, mistakes: list[KnownMistake]) -> None:
+    """Name the mistake that does what the answer does in this case, unless other failing cases speak against it."""
+    candidates = []
+    for mistake in mistakes:
+        if keys <= matching[mistake.name] and keys == {key for key in mistake.prints if key[0] == case.name}:
+            like = _cases(matching[mistake.name]) - _cases(wrong.keys() - matching[mistake.name])
+            unlike = _cases(wrong) - like
+            against = {name for name in unlike if any(key[0] == name for key in mistake.prints)}
+            candidates.append((len(like), -len(against), mistake))
+    if not candidates:
         return
-    keys = {key for key in records if key[0] == case.name}
-    # An exception of the same type is too weak a likeness to name a mistake by.
-    if any(fingerprints.is_error(prints[key]) for key in keys):
+    alike, against, best = max(candidates, key=lambda found: found[:2])
+    several = sum(found[:2] == (alike, against) for found in candidates) > 1
+    if alike + against < 1 or (alike == 1 and (against or several)):
         return
-    suspects = [m for m in mistakes if keys <= matching[m.name]]
-    if suspects:
-        best = max(suspects, key=lambda m: len(matching[m.name]))
-        case.mistake, case.diagnosis = best.name, best.hint
+    case.mistake, case.diagnosis, case.guess, case.alike = best.name, best.hint, True, alike
+
+
+def _cases(keys) -> set[str]:
+    return {name for name, _ in keys}

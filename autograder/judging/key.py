@@ -1,10 +1,11 @@
 """The answer key: the oracle of a student's notebook. Outputs of the reference on the public seeds, as data.
 
-autograder/judging/keys/NN_topic.json
+autograder/judging/keys/NN_topic.json.gz
 {"topic": …, "seeds": [1, 2, 3], "exercises": {name: {
     "points": 4, "expected": {case: {seed: summary}}, "mistakes": [{"name", "hint", "prints": {case: {seed: …}}}]}}}
 """
 
+import gzip
 import json
 from collections.abc import Sequence
 from functools import lru_cache
@@ -12,11 +13,13 @@ from pathlib import Path
 
 from autograder.evidence import PUBLIC_SEEDS
 from autograder.exercise import SIZES, Case, Exercise, exercises_of
+from autograder.judging import fingerprints
+from autograder.judging.compare import Entry, Summary, differing
 from autograder.judging.judge import KnownMistake, Oracle
-from autograder.judging.rules import Entry, Summary
 from autograder.values import decode, encode
 
 KEYS = Path(__file__).resolve().parent / "keys"
+SUFFIX = ".json.gz"
 
 
 class KeyMissing(Exception):
@@ -69,11 +72,33 @@ class AnswerKey:
 @lru_cache
 def load_key(topic: str) -> AnswerKey:
     """The key shipped with the course. Raises KeyMissing with what to do."""
-    path = KEYS / f"{topic}.json"
+    path = key_path(topic, KEYS)
     if not path.exists():
-        known = ", ".join(sorted(p.stem for p in KEYS.glob("*.json"))) or "none"
+        known = ", ".join(topics_with_key(KEYS)) or "none"
         raise KeyMissing(f"There is no answer key for the chapter {topic!r} (known chapters: {known}).")
-    return AnswerKey(json.loads(path.read_text(encoding="utf-8")))
+    return AnswerKey(read_key(path))
+
+
+def key_path(topic: str, keys: Path) -> Path:
+    """Where the key of a chapter stands below `keys`."""
+    return keys / f"{topic}{SUFFIX}"
+
+
+def topics_with_key(keys: Path) -> list[str]:
+    """The chapters that have a key below `keys`, by number."""
+    return sorted(path.name.removesuffix(SUFFIX) for path in keys.glob(f"*{SUFFIX}"))
+
+
+def read_key(path: Path) -> dict:
+    """The content of a key's file."""
+    return json.loads(gzip.decompress(path.read_bytes()))
+
+
+def write_key(content: dict, path: Path) -> None:
+    """Write a key's file. The same content gives the same bytes: no time and no name go into it."""
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    with path.open("wb") as raw, gzip.GzipFile(filename="", mode="wb", compresslevel=9, fileobj=raw, mtime=0) as file:
+        file.write(text.encode())
 
 
 def build_key(topic: str, reference, seeds: Sequence[int] = PUBLIC_SEEDS) -> dict:
@@ -91,30 +116,35 @@ def build_key(topic: str, reference, seeds: Sequence[int] = PUBLIC_SEEDS) -> dic
     return {"topic": topic, "seeds": list(seeds), "exercises": exercises}
 
 
-def same_key(a, b, rtol: float = 1e-4) -> bool:
+def same_key(a: dict, b: dict) -> bool:
     """Whether two keys say the same, up to float error between machines."""
-    if isinstance(a, dict) and isinstance(b, dict):
-        if set(a) == set(b) == {"array"}:
-            return _same_array(decode(a), decode(b), rtol)
-        if set(a) == set(b) == {"float"}:
-            return same_key(float(a["float"]), float(b["float"]), rtol)
-        return a.keys() == b.keys() and all(same_key(a[k], b[k], rtol) for k in a)
-    if isinstance(a, list) and isinstance(b, list):
-        if len(a) != len(b):
-            return False
-        if a and all(isinstance(x, float) for x in a + b):
-            scale = max(abs(x) for x in a)
-            return all(abs(x - y) <= rtol * scale + 1e-6 for x, y in zip(a, b, strict=True))
-        return all(same_key(x, y, rtol) for x, y in zip(a, b, strict=True))
-    if isinstance(a, float) and isinstance(b, float):
-        return a == b or (a != a and b != b) or abs(a - b) <= rtol * max(abs(a), abs(b)) + 1e-6
-    return a == b
+    if any(a[name] != b[name] for name in ("topic", "seeds")) or a["exercises"].keys() != b["exercises"].keys():
+        return False
+    return all(_same_exercise(exercise, b["exercises"][name]) for name, exercise in a["exercises"].items())
 
 
-def _same_array(a, b, rtol) -> bool:
-    from autograder.judging.rules import entries_agree
+def _same_exercise(a: dict, b: dict) -> bool:
+    if a["points"] != b["points"] or a["expected"].keys() != b["expected"].keys() or len(a["mistakes"]) != len(b["mistakes"]):
+        return False
+    return all(_same_by_seed(a["expected"][case], b["expected"][case], _summaries_agree) for case in a["expected"]) and all(
+        _same_mistake(one, other) for one, other in zip(a["mistakes"], b["mistakes"], strict=True)
+    )
 
-    return a.dtype == b.dtype and entries_agree(Entry(a), Entry(b), rtol)
+
+def _same_mistake(a: dict, b: dict) -> bool:
+    if (a["name"], a["hint"]) != (b["name"], b["hint"]) or a["prints"].keys() != b["prints"].keys():
+        return False
+    return all(_same_by_seed(a["prints"][case], b["prints"][case], fingerprints.agree) for case in a["prints"])
+
+
+def _same_by_seed(a: dict, b: dict, agree) -> bool:
+    return a.keys() == b.keys() and all(agree(a[seed], b[seed]) for seed in a)
+
+
+def _summaries_agree(a: dict, b: dict) -> bool:
+    one, other = ({name: _unpack(name, value) for name, value in packed.items()} for packed in (a, b))
+    sizes = [summary.pop(SIZES, Entry(None)).value for summary in (one, other)]
+    return one.keys() == other.keys() and sizes[0] == sizes[1] and not differing(one, other)
 
 
 def _pack_summary(oracle: Oracle, exercise: Exercise, case: Case, seed: int) -> dict:

@@ -11,11 +11,10 @@ from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from autograder.evidence import run_case
+from autograder.evidence import run_case, run_cases, watched_cases
 from autograder.exercise import SIZES, Case, Exercise, exercises_of
-from autograder.judging.fingerprints import fingerprint
-from autograder.judging.judge import KnownMistake, read_record
-from autograder.judging.rules import Entry, Summary
+from autograder.judging.compare import Entry, Summary
+from autograder.judging.judge import KnownMistake, read_record, wrong_prints
 
 ROOT = Path(__file__).resolve().parents[2]
 SOLUTIONS = ROOT / "solutions"
@@ -34,6 +33,7 @@ class Reference:
         if not (self.folder / f"{topic}.py").exists():
             raise ReferenceFailed(f"There is no chapter {topic!r} in {solutions}.")
         self._summaries: dict[tuple[str, str, int], Summary] = {}
+        self._records: dict[tuple[str, str, int], dict] = {}
         self._prints: dict[tuple[str, str, int], dict] = {}  # by exercise, mistake and seed
 
     @cached_property
@@ -60,7 +60,11 @@ class Reference:
 
     def mistake_functions(self, exercise: str) -> dict[str, Callable]:
         """Name -> wrong solution, in the order of the file."""
-        return self._marked("mistakes", "mistake_of", exercise)
+        return self._marked("mistakes*", "mistake_of", exercise)
+
+    def second_references(self, exercise: str) -> dict[str, Callable]:
+        """Name -> right solution in which the tables of mistakes change something."""
+        return self._marked("mistakes*", "base_of", exercise)
 
     def alternative_functions(self, exercise: str) -> dict[str, Callable]:
         """Name -> correct solution of another shape."""
@@ -72,32 +76,54 @@ class Reference:
         if key not in self._summaries:
             if exercise.name not in self.functions:
                 raise ReferenceFailed(f"No solution cell of {self.topic} defines {exercise.name}.")
-            raw = run_case(case, self.functions[exercise.name], seed)
+            raw = self._run(exercise, case, seed)
             record = read_record(case, raw)
             if record.summary is None:
                 reason = f"{record.failure} {raw}"[:2000]
                 raise ReferenceFailed(f"The reference of {exercise.name} fails on {case.name}, seed {seed}: {reason}")
-            sizes = {SIZES: Entry(raw["sizes"])} if raw["sizes"] else {}
+            sizes = {SIZES: Entry(raw["sizes"])} if raw.get("sizes") else {}
             self._summaries[key] = record.summary | sizes
         return self._summaries[key]
 
+    def _run(self, exercise: Exercise, case: Case, seed: int) -> dict:
+        """The record of a case; one without a probe is seen while all others run."""
+        key = (exercise.name, case.name, seed)
+        if key not in self._records:
+            if case.probe:
+                found = [run_case(exercise, case, self.functions[exercise.name], seed)]
+            else:
+                records = [self._run(exercise, other, seed) for other in exercise.cases if other.probe]
+                found = watched_cases(exercise, records, [seed])
+            self._records |= {(exercise.name, record["case"], seed): record for record in found}
+        return self._records[key]
+
     def mistakes(self, exercise: Exercise, seeds: Sequence[int]) -> list[KnownMistake]:
-        """The known mistakes with their fingerprints on `seeds`."""
+        """The known mistakes with the fingerprints of what they get wrong on `seeds`."""
         known = []
         for name, function in self.mistake_functions(exercise.name).items():
             prints = {}
             for seed in seeds:
                 key = (exercise.name, name, seed)
                 if key not in self._prints:
-                    self._prints[key] = prints_of(exercise, function, [seed])
+                    self._prints[key] = self._wrong_prints(exercise, function, seed)
                 prints |= self._prints[key]
             known.append(KnownMistake(name, hint_of(function), prints))
         return known
 
-    def _marked(self, file: str, attribute: str, exercise: str) -> dict[str, Callable]:
-        module = _load_module(self.folder / f"{file}.py")
+    def _wrong_prints(self, exercise: Exercise, answer: Callable, seed: int) -> dict[tuple[str, int], dict]:
+        cases = {case.name: case for case in exercise.cases}
+        records = {(r["case"], seed): read_record(cases[r["case"]], r) for r in run_cases(exercise, answer, [seed])}
+        return wrong_prints(exercise, records, self)
+
+    def _marked(self, files: str, attribute: str, exercise: str) -> dict[str, Callable]:
+        paths = sorted(self.folder.glob(f"{files}.py"))
+        if not paths:
+            raise ReferenceFailed(f"There is no {files}.py in {self.folder}.")
         return {
-            name: function for name, function in vars(module).items() if getattr(function, attribute, None) == exercise
+            name: thing
+            for path in paths
+            for name, thing in vars(_load_module(path)).items()
+            if getattr(thing, attribute, None) == exercise
         }
 
 
@@ -121,16 +147,6 @@ def points_of(notebook) -> dict[str, float]:
     }
 
 
-def prints_of(exercise: Exercise, answer: Callable, seeds: Sequence[int]) -> dict[tuple[str, int], dict]:
-    """The fingerprint of an answer on every case and seed."""
-    prints = {}
-    for case in exercise.cases:
-        for seed in seeds:
-            record = read_record(case, run_case(case, answer, seed))
-            prints[case.name, seed] = fingerprint(record.summary, record.error)
-    return prints
-
-
 def hint_of(function: Callable) -> str:
     """The docstring on one line."""
     return " ".join(function.__doc__.split())
@@ -143,8 +159,6 @@ def _run_source(source: str, name: str, namespace: dict) -> None:
 
 @lru_cache
 def _load_module(path: Path):
-    if not path.exists():
-        raise ReferenceFailed(f"{path} is missing.")
     spec = importlib.util.spec_from_file_location(f"{path.parent.name}_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -8,24 +8,11 @@ with that mistake).
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
-from autograder.values import Other
+from autograder.judging.compare import Entry, Summary
 
-Z = 6.0  # two-sided normal tail of 2e-9: a right answer is never rejected by chance
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One named value of a summary. stderr, of the value's shape, is None for exact values."""
-
-    value: object
-    stderr: np.ndarray | None = None
-
-
-Summary = dict[str, Entry]
 Rule = Callable[[dict], Summary]
 RULES: dict[str, Rule] = {}
 
@@ -60,10 +47,27 @@ def means(data: dict) -> Summary:
     }
 
 
+MOST = 5_000
+
+
+def bounded(number, most: int = MOST) -> int:
+    """A number in the evidence by which a rule allocates or loops. Raises ValueError beyond what any case of ours counts.
+
+    Evidence comes from an untrusted process, which may claim anything.
+    """
+    number = int(number)
+    if not 0 <= number <= most:
+        raise ValueError(f"evidence that claims {number} of something")
+    return number
+
+
 def checksum(*inputs: np.ndarray) -> Summary:
-    """An entry that is equal where the integer inputs were: draws made for other inputs prove nothing."""
+    """An entry that is equal where the integer inputs were: draws made for other inputs prove nothing.
+
+    Its name begins with an underscore, so it is compared and not shown.
+    """
     content = b"".join(np.ascontiguousarray(a).astype(np.int64).tobytes() for a in inputs)
-    return {"inputs": Entry(f"{zlib.crc32(content):08x}")}
+    return {"_inputs": Entry(f"{zlib.crc32(content):08x}")}
 
 
 def facts(**found) -> Summary:
@@ -90,73 +94,3 @@ def _mean(draws: np.ndarray) -> Entry:
 
 def _is_numeric(value) -> bool:
     return isinstance(value, np.ndarray) and value.ndim >= 1
-
-
-@np.errstate(all="ignore")
-def entries_agree(got: Entry, want: Entry, rtol: float) -> bool:
-    """Whether two entries of the same name say the same."""
-    if want.stderr is not None:
-        return _estimates_agree(got, want)
-    if _is_number(want.value):
-        return _is_number(got.value) and _close(_scalar(got.value), _scalar(want.value), rtol)
-    if isinstance(want.value, np.ndarray):
-        return _arrays_agree(got.value, want.value, rtol)
-    if isinstance(want.value, list):
-        return (
-            isinstance(got.value, list)
-            and len(got.value) == len(want.value)
-            and all(entries_agree(Entry(g), Entry(w), rtol) for g, w in zip(got.value, want.value, strict=True))
-        )
-    if isinstance(want.value, Other) or isinstance(got.value, Other):
-        return False
-    return type(got.value) is type(want.value) and got.value == want.value
-
-
-def _estimates_agree(got: Entry, want: Entry) -> bool:
-    if got.stderr is None or np.shape(got.value) != np.shape(want.value):
-        return False
-    error = np.sqrt(np.square(got.stderr) + np.square(want.stderr))
-    return bool(np.all(np.abs(np.asarray(got.value) - np.asarray(want.value)) <= Z * error))
-
-
-def _arrays_agree(got, want: np.ndarray, rtol: float) -> bool:
-    if isinstance(got, list) and not got and want.size == 0:
-        return True
-    if not isinstance(got, np.ndarray) or got.shape != want.shape:
-        return False
-    if exact(want):
-        return exact(got) and bool(np.array_equal(got, want))
-    return _close(got, want, rtol)
-
-
-def exact(array: np.ndarray) -> bool:
-    """Integers and booleans are compared exactly, floats with a tolerance."""
-    return array.dtype.kind in "biu"
-
-
-def _is_number(value) -> bool:
-    """A number in any dress: Python's, or an array of one element without axes (or with axes of length one)."""
-    return isinstance(value, (bool, int, float)) or (isinstance(value, np.ndarray) and value.size == 1)
-
-
-def _scalar(value) -> float:
-    try:
-        return float(value.reshape(()).item()) if isinstance(value, np.ndarray) else float(value)
-    except OverflowError:
-        return float("inf")
-
-
-def _close(got, want, rtol: float) -> bool:
-    return bool(np.all(close_elements(got, want, rtol)))
-
-
-def close_elements(got, want, rtol: float) -> np.ndarray:
-    """Elementwise: equal up to float error. NaN equals NaN, an infinity equals itself.
-
-    The absolute tolerance follows the largest expected magnitude: an element near zero among large ones carries their
-    rounding error.
-    """
-    got, want = np.asarray(got, dtype=float), np.asarray(want, dtype=float)
-    finite = np.abs(want[np.isfinite(want)])
-    atol = 0.1 * rtol * (finite.max() if finite.size else 0.0) + 1e-7 * min(1.0, rtol / 1e-4)
-    return np.isclose(got, want, rtol=rtol, atol=atol, equal_nan=True)

@@ -5,7 +5,9 @@ should score is not written anywhere: it is what the judge gives its functions, 
 """
 
 import ast
+import inspect
 import json
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +19,9 @@ from nbformat.v4 import new_code_cell, new_output
 from autograder.evidence import collect
 from autograder.exercise import Case, Exercise, find_exercise
 from autograder.grading.cells import grade_id, is_check
+from autograder.judging.compare import Summary
 from autograder.judging.judge import KnownMistake, judge_evidence
 from autograder.judging.reference import Reference, checked_exercise, is_solution
-from autograder.judging.rules import Summary
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Submission:
 
 
 @dataclass(frozen=True)
-class _ScoresAlone:
+class ScoresAlone:
     """The reference as an oracle that knows no mistakes: to name them takes long and changes no score."""
 
     reference: Reference
@@ -66,7 +68,7 @@ def worth(submission: Submission, reference: Reference, seeds: tuple[int, ...]) 
     for name, answer in submission.counts.items():
         if answer.function is not None:
             evidence = collect(find_exercise(name), answer.function, seeds)
-            score = judge_evidence(name, evidence, _ScoresAlone(reference), seeds).score
+            score = judge_evidence(name, evidence, ScoresAlone(reference), seeds).score
             points += round(reference.points[name] * score, 2)
     return round(points, 2)
 
@@ -88,32 +90,32 @@ class Answers:
     def alternatives(self) -> dict[str, Answer]:
         """Right answers, each in another shape."""
         return {
-            name: self._from("alternatives", self.reference.alternative_functions, name, 0) for name in self.exercises
+            name: self._from(self.reference.alternative_functions, name, 0) for name in self.exercises
         }
 
     def mistake(self, exercise: str, number: int) -> Answer:
         """The known mistake of that number, counted round and round."""
-        return self._from("mistakes", self.reference.mistake_functions, exercise, number)
+        return self._from(self.reference.mistake_functions, exercise, number)
 
-    def _from(self, file: str, functions_of: Callable, exercise: str, number: int) -> Answer:
+    def _from(self, functions_of: Callable, exercise: str, number: int) -> Answer:
         functions = functions_of(exercise)
         name = list(functions)[number % len(functions)]
-        source = (self.reference.folder / f"{file}.py").read_text(encoding="utf-8")
-        return Answer(source_as_answer(source, name, exercise), functions[name])
+        module = Path(functions[name].__globals__["__file__"]).read_text(encoding="utf-8")
+        return Answer(source_as_answer(module, inspect.getsource(functions[name]), exercise), functions[name])
 
 
 def source_as_answer(module: str, function: str, exercise: str) -> str:
-    """A function of a module as the source of an answer cell: under the exercise's name, with all that it uses."""
-    tree = ast.parse(module)
-    definitions = {name: node for node in tree.body for name in _names_defined(node)}
+    """The source of a function as an answer cell: under the exercise's name, with all that it uses of its module."""
+    answer = ast.parse(textwrap.dedent(function)).body[0]
+    definitions = {name: node for node in ast.parse(module).body for name in _names_defined(node)}
+    definitions[answer.name] = answer
     needed: dict[str, ast.stmt] = {}
-    _collect_needed(definitions, definitions[function], needed)
-    answer = definitions[function]
+    _collect_needed(definitions, answer, needed)
     helpers = {node.lineno: node for node in needed.values() if node is not answer}
     answer.name = exercise
     parts = [node for _, node in sorted(helpers.items())] + [answer]
     for node in parts:
-        if getattr(node, "decorator_list", []) and ast.get_docstring(node):
+        if (node is answer or getattr(node, "decorator_list", [])) and ast.get_docstring(node):
             node.body = node.body[1:]  # the hint: no student writes it
             node.decorator_list = []
     return "\n\n\n".join(ast.unparse(node) for node in parts)
@@ -275,7 +277,7 @@ def forged(*args, **kwargs):
 
 check = autograder.check = sys.modules["autograder.check"].check = forged
 for exercise in autograder.exercise._registry.values():
-    exercise.cases.clear()
+    exercise.own_cases.clear()
 autograder.evidence.collect_limited = autograder.evidence.run_case = forged
 autograder.judging.judge.judge_evidence = forged
 for name in ("assert_close", "assert_allclose"):

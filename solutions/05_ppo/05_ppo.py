@@ -639,7 +639,8 @@ check("ppo_update", ppo_update)
 # advantages and returns, and takes four gradient steps: two rounds over the batch in two halves.
 
 # %% tags=["demo"]
-PROMPTS, ANSWERS, NEW, UPDATES = 16 * DOSE, 4, 32, 32  # 64 answers an update, 4 to each question
+PROMPTS, ANSWERS, NEW = 16 * DOSE, 4, 32  # 64 answers an update, 4 to each question
+UPDATES = device.at_most(32, least=2)
 LR, VALUE_LR, CLIP, VALUE_CLIP, VALUE_COEF = 4e-4, 1e-3, 0.2, 1.0, 0.5
 GAMMA, LAM = 1.0, 0.95
 
@@ -877,7 +878,7 @@ print(f"one batch: {timed[True]:.2f} s with the key/value cache, {timed[False]:.
 # in four quarters, instead of two in halves.
 
 # %% tags=["demo"]
-FAR_SEEDS, FAR_UPDATES = (0, 1, 2, 3, 4), 72
+FAR_SEEDS, FAR_UPDATES = (0, 1, 2, 3, 4), device.at_most(72, least=4)
 hacked_policies, hacked_runs = [], []
 for seed in FAR_SEEDS:
     hacked_policy, history = train_ppo(seed, 0.0, FAR_UPDATES, rounds=1)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import torch
 
-from autograder.chapters.probing import as_number, as_pair, as_tensor, gradient_at, seeded
+from autograder.chapters.probing import as_number, as_pair, as_tensor, gradient_at, noting_sgd, plain_losses, seeded
 from autograder.exercise import Exercise, Unexpected
 
 TOPIC = "01_pretraining"
@@ -376,7 +376,7 @@ def large_logits(answer, seed):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-learning_rate = Exercise("learning_rate", TOPIC, "Exercise 7: warm-up and cosine decay")
+learning_rate = Exercise("learning_rate", TOPIC, "Exercise 7: warm-up and cosine decay", plain=True)
 
 
 def _rates(answer, steps, max_lr: float, warmup: int, total: int, min_lr: float) -> dict:
@@ -411,27 +411,7 @@ def no_warm_up(answer, seed):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-train = Exercise("train", TOPIC, "Exercise 8: the training loop")
-
-
-class _Watched(torch.optim.SGD):
-    """SGD that notes, at every step, the learning rates and the gradient norm it was given."""
-
-    def __init__(self, model, momentum: float):
-        groups = [{"params": [model.weight]}, {"params": [model.bias]}]
-        super().__init__(groups, lr=123.0, momentum=momentum)
-        self.rates, self.norms = [], []
-
-    def step(self, closure=None):
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        self.rates.append([float(group["lr"]) for group in self.param_groups])
-        grads = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
-        self.norms.append(float(torch.cat([g.flatten() for g in grads]).norm()) if grads else 0.0)
-        super().step()
-        return loss
+train = Exercise("train", TOPIC, "Exercise 8: the training loop", trains=True)
 
 
 def _run_training(
@@ -463,7 +443,7 @@ def _run_training(
         loss = (model(x) - y).square().mean()
         return 3 * loss if louder_in_training and model.training else loss
 
-    optimizer = _Watched(model, momentum)
+    optimizer = noting_sgd([{"params": [model.weight]}, {"params": [model.bias]}], lr=123.0, momentum=momentum)
     if calls is not None:
         options["after_step"] = lambda step, loss: calls.append((int(step), float(loss), len(optimizer.rates)))
     losses = answer(model, batches, optimizer, lr_at, compute_loss, **options)
@@ -471,13 +451,7 @@ def _run_training(
 
 
 def _loss_list(losses) -> torch.Tensor:
-    if not isinstance(losses, (list, tuple)):
-        raise Unexpected(f"train should return a list of losses, one a step; it returned {type(losses).__name__}.")
-    if any(isinstance(x, torch.Tensor) and x.requires_grad for x in losses):
-        raise Unexpected(
-            "A loss in your list still holds its computation graph, so memory grows with every step. Keep loss.item()."
-        )
-    return torch.tensor([float(x) for x in losses])
+    return plain_losses(losses, "train", "one a step")
 
 
 @train.case

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import torch
 
-from autograder.chapters.probing import TINY_LLAMA, as_tensor, gradient_at, seeded, tiny_llama
+from autograder.chapters.probing import TINY_LLAMA, as_tensor, gradient_at, noting_sgd, plain_losses, seeded, tiny_llama
 from autograder.exercise import Exercise, Unexpected
 
 TOPIC = "02_sft"
@@ -151,31 +151,10 @@ def what_can_be_trained(answer, seed):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-train_sft = Exercise("train_sft", TOPIC, "Exercise 7: the training loop", needs=TINY_LLAMA)
+train_sft = Exercise("train_sft", TOPIC, "Exercise 7: the training loop", needs=TINY_LLAMA, trains=True)
 
 _VOCAB = 13
 _UNSET_RATE = 0.3  # what an optimizer has before the answer sets it: too large, but nothing explodes into rounding errors
-
-
-class _Watched(torch.optim.SGD):
-    """SGD in two groups that notes, at every step, the learning rates and the gradient norm it was given."""
-
-    def __init__(self, model):
-        embeddings = list(model.model.embed_tokens.parameters())
-        others = [p for p in model.parameters() if all(p is not e for e in embeddings)]
-        super().__init__([{"params": embeddings}, {"params": others}], lr=_UNSET_RATE)
-        self.rates, self.norms = [], []
-
-    def step(self, closure=None):
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        self.rates.append([float(group["lr"]) for group in self.param_groups])
-        grads = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
-        self.norms.append(float(torch.cat([g.flatten() for g in grads]).norm()) if grads else 0.0)
-        super().step()
-        return loss
 
 
 def _batch(seed: int, rows: int, length: int, left_padded: bool = False) -> dict[str, torch.Tensor]:
@@ -215,7 +194,9 @@ def _run_training(answer, seed: int, updates, lr_at, mode_shows: bool = False, c
     model = tiny_llama(seed, _VOCAB, 8)
     if mode_shows:
         model.model.embed_tokens.register_forward_hook(_backwards_in_training)
-    optimizer = _Watched(model)
+    embeddings = list(model.model.embed_tokens.parameters())
+    others = [p for p in model.parameters() if all(p is not e for e in embeddings)]
+    optimizer = noting_sgd([{"params": embeddings}, {"params": others}], lr=_UNSET_RATE)
     if calls is not None:
         options["after_step"] = lambda step, loss: calls.append((int(step), float(loss), len(optimizer.rates)))
     losses = answer(model, updates, optimizer, lr_at, **options)
@@ -223,20 +204,7 @@ def _run_training(answer, seed: int, updates, lr_at, mode_shows: bool = False, c
 
 
 def _losses(losses) -> torch.Tensor:
-    if not isinstance(losses, (list, tuple)):
-        raise Unexpected(f"train_sft should return a list of losses, one an update; it returned {_type(losses)}.")
-    if any(isinstance(x, torch.Tensor) and x.requires_grad for x in losses):
-        raise Unexpected(
-            "A loss in your list still holds its computation graph, so memory grows with each update. Keep loss.item()."
-        )
-    try:
-        return torch.tensor([float(x) for x in losses])
-    except (TypeError, ValueError, RuntimeError):
-        raise Unexpected("The losses should be numbers, one an update; yours hold something else.") from None
-
-
-def _type(value) -> str:
-    return type(value).__name__
+    return plain_losses(losses, "train_sft", "one an update")
 
 
 def _trained(ran: dict) -> dict:

@@ -6,7 +6,8 @@ under the same name with "_limit" a number that it should name, if there is one.
 
 import re
 
-from autograder.judging.rules import Entry, Summary, rule
+from autograder.judging.compare import Entry, Summary
+from autograder.judging.rules import rule
 
 
 @rule

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from autograder.chapters.probing import as_tensor, seeded
-from autograder.exercise import Exercise, Unexpected
+from autograder.chapters.probing import as_tensor, gradients_of, seeded
+from autograder.exercise import Exercise
 
 TOPIC = "03_reinforce"
 _VOCAB = 13
@@ -168,10 +168,7 @@ def gradient_to_the_model(answer, seed):
     """Gradients flow from the log-probabilities of the answers to the model's weights; nothing comes from padding."""
     model = _TinyModel(seed)
     ids, attention_mask, tokens, mask = _rollout(seed, [4, 2, 3], [3, 5, 2])
-    logps = as_tensor(answer(model, ids, attention_mask, tokens, mask), "The log-probabilities")
-    if not logps.requires_grad:
-        raise Unexpected(
-            "The log-probabilities are cut off from the model: no gradient flows. Look for no_grad or detach."
-        )
-    logps.sum().backward()
-    return {"unembedding": model.lm_head.weight.grad, "embeddings": model.embed_tokens.weight.grad}
+    logps = answer(model, ids, attention_mask, tokens, mask)
+    weights = (model.lm_head.weight, model.embed_tokens.weight)
+    gradients = gradients_of(logps, *weights, what="The log-probabilities", to="model")
+    return dict(zip(("unembedding", "embeddings"), gradients, strict=True))

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from autograder.judging.rules import Entry, Summary, checksum, facts, means, rule
+from autograder.judging.compare import Entry, Summary
+from autograder.judging.rules import checksum, facts, means, rule
 
 
 @rule

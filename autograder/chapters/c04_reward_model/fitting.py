@@ -2,7 +2,7 @@
 
 import torch
 
-from autograder.chapters.probing import as_tensor, seeded
+from autograder.chapters.probing import as_tensor, gradients_of, seeded
 from autograder.exercise import Exercise, Unexpected
 
 TOPIC = "04_reward_model"
@@ -59,15 +59,8 @@ def gradient_of_the_probability(answer, seed):
     """Gradients flow to both rewards."""
     first, second = (rewards.requires_grad_() for rewards in _two_rewards(seed, 5))
     probability = as_tensor(answer(first, second, 1.5), "The probability")
-    return dict(zip(("to_the_first", "to_the_second"), _gradients(probability.sum(), first, second), strict=True))
-
-
-def _gradients(value: torch.Tensor, *inputs: torch.Tensor) -> list[torch.Tensor]:
-    """The gradient of a scalar at each input; zeros where there is no path. Raises Unexpected where there is none at all."""
-    if not value.requires_grad:
-        raise Unexpected("No gradient flows to the rewards. Look for .item(), .detach() or .data.")
-    found = torch.autograd.grad(value, inputs, allow_unused=True)
-    return [torch.zeros_like(x) if grad is None else grad for x, grad in zip(inputs, found, strict=True)]
+    gradients = gradients_of(probability, first, second, what="The probability", to="rewards")
+    return dict(zip(("to_the_first", "to_the_second"), gradients, strict=True))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -117,7 +110,7 @@ def gradient_of_huge_differences(answer, seed):
 def _loss_gradients(answer, chosen: torch.Tensor, rejected: torch.Tensor) -> dict:
     chosen.requires_grad_(), rejected.requires_grad_()
     loss = as_tensor(answer(chosen, rejected), "The loss")
-    to_chosen, to_rejected = _gradients(loss.sum(), chosen, rejected)
+    to_chosen, to_rejected = gradients_of(loss, chosen, rejected, to="rewards")
     return {"to_chosen": to_chosen, "to_rejected": to_rejected, "_sizes": {"the number of pairs": len(chosen)}}
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from autograder.chapters.probing import as_number, as_tensor, seeded
+from autograder.chapters.probing import as_number, gradients_of, seeded
 from autograder.exercise import Exercise, Unexpected
 
 TOPIC = "04_reward_model"
@@ -58,12 +58,8 @@ def a_mask_of_booleans(answer, seed):
 def gradient_to_the_last_token(answer, seed):
     """The gradient reaches the last real token of each row, and no other."""
     token_rewards, mask = _padded(seed, 7, [0, 2, 1], [4, 7, 6])
-    token_rewards.requires_grad_()
-    rewards = as_tensor(answer(token_rewards, mask), "The rewards")
-    if not rewards.requires_grad:
-        raise Unexpected("No gradient flows to the head's outputs. Look for .item(), .detach() or torch.no_grad().")
-    (rewards.sum()).backward()
-    return {"gradient": token_rewards.grad}
+    rewards = answer(token_rewards.requires_grad_(), mask)
+    return {"gradient": gradients_of(rewards, token_rewards, what="The rewards", to="head's outputs")[0]}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -271,7 +267,7 @@ def an_impossible_answer(answer, seed):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-best_of_n_kl = Exercise("best_of_n_kl", TOPIC, "Exercise 11: how far it goes")
+best_of_n_kl = Exercise("best_of_n_kl", TOPIC, "Exercise 11: how far it goes", plain=True)
 
 
 @best_of_n_kl.case

@@ -2,14 +2,14 @@
 
 import torch
 
-from autograder.chapters.probing import as_number, as_pair, as_tensor, seeded
+from autograder.chapters.probing import as_number, as_pair, as_tensor, mask_of, seeded
 from autograder.exercise import Exercise, Unexpected
 
 TOPIC = "05_ppo"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-memory_budget = Exercise("memory_budget", TOPIC, "Exercise 1: four models, and what they weigh")
+memory_budget = Exercise("memory_budget", TOPIC, "Exercise 1: four models, and what they weigh", plain=True)
 
 _MODELS = ("policy", "reference", "reward", "value")
 
@@ -52,11 +52,6 @@ def numbers_of_eight_bytes(answer, seed):
 token_rewards = Exercise("token_rewards", TOPIC, "Exercise 2: a reward for every token")
 
 
-def _mask(lengths: list[int], seq: int) -> torch.Tensor:
-    """1 on the first `length` places of each row."""
-    return (torch.arange(seq) < torch.tensor(lengths)[:, None]).long()
-
-
 def _lengths(seed: int, rows: int, seq: int) -> list[int]:
     """Different lengths, from 2 to seq - 1, in an order that depends on the seed."""
     order = torch.randperm(rows, generator=seeded(seed + 77)).tolist()
@@ -82,7 +77,7 @@ def _scores(seed: int, rows: int) -> torch.Tensor:
 def answers_of_different_lengths(answer, seed):
     """Answers of different lengths: -beta (logps - ref_logps) on each token, the score added on the last real one."""
     logps, ref_logps = _logps(seed, 5, 9)
-    mask = _mask(_lengths(seed, 5, 9), 9)
+    mask = mask_of(_lengths(seed, 5, 9), 9)
     rewards = answer(_scores(seed, 5), logps, ref_logps, mask, 0.3)
     return {"rewards": as_tensor(rewards, "The rewards")}
 
@@ -99,7 +94,7 @@ def answers_without_padding(answer, seed):
 def answers_of_one_token(answer, seed):
     """Answers of a single token, which is the first and the last."""
     logps, ref_logps = _logps(seed, 3, 5)
-    rewards = answer(_scores(seed, 3), logps, ref_logps, _mask([1, 1, 1], 5), 0.4)
+    rewards = answer(_scores(seed, 3), logps, ref_logps, mask_of([1, 1, 1], 5), 0.4)
     return {"rewards": as_tensor(rewards, "The rewards")}
 
 
@@ -107,7 +102,7 @@ def answers_of_one_token(answer, seed):
 def anything_on_padding(answer, seed):
     """On padding the log-probabilities are -inf or NaN: the reward there is 0, and nothing else is touched."""
     logps, ref_logps = _logps(seed, 3, 7)
-    mask = _mask([3, 7, 4], 7)
+    mask = mask_of([3, 7, 4], 7)
     logps[0, 4:], ref_logps[0, 3:] = -float("inf"), -float("inf")
     logps[2, 4:], ref_logps[2, 5:] = float("nan"), float("nan")
     return {"rewards": as_tensor(answer(_scores(seed, 3), logps, ref_logps, mask, 0.2), "The rewards")}
@@ -118,7 +113,7 @@ def a_policy_far_away(answer, seed):
     """A policy far from the reference, and a large beta: the log-ratio counts as it is, whatever its size."""
     logps, ref_logps = _logps(seed, 3, 11)
     ref_logps = ref_logps - 9 * torch.rand(3, 11, generator=seeded(seed + 1))
-    rewards = answer(_scores(seed, 3), logps, ref_logps, _mask([11, 5, 8], 11), 1.7)
+    rewards = answer(_scores(seed, 3), logps, ref_logps, mask_of([11, 5, 8], 11), 1.7)
     return {"rewards": as_tensor(rewards, "The rewards")}
 
 
@@ -126,7 +121,7 @@ def a_policy_far_away(answer, seed):
 def constants_for_the_gradient(answer, seed):
     """A reward is a constant for the gradient, also where the log-probabilities come with one."""
     logps, ref_logps = _logps(seed, 3, 5)
-    rewards = answer(_scores(seed, 3), logps.requires_grad_(), ref_logps, _mask([2, 5, 3], 5), 0.3)
+    rewards = answer(_scores(seed, 3), logps.requires_grad_(), ref_logps, mask_of([2, 5, 3], 5), 0.3)
     rewards = as_tensor(rewards, "The rewards")
     return {"rewards": rewards, "a_gradient_flows": rewards.requires_grad}
 
@@ -139,7 +134,7 @@ def _episodes(seed: int, lengths: list[int], seq: int) -> tuple[torch.Tensor, to
     """Rewards, values and mask; on padding there are numbers as large as anywhere."""
     g = seeded(seed)
     rewards, values = (torch.randn(len(lengths), seq, generator=g) for _ in range(2))
-    return rewards + 0.3, 1.5 * values - 0.4, _mask(lengths, seq)
+    return rewards + 0.3, 1.5 * values - 0.4, mask_of(lengths, seq)
 
 
 def _advantages(answer, episodes, gamma: float, lam: float) -> dict:
@@ -204,14 +199,14 @@ def _numbers(seed: int, rows: int, seq: int, scale: float = 1.0, mean: float = 0
 @masked_whiten.case
 def entries_of_a_batch(answer, seed):
     """Mean and spread of all entries under the mask together; 0 where the mask is 0."""
-    mask = _mask(_lengths(seed, 4, 9), 9)
+    mask = mask_of(_lengths(seed, 4, 9), 9)
     return {"whitened": as_tensor(answer(_numbers(seed, 4, 9, mean=1.7), mask), "The result")}
 
 
 @masked_whiten.case
 def the_mean_stays(answer, seed):
     """shift_mean=False: divided by the spread about the mean, but the mean is where it was; padding is 0 all the same."""
-    mask = _mask(_lengths(seed, 3, 7), 7)
+    mask = mask_of(_lengths(seed, 3, 7), 7)
     return {"whitened": as_tensor(answer(_numbers(seed, 3, 7, mean=-2.3), mask, shift_mean=False), "The result")}
 
 
@@ -225,7 +220,7 @@ def no_padding(answer, seed):
 @masked_whiten.case
 def tiny_numbers(answer, seed):
     """Numbers of size 0.0001: here the 1e-8 beside the variance shows."""
-    mask = _mask([5, 3, 4], 5)
+    mask = mask_of([5, 3, 4], 5)
     return {"whitened": as_tensor(answer(_numbers(seed, 3, 5, 1e-4), mask), "The result")}
 
 
@@ -234,13 +229,13 @@ def all_the_same(answer, seed):
     """Entries that are all the same become 0, not NaN."""
     x = torch.full((3, 5), 2.5 + seed % 4)
     x[:, 4] = 77.0
-    return {"whitened": as_tensor(answer(x, _mask([4, 2, 1], 5)), "The result")}
+    return {"whitened": as_tensor(answer(x, mask_of([4, 2, 1], 5)), "The result")}
 
 
 @masked_whiten.case
 def anything_outside_the_mask(answer, seed):
     """Outside the mask there is NaN or infinity: the result is 0 there and not touched elsewhere."""
-    mask, x = _mask([2, 5, 4], 7), _numbers(seed, 3, 7, mean=0.4)
+    mask, x = mask_of([2, 5, 4], 7), _numbers(seed, 3, 7, mean=0.4)
     x[0, 2:], x[1, 5:], x[2, 4:] = float("nan"), float("inf"), -float("inf")
     return {"whitened": as_tensor(answer(x, mask), "The result")}
 

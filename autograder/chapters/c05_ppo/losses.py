@@ -2,14 +2,10 @@
 
 import torch
 
-from autograder.chapters.probing import as_number, as_tensor, seeded
+from autograder.chapters.probing import as_number, gradient_norm, gradients_of, mask_of, plain_losses, seeded
 from autograder.exercise import Exercise, Unexpected
 
 TOPIC = "05_ppo"
-
-
-def _mask(lengths: list[int], seq: int) -> torch.Tensor:
-    return (torch.arange(seq) < torch.tensor(lengths)[:, None]).long()
 
 
 def _old_logps(seed: int, rows: int, seq: int) -> torch.Tensor:
@@ -21,15 +17,7 @@ def _between(seed: int, low: float, high: float, rows: int, seq: int) -> torch.T
 
 
 def _gradient(loss, at: torch.Tensor, what: str) -> torch.Tensor:
-    """d loss / d at. Raises Unexpected where there is none."""
-    loss = as_tensor(loss, "The loss")
-    if not loss.requires_grad:
-        raise Unexpected(f"The loss is cut off from the {what}: no gradient flows. Look for .item(), .detach() or .data.")
-    at.grad = None
-    loss.sum().backward()
-    if at.grad is None:
-        raise Unexpected(f"No gradient reaches the {what}.")
-    return at.grad
+    return gradients_of(loss, at, to=what)[0]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -38,7 +26,7 @@ clipped_policy_loss = Exercise("clipped_policy_loss", TOPIC, "Exercise 6: the cl
 
 def _clipped(answer, seed: int, ratio: tuple[float, float], advantage: tuple[float, float], clip_range: float = 0.2):
     """Loss and gradient where all ratios, and all advantages, of the answers lie between two numbers."""
-    old_logps, mask = _old_logps(seed, 3, 7), _mask([7, 3, 5], 7)
+    old_logps, mask = _old_logps(seed, 3, 7), mask_of([7, 3, 5], 7)
     logps = (old_logps + _between(seed + 1, *ratio, 3, 7).log()).requires_grad_()
     advantages = _between(seed + 2, *advantage, 3, 7)
     loss = answer(logps, old_logps, advantages, mask, clip_range)
@@ -79,7 +67,7 @@ def within_the_range(answer, seed):
 @clipped_policy_loss.case
 def a_mixed_batch(answer, seed):
     """Answers of different lengths, ratios inside and outside: the mean goes over all answer tokens of the batch."""
-    old_logps, mask = _old_logps(seed, 4, 9), _mask([9, 2, 4, 6], 9)
+    old_logps, mask = _old_logps(seed, 4, 9), mask_of([9, 2, 4, 6], 9)
     logps = (old_logps + 0.6 * torch.randn(4, 9, generator=seeded(seed + 1))).requires_grad_()
     advantages = torch.randn(4, 9, generator=seeded(seed + 2)) + 0.3
     loss = answer(logps, old_logps, advantages, mask, 0.3)
@@ -90,7 +78,7 @@ def a_mixed_batch(answer, seed):
 @clipped_policy_loss.case
 def the_first_step(answer, seed):
     """At the first step old and new are one tensor: the ratio is 1, and still the gradient is that of ratio times A."""
-    logps, mask = _old_logps(seed, 3, 5).requires_grad_(), _mask([5, 2, 3], 5)
+    logps, mask = _old_logps(seed, 3, 5).requires_grad_(), mask_of([5, 2, 3], 5)
     advantages = torch.randn(3, 5, generator=seeded(seed + 2)) + 0.4
     loss = answer(logps, logps, advantages, mask, 0.2)
     return {"loss": loss, "gradient": _gradient(loss, logps, "log-probabilities")}
@@ -114,14 +102,14 @@ def _all_four(seed: int, rows: int, seq: int, wide: float = 0.5) -> tuple[torch.
 @clip_fraction.case
 def tokens_of_all_four_kinds(answer, seed):
     """Ratios on both sides, advantages of both signs: the share of answer tokens whose gradient the clip removed."""
-    fraction = answer(*_all_four(seed, 23, 31), _mask([31 - i for i in range(23)], 31), 0.2)
+    fraction = answer(*_all_four(seed, 23, 31), mask_of([31 - i for i in range(23)], 31), 0.2)
     return {"fraction": as_number(fraction, "The clip fraction")}
 
 
 @clip_fraction.case
 def unequal_lengths(answer, seed):
     """One long answer and many short ones: every token weighs the same. Padding does not count."""
-    mask = _mask([37, *(1 + i % 3 for i in range(12))], 37)
+    mask = mask_of([37, *(1 + i % 3 for i in range(12))], 37)
     fraction = answer(*_all_four(seed, 13, 37, wide=0.7), mask, 0.3)
     return {"fraction": as_number(fraction, "The clip fraction")}
 
@@ -146,14 +134,14 @@ def bad_tokens_only(answer, seed):
 def nothing_is_stopped(answer, seed):
     """Ratios that left the range only where the clip does not bite: the fraction is 0."""
     logps, old_logps, advantages = _all_four(seed, 5, 13)
-    fraction = answer(logps, old_logps, -(logps - old_logps).sign() * advantages.abs(), _mask([13, 4, 7, 2, 9], 13), 0.2)
+    fraction = answer(logps, old_logps, -(logps - old_logps).sign() * advantages.abs(), mask_of([13, 4, 7, 2, 9], 13), 0.2)
     return {"fraction": as_number(fraction, "The clip fraction")}
 
 
 @clip_fraction.case
 def clip_range_matters(answer, seed):
     """The same tokens with ranges of 0.2 and of 0.3."""
-    given, mask = _all_four(seed, 17, 29), _mask([29 - i for i in range(17)], 29)
+    given, mask = _all_four(seed, 17, 29), mask_of([29 - i for i in range(17)], 29)
     narrow, wide = (as_number(answer(*given, mask, c), "The clip fraction") for c in (0.2, 0.3))
     return {"narrow": narrow, "wide": wide}
 
@@ -176,35 +164,35 @@ def _value_loss(answer, seed: int, moved: torch.Tensor, off: torch.Tensor, mask:
 def values_that_moved_little(answer, seed):
     """Values still within the range of the old ones: half the mean square of the error over the answers' tokens."""
     moved, off = _between(seed + 1, -0.15, 0.15, 3, 7), _between(seed + 2, 0.5, 2.0, 3, 7)
-    return _value_loss(answer, seed, moved, off, _mask([7, 3, 5], 7), 0.2)
+    return _value_loss(answer, seed, moved, off, mask_of([7, 3, 5], 7), 0.2)
 
 
 @value_loss.case
 def values_that_moved_towards_the_return(answer, seed):
     """Values that moved far *towards* the return: the clipped error is the larger and counts; it has no gradient."""
     moved, off = _between(seed + 1, 0.4, 0.9, 3, 7), _between(seed + 2, 0.5, 2.0, 3, 7)
-    return _value_loss(answer, seed, moved, off, _mask([7, 3, 5], 7), 0.2)
+    return _value_loss(answer, seed, moved, off, mask_of([7, 3, 5], 7), 0.2)
 
 
 @value_loss.case
 def values_that_moved_away(answer, seed):
     """Values that moved far *away* from the return: the plain error is the larger and counts, with its gradient."""
     moved, off = _between(seed + 1, 0.4, 0.9, 3, 7), _between(seed + 2, -2.0, -0.5, 3, 7)
-    return _value_loss(answer, seed, moved, off, _mask([7, 3, 5], 7), 0.2)
+    return _value_loss(answer, seed, moved, off, mask_of([7, 3, 5], 7), 0.2)
 
 
 @value_loss.case
 def values_that_fell(answer, seed):
     """Values that moved far down, towards the return: the range has a lower end too."""
     moved, off = _between(seed + 1, -0.9, -0.4, 3, 5), _between(seed + 2, -2.0, -0.5, 3, 5)
-    return _value_loss(answer, seed, moved, off, _mask([5, 1, 4], 5), 0.3)
+    return _value_loss(answer, seed, moved, off, mask_of([5, 1, 4], 5), 0.3)
 
 
 @value_loss.case
 def values_of_all_kinds(answer, seed):
     """Answers of different lengths and everything mixed: the mean goes over all answer tokens of the batch."""
     moved, off = (0.5 * torch.randn(4, 9, generator=seeded(seed + i)) for i in (1, 2))
-    return _value_loss(answer, seed, moved, 3 * off, _mask([9, 2, 4, 6], 9), 0.25)
+    return _value_loss(answer, seed, moved, 3 * off, mask_of([9, 2, 4, 6], 9), 0.25)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -231,8 +219,7 @@ class _Watched:
 
     @torch.no_grad()
     def step(self) -> None:
-        grads = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
-        self.norms.append(float(torch.cat([g.flatten() for g in grads]).norm()) if grads else 0.0)
+        self.norms.append(gradient_norm(self.param_groups))
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is not None:
@@ -258,25 +245,16 @@ def _run_update(answer, seed: int, minibatches, clip_range=0.2, value_clip=0.3, 
         "values": values,
         "advantages": torch.randn(_ROWS, _SEQ, generator=g) + 0.2,
         "returns": values + 1.5 * torch.randn(_ROWS, _SEQ, generator=g) + 0.5,
-        "mask": _mask([5, 2, 4, 1, 3, 5, 2], _SEQ),
+        "mask": mask_of([5, 2, 4, 1, 3, 5, 2], _SEQ),
     }
     optimizer = _Watched(policy, value)
     losses = answer(evaluate, batch, minibatches, optimizer, clip_range, value_clip, value_coef, **options)
     return {
-        "losses": _losses(losses),
+        "losses": plain_losses(losses, "ppo_update", "one a gradient step"),
         "gradient_norms": torch.tensor(optimizer.norms),
         "policy_weights": policy,
         "value_weights": value,
     }
-
-
-def _losses(losses) -> torch.Tensor:
-    if not isinstance(losses, (list, tuple)):
-        said = type(losses).__name__
-        raise Unexpected(f"ppo_update should return a list of losses, one a gradient step; it returned {said}.")
-    if any(isinstance(x, torch.Tensor) and x.requires_grad for x in losses):
-        raise Unexpected("A loss in your list still holds its computation graph. Keep loss.item().")
-    return torch.tensor([as_number(x, "Each loss in the list") for x in losses])
 
 
 @ppo_update.case
