@@ -645,9 +645,9 @@ LR, VALUE_LR, CLIP, VALUE_CLIP, VALUE_COEF = 4e-4, 1e-3, 0.2, 1.0, 0.5
 GAMMA, LAM = 1.0, 0.95
 
 
-def draw_questions(rng: random.Random) -> list[str]:
+def draw_questions(rng: random.Random, count: int = PROMPTS) -> list[str]:
     """The questions of one update, each as often as it is answered."""
-    return [question for question in rng.sample(prompts, PROMPTS) for _ in range(ANSWERS)]
+    return [question for question in rng.sample(prompts, count) for _ in range(ANSWERS)]
 
 
 @torch.no_grad()
@@ -683,8 +683,8 @@ def summary(questions: list[str], batch: dict[str, torch.Tensor]) -> dict[str, f
 LEARNED_FROM = ("logps", "values", "advantages", "returns", "mask")
 
 
-def train_ppo(seed: int, beta: float, updates: int = UPDATES, rounds: int = 2) -> tuple:
-    """PPO from the SFT model, with four gradient steps an update, in `rounds` rounds over its answers.
+def train_ppo(seed: int, beta: float, updates: int = UPDATES, count: int = PROMPTS, parts: int = 2) -> tuple:
+    """PPO from the SFT model: `count` questions an update, two rounds over the answers in `parts` minibatches.
 
     Returns the policy and what was measured at every update, before it.
     """
@@ -695,7 +695,7 @@ def train_ppo(seed: int, beta: float, updates: int = UPDATES, rounds: int = 2) -
     optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
     for _ in tqdm(range(updates), desc=f"PPO, β = {beta}, seed {seed}", mininterval=1):
         started = time.perf_counter()
-        questions = draw_questions(rng)
+        questions = draw_questions(rng, count)
         batch = judge_rollout(policy, questions, NEW)
         with torch.no_grad():
             batch["values"] = values_of(value_model, batch)
@@ -713,7 +713,7 @@ def train_ppo(seed: int, beta: float, updates: int = UPDATES, rounds: int = 2) -
             return logps, values
 
         order = torch.randperm(len(questions))
-        minibatches = [part.to(DEVICE) for part in order.chunk(4 // rounds)] * rounds
+        minibatches = [part.to(DEVICE) for part in order.chunk(parts)] * 2
         learned_from = {key: batch[key] for key in LEARNED_FROM}
         ppo_update(evaluate, learned_from, minibatches, optimizer, CLIP, VALUE_CLIP, VALUE_COEF)
         measured = {"clip fraction": sum(stopped) / len(stopped), "value loss": sum(errors) / len(errors)}
@@ -873,15 +873,16 @@ print(f"one batch: {timed[True]:.2f} s with the key/value cache, {timed[False]:.
 #
 # The score is a copy of what we want, learned from pairs of ordinary answers. What happens if we
 # take it at its word? $\beta = 0$: nothing holds the policy near the reference. The learning rate
-# stays as it was, and the runs last more than twice as long. One run says little here, so there
-# are five. To buy some of the time back, the four steps of an update are one round over its answers
-# in four quarters, instead of two in halves.
+# stays as it was. To see what happens in the end, and not in one lucky run, there are five runs of
+# three times as many updates. To pay for them, an update draws half as many answers, and takes twice
+# as many steps on them, in quarters instead of halves.
 
 # %% tags=["demo"]
-FAR_SEEDS, FAR_UPDATES = (0, 1, 2, 3, 4), device.at_most(72, least=4)
+FAR_SEEDS, FAR_UPDATES = (0, 1, 2, 3, 4), device.at_most(96, least=4)
+FAR = {"count": PROMPTS // 2, "parts": 4}
 hacked_policies, hacked_runs = [], []
 for seed in FAR_SEEDS:
-    hacked_policy, history = train_ppo(seed, 0.0, FAR_UPDATES, rounds=1)
+    hacked_policy, history = train_ppo(seed, 0.0, FAR_UPDATES, **FAR)
     hacked_policies.append(hacked_policy)
     hacked_runs.append(history)
 
@@ -973,14 +974,14 @@ plots.show_table([{"answers of": name} | shares for name, shares in kinds.items(
 # %% [markdown]
 # It is called reward hacking, and economists know it as Goodhart's law. Gao et al. (2022) drew its
 # curve: the true reward against the distance from the reference. Here is ours. Three runs with other
-# $\beta$ join it, trained in the same way and half as long, and the simplest way to use a reward,
+# $\beta$ join it, trained in the same way for a third of the time, and the simplest way to use a reward,
 # **best-of-n**: draw $n$ answers from the reference and keep the one with the best score, at a KL of
 # at most $\log n - (n-1)/n$ (chapter 4).
 
 # %% tags=["demo"]
 other_runs = {}
 for beta in (0.3, BETA, 0.02):
-    other_runs[beta] = smooth(train_ppo(0, beta, FAR_UPDATES // 2, rounds=1)[1])
+    other_runs[beta] = smooth(train_ppo(0, beta, FAR_UPDATES // 3, **FAR)[1])
 
 # %% tags=["demo"]
 torch.manual_seed(3)
