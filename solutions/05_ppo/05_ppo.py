@@ -931,8 +931,8 @@ print(f"from {middle['its score']:.2f} to {middle['best score']:.2f}.")
 
 # %% [markdown]
 # The score climbs on, and the true utility falls. Nothing went wrong in the optimisation: it found
-# what the reward model does not know. It finds that by chance. So each seed turns at another time,
-# and one may not have turned yet. Look at what is said in the end:
+# what the reward model does not know. It finds that by chance: each seed turns at another time, and
+# some may not have turned yet. Look at what is said in the end:
 
 # %% tags=["demo"]
 torch.manual_seed(2)
@@ -941,7 +941,10 @@ for seed, hacked_policy in zip(FAR_SEEDS, hacked_policies):
     rollout = draw_answers(hacked_policy, few, NEW)
     scores, utilities = scores_of(rollout).tolist(), utilities_of(few, rollout).tolist()
     said = zip(few, texts_of(rollout), scores, utilities)
-    rows += [{"seed": seed, "asked": q, "answered": a, "score": s, "true utility": u} for q, a, s, u in said]
+    rows += [
+        {"seed": seed, "asked": q, "answered": answer, "score": score, "true utility": utility}
+        for q, answer, score, utility in said
+    ]
 plots.show_table(rows)
 
 # %% [markdown]
@@ -973,10 +976,10 @@ plots.show_table([{"answers of": name} | shares for name, shares in kinds.items(
 
 # %% [markdown]
 # It is called reward hacking, and economists know it as Goodhart's law. Gao et al. (2022) drew its
-# curve: the true reward against the distance from the reference. Here is ours. Three runs with other
-# $\beta$ join it, trained in the same way for a third of the time, and the simplest way to use a reward,
-# **best-of-n**: draw $n$ answers from the reference and keep the one with the best score, at a KL of
-# at most $\log n - (n-1)/n$ (chapter 4).
+# curve: the true reward against the distance from the reference. Here is ours. Three runs with
+# other $\beta$ join it, trained in the same way for a third of the time, and the simplest way to
+# use a reward, **best-of-n**: draw $n$ answers from the reference and keep the one with the best
+# score, at a KL of at most $\log n - (n-1)/n$ (chapter 4).
 
 # %% tags=["demo"]
 other_runs = {}
