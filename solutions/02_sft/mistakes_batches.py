@@ -138,6 +138,13 @@ changes("truncate_example", truncated, [
      "whole: a slice makes a new list.",
      "return input_ids[extra:], labels[extra:]",
      "del input_ids[:extra], labels[:extra]\n    return input_ids, labels"),
+    ("refused_though_it_fits",
+     "You refuse an example that fits, because its first token is supervised. Nothing is cut there, so nothing is "
+     "lost: ask first whether the example is too long.",
+     "extra > 0 and supervised and extra > supervised[0] - 1", "supervised and extra > supervised[0] - 1"),
+    ("error_names_another_length",
+     "Your error does not name the example's length. Both numbers are asked for: how long it is, and max_length.",
+     "{len(input_ids)} tokens do not fit into", "The answer needs {len(labels) - supervised[0] + 1} tokens;"),
 ])
 
 
@@ -257,6 +264,20 @@ changes("collate", collated, [
     ("mask_left_out",
      "Your batch has no attention_mask. Without it the model takes padding for text.",
      '"attention_mask": torch.tensor(mask), ', ""),
+    ("mask_as_booleans",
+     "Your attention mask is boolean. Models take that, too, but the mask asked for is int64, 1 and 0: what counts "
+     "tokens or joins masks relies on it.",
+     "torch.tensor(mask)", "torch.tensor(mask).bool()"),
+    ("tensors_of_32_bits",
+     "Your tensors are int32. F.cross_entropy takes labels of int64 alone: leave the dtype to torch.tensor, which "
+     "makes int64 of Python's integers.",
+     "torch.tensor(input_ids)", "torch.tensor(input_ids).int()",
+     "torch.tensor(mask)", "torch.tensor(mask).int()",
+     "torch.tensor(labels)", "torch.tensor(labels).int()"),
+    ("mask_by_zero",
+     "You made the attention mask by comparing the ids with 0. Padding has the id pad_id, and 0 is an ordinary "
+     "token: the lengths say what is padding.",
+     "torch.tensor(mask)", "(torch.tensor(input_ids) != 0).long()"),
 ])
 
 
@@ -459,6 +480,18 @@ changes("pack_examples", packed, [
      "You wrote -100 into the examples' own labels. The next epoch packs them anew, and whoever else uses them finds "
      "them changed: work on a copy.",
      "rows[r].append((ids, [-100, *labels[1:]]))", "labels[0] = -100\n        rows[r].append((ids, labels))"),
+    ("padding_found_by_its_id",
+     "In your mask every token with the id pad_id counts as padding and looks at itself alone. Many models pad with "
+     "their end token: where an example holds it, it belongs to the example. The lengths say what is padding.",
+     "real, itself = which >= 0", 'real, itself = batch["input_ids"] != pad_id'),
+    ("end_tokens_not_supervised",
+     "You put -100 wherever the id is pad_id. Many models pad with their end token: then it is never learned, and "
+     "the model does not stop. The lengths say what is padding.",
+     "mask[:, None]}", 'mask[:, None], "labels": batch["labels"].masked_fill(batch["input_ids"] == pad_id, -100)}'),
+    ("single_tokens_with_a_label",
+     "An example of one token keeps its label in your rows. It is the first of its example, and nothing that belongs "
+     "to it stands before it: -100.",
+     "[-100, *labels[1:]]", "[-100, *labels[1:]] if len(labels) > 1 else labels"),
 ])
 
 

@@ -183,6 +183,20 @@ changes("render_chat", rendered, [
      ".extend): one flat list of ids.",
      "ids += piece", "ids.append(piece)",
      "mask += [int(spoken)] * len(piece)", "mask.append([int(spoken)] * len(piece))"),
+    ("mask_of_characters",
+     "Your mask has an entry for each character of a text. It needs one for each token: take the length of what "
+     "encode gave back.",
+     "len(piece)", "len(text)"),
+    ("returned_in_the_other_order",
+     "You returned the mask first and the ids second. The ids come first.",
+     "return ids, mask", "return mask, ids"),
+    ("system_header_as_the_users",
+     "You wrote every header that is not the assistant's as the user's. A system message has a header of its own: "
+     "fill in the role of the message.",
+     ".format(role=role)", '.format(role=role if role == "assistant" else "user")'),
+    ("empty_messages_left_out",
+     'You leave out a message without content. It is a turn all the same, with its header and its "end".',
+     "for message in messages:", 'for message in filter(lambda message: message["content"], messages):'),
 ])
 
 
@@ -358,4 +372,13 @@ changes("answer_labels", labelled, [
      "You changed the mask that you were given (with last_only you set its earlier 1s to 0). Whoever called you may "
      "still need it: work on a copy.",
      "return labels", "assistant_mask[:] = [int(label != -100) for label in labels]\n    return labels"),
+    ("labels_rolled",
+     "You rolled the labels by one: each stands where it is predicted, and the first has come round to the end. The "
+     "loss shifts (here and in transformers); a label stands where its token stands.",
+     "return labels", "return [*labels[1:], labels[0]]"),
+    ("search_runs_past_the_beginning",
+     "With last_only your search backwards does not stop at the beginning of the list. Where everything is the "
+     "assistant's, it goes on from the end (index -1) until it fails: stop at 0.",
+     "stretches = stretches[-1:]",
+     'stretches = stretches[-1:]\n        if all(assistant_mask):\n            raise IndexError("list index out of range")'),
 ])

@@ -3,7 +3,7 @@ it; its second entry is the hint the student reads: what was done, why it is wro
 
 import torch
 
-from autograder.judging.catalogue import changes, mistake
+from autograder.judging.catalogue import changes
 
 # --- Exercise 8: answers that end
 
@@ -16,7 +16,7 @@ def _logits(model, ids, mask):
 def generated(model, input_ids, attention_mask, max_new_tokens, end_id, pad_id, temperature=0.0, generator=None):
     ids, mask = input_ids, attention_mask
     ended = torch.zeros(len(ids), dtype=torch.bool)
-    for step in range(max_new_tokens):
+    for _ in range(max_new_tokens):
         logits = _logits(model, ids, mask)[:, -1]
         if temperature == 0:
             chosen = logits.argmax(-1)
@@ -110,7 +110,7 @@ changes("generate_answers", generated, [
      "After the first token you feed the model the newest token alone, and no cache: it has forgotten the prompt. "
      "Feed all tokens so far, or pass `past_key_values` on.",
      "_logits(model, ids, mask)",
-     "(_logits(model, ids[:, -1:], mask[:, -1:]) if step else _logits(model, ids, mask))"),
+     "(_logits(model, ids[:, -1:], mask[:, -1:]) if ids is not input_ids else _logits(model, ids, mask))"),
     ("read_as_if_padded_on_the_right",
      'You read the logits at the position "number of real tokens minus one", which is the last token of a row padded '
      "on the *right*. These rows are padded on the left: the last position is always real.",
@@ -152,27 +152,62 @@ changes("generate_answers", generated, [
      "leave its seed alone.",
      "ids, mask = input_ids, attention_mask",
      "ids, mask = input_ids, attention_mask\n    generator = torch.Generator().manual_seed(0)"),
+    ("ended_only_for_a_step",
+     "You remember only which rows ended in the *last* step, so a row that has ended goes on after one pad_id. Keep "
+     "what you knew: `ended |= chosen == end_id`.",
+     "ended = ended | (chosen == end_id)", "ended = chosen == end_id"),
+    ("only_the_new_tokens_fed",
+     "After the first token you feed the model the new tokens alone, without the prompt. Feed all tokens so far, or "
+     "keep the prompt in the cache.",
+     "_logits(model, ids, mask)",
+     "_logits(model, *((x[:, input_ids.shape[1] :] if x.shape != input_ids.shape else x) for x in (ids, mask)))"),
+    ("small_temperature_for_zero",
+     "At temperature 0 you draw at a small temperature. Where two tokens are nearly equally likely, the second is "
+     "still drawn now and then: take argmax.",
+     "logits / temperature", "logits / (temperature or 0.01)",
+     "if temperature == 0:", "if False:"),
+    ("greedy_without_a_generator",
+     "Without a generator you take the most likely token. Then tokens are drawn, too, from PyTorch's own generator: "
+     "only the temperature decides whether to draw.",
+     "if temperature == 0:", "if temperature == 0 or generator is None:"),
+    ("generator_rewound",
+     "You set the generator back to its seed, so two calls with the same generator give the same answers. Draw from "
+     "it and leave its seed alone.",
+     "ids, mask = input_ids, attention_mask",
+     "ids, mask = input_ids, attention_mask\n    generator = generator and generator.manual_seed(generator.initial_seed())"),
 ])
 
 
-@mistake("generate_answers")
-@torch.no_grad()
-def everything_fed_to_a_cache(
-    model, input_ids, attention_mask, max_new_tokens, end_id, pad_id, temperature=0.0, generator=None
-):
-    """You pass the cache on and feed all tokens again, so the model reads the text so far several times over. With
-    `past_key_values` feed the newest token alone; without it, everything."""
-    caches = []
+def cached(model, input_ids, attention_mask, max_new_tokens, end_id, pad_id, temperature=0.0, generator=None):
+    ids, mask, cache, new = input_ids, attention_mask, None, []
+    ended = torch.zeros(len(ids), dtype=torch.bool)
+    for _ in range(max_new_tokens):
+        with torch.no_grad():
+            output = model(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True)
+        cache, logits = output.past_key_values, output.logits[:, -1]
+        if temperature == 0:
+            chosen = logits.argmax(-1)
+        else:
+            chosen = torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator)[:, 0]
+        new.append(chosen.masked_fill(ended, pad_id))
+        ended = ended | (new[-1] == end_id)
+        if ended.all():
+            break
+        ids = new[-1][:, None]
+        mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
+    return torch.stack(new, dim=1)
 
-    class Caching:
-        def __call__(self, input_ids, attention_mask):
-            output = model(
-                input_ids=input_ids,
-                attention_mask=attention_mask,
-                past_key_values=caches[-1] if caches else None,
-                use_cache=True,
-            )
-            caches.append(output.past_key_values)
-            return output
 
-    return generated(Caching(), input_ids, attention_mask, max_new_tokens, end_id, pad_id, temperature, generator)
+changes("generate_answers", cached, [
+    ("everything_fed_to_a_cache",
+     "You pass the cache on and feed all tokens again, so the model reads the text so far several times over. With "
+     "`past_key_values` feed the newest token alone; without it, everything.",
+     "ids = new[-1][:, None]", "ids = torch.cat([ids, new[-1][:, None]], dim=1)"),
+    ("mask_of_the_newest_token_alone",
+     "You pass the cache on with a mask for the newest token alone. The mask covers all tokens, those in the cache "
+     "as well: the prompt's mask, lengthened by a column of ones for each new token.",
+     "mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)", "mask = torch.ones_like(ids)"),
+    ("cached_mask_not_lengthened",
+     "x",
+     "        mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)\n", ""),
+])

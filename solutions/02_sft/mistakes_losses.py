@@ -1,10 +1,10 @@
 """Wrong answers to chapter 02's exercises on losses. Each row of a table is one change in the right answer above
 it; its second entry is the hint the student reads: what was done, why it is wrong, where to look."""
 
-import math
+import math  # noqa: F401 (rows of the tables use what seems unused)
 
-import torch
-import torch.nn.functional as F
+import torch  # noqa: F401
+import torch.nn.functional as F  # noqa: F401
 
 from autograder.judging.catalogue import changes
 
@@ -125,6 +125,22 @@ changes("sft_loss", masked_loss, [
      "The value is right, but it is cut off from the logits, so nothing can be learned from it. Return the tensor "
      "itself: no .item(), .detach(), .data or torch.tensor(…).",
      "return total / num_tokens", "return (total / num_tokens).detach()"),
+    ("labels_rolled_in_the_loss",
+     "You rolled the labels by one, so the first of a row came round to its end, where the last logits are asked for "
+     "it. Cut instead of rolling: all logits but the last, all labels but the first.",
+     "logits[:, :-1], labels[:, 1:]", "logits, labels.roll(-1, 1)"),
+    ("mask_taken_before_the_shift",
+     "You looked for -100 in the labels before you shifted them, so your mask is one place off: the first token of "
+     "each answer does not count, and what stands behind its end does. Shift first, then ask which targets are -100.",
+     "counted = targets", "counted = labels[:, :-1]"),
+    ("probability_kept_from_zero",
+     "You put a floor (1e-12 or so) under the probabilities before the logarithm. With large logits the loss stays "
+     "below a bound then (28 nats), and no gradient comes from there: log_softmax needs no floor.",
+     "predictions.log_softmax(-1)", "predictions.softmax(-1).clamp(min=1e-12).log()"),
+    ("no_path_without_supervision",
+     "Where nothing is supervised you return a new tensor, which is cut off from the logits: backward raises an "
+     "error there. Let the 0 be a sum over nothing.",
+     "if num_tokens is None:", "if not counted.any():\n        return torch.tensor(0.0)\n    if num_tokens is None:"),
 ])
 
 
@@ -223,4 +239,23 @@ changes("sequence_logprob", summed_logps, [
      "The numbers are right, but they are cut off from the logits, so nothing can be trained on them. Return the "
      "tensor itself: no .item(), .detach(), .data, .numpy() or torch.tensor(…).",
      ".sum(-1)", ".sum(-1).detach()"),
+    ("answer_rolled",
+     "You rolled the labels by one, so the first of a row came round to its end, where the last logits are asked for "
+     "it. Cut instead of rolling: all logits but the last, all labels but the first.",
+     "logits[:, :-1], labels[:, 1:]", "logits, labels.roll(-1, 1)"),
+    ("answer_mask_not_shifted",
+     "You looked for -100 in the labels before you shifted them, so your mask is one place off: the first token of "
+     "each answer does not count, and what stands behind its end does. Shift first, then ask which targets are -100.",
+     "counted = targets", "counted = labels[:, :-1]"),
+    ("answer_probability_kept_from_zero",
+     "You put a floor (1e-12 or so) under the probabilities before the logarithm, so that no token is less likely "
+     "than that. Use log_softmax, which needs no floor.",
+     "predictions.log_softmax(-1)", "predictions.softmax(-1).clamp(min=1e-12).log()"),
+    ("axis_kept",
+     "You kept the axis that you summed over. One number a row is asked for, of shape (batch,).",
+     ".sum(-1)", ".sum(-1, keepdim=True)"),
+    ("every_axis_squeezed",
+     "You squeeze every axis of length 1, so a batch of one row, or rows of two tokens, lose an axis that was meant. "
+     "squeeze(-1) takes the last one alone.",
+     "[..., None])[..., 0]", "[..., None]).squeeze()"),
 ])

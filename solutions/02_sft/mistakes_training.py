@@ -193,4 +193,18 @@ changes("train_sft", fine_tuned, [
      "after_step(step, losses[-1])", "pass",
      "shares.append(loss.item())",
      "shares.append(loss.item())\n            if after_step is not None:\n                after_step(step, sum(shares))"),
+    ("losses_kept_as_tensors",
+     "Your list holds tensors. Keep plain numbers, loss.item(): they can be printed, averaged and saved, and hold no "
+     "memory of a GPU.",
+     "loss.item()", "loss.detach()"),
+    ("labels_taken_out_of_the_batch",
+     "You take the labels out of the caller's batches (pop), so there are none when the batches are used again. Read "
+     'them: batch["labels"].',
+     '_summed(logits, batch["labels"])', '_summed(logits, batch.pop("labels"))'),
+    ("updates_asked_for_their_number",
+     "You ask for the number of updates. They may come out of a generator, which has no length and can be gone "
+     "through once: loop over them.",
+     "losses = []", "losses = [None] * len(updates)",
+     "losses.append(sum(shares))", "losses[step] = sum(shares)",
+     "losses[-1]", "losses[step]"),
 ])
