@@ -134,6 +134,7 @@ TAKE_AN_AXIS = set(
     max mean min narrow prod roll scatter scatter_add size softmax sort squeeze stack std sum swapaxes take_along_dim topk
     transpose unbind unsqueeze var""".split()
 )
+COUNT = {"range", "arange", "randint", "randrange", "randperm", "topk"}  # whose arguments are numbers to count to
 COMMUTATIVE = {"max", "min", "maximum", "minimum"}
 
 # What is called by one name and might have been called by another: each way.
@@ -321,11 +322,12 @@ def dropped_call(place: Place) -> Iterator:
 def counting(place: Place) -> Iterator:
     """range(n): range(n + 1), range(n - 1), range(1, n). enumerate(x): enumerate(x, 1). zip(x, y): zip(x[1:], y)."""
     node, name = place.node, _name(place.node)
-    if name == "range":
+    if name in COUNT:
         for index, argument in enumerate(node.args):
-            yield from (_with(node, args=_exchanged(node.args, index, _plus(argument, n))) for n in (1, -1))
-        if len(node.args) == 1 and getattr(getattr(place.parents[0], "target", None), "id", "") != "_":
-            yield _with(node, args=[ast.Constant(1), *node.args])
+            if _number(argument) is None and not isinstance(argument, (ast.Tuple, ast.Starred)):  # else it is `number`
+                yield from (_with(node, args=_exchanged(node.args, index, _plus(argument, n))) for n in (1, -1))
+    if name == "range" and len(node.args) == 1 and getattr(getattr(place.parents[0], "target", None), "id", "") != "_":
+        yield _with(node, args=[ast.Constant(1), *node.args])
     if name == "enumerate" and len(node.args) == 1:
         yield _with(node, args=[*node.args, ast.Constant(1)])
     if isinstance(place.parents[0], (ast.For, ast.comprehension)) and place.field == "iter" and name != "range":
@@ -409,7 +411,7 @@ def _bound_together(place: Place) -> Iterator[list[str]]:
     """The names of each tuple that is assigned to in the function."""
     for node in ast.walk(place.function) if place.function else ():
         if isinstance(node, ast.Tuple) and isinstance(node.ctx, ast.Store):
-            yield [e.id for e in node.elts if isinstance(e, ast.Name)]
+            yield [e.id for e in node.elts if isinstance(e, ast.Name) and e.id != "_"]
 
 
 @operator
@@ -495,9 +497,18 @@ def order(place: Place) -> Iterator:
         yield [node, node]
     if isinstance(node, SIMPLE):
         after = getattr(place.parents[0], place.field)[place.index + 1 :][:1]
-        if (
-            after
-            and isinstance(after[0], SIMPLE)
-            and any(isinstance(s, (ast.Expr, ast.AugAssign)) for s in (node, *after))
-        ):
+        if after and isinstance(after[0], SIMPLE) and _may_depend(node, after[0]):
             yield InPlaceOfTwo([after[0], node])
+
+
+def _may_depend(one: ast.stmt, two: ast.stmt) -> bool:
+    """Whether the order of two statements may matter. Two plain assignments are left alone: either the second needs the
+    first, and then the mutant dies at once, or their order does not matter.
+    """
+    if isinstance(one, ast.Expr) or isinstance(two, ast.Expr):
+        return True
+    if not (isinstance(one, ast.AugAssign) or isinstance(two, ast.AugAssign)):
+        return False
+    targets = [(s.target if isinstance(s, ast.AugAssign) else s.targets[0]) for s in (one, two)]
+    changed = [t.id for t in targets if isinstance(t, ast.Name)]
+    return len(changed) < 2 or _mentions(two, changed[0]) or _mentions(one, changed[1])
