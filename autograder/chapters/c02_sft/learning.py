@@ -351,7 +351,8 @@ generate_answers = Exercise("generate_answers", TOPIC, "Exercise 8: answers that
 _WORDS = 23  # ids of the models that generate
 _STEPS = 11  # how far ahead the probes look
 _CLEAR = 0.05  # least distance of the two largest logits: neither rounding nor a draw at temperature 0.001 decides
-_APART = 0.3  # how much some probability must change with the temperature, so that a few hundred draws tell
+_DRAWS = 1500  # from each of two prompts, at each of two temperatures
+_APART = 0.3  # how much some probability must change with the temperature, so that the draws tell
 
 
 def _left_padded(prompts: list[torch.Tensor], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -548,7 +549,7 @@ def drawn_from_the_distribution(answer, seed):
     """Above 0, tokens are drawn from softmax(logits / temperature), for each row by itself; here at 0.5, with a
     generator, and at 2, without."""
     two = _pick(seed, _two_open_prompts)
-    picked = replace(two, prompts=400 * two.prompts)  # the one, then the other, four hundred times
+    picked = replace(two, prompts=_DRAWS * two.prompts)  # the one, then the other, and so on
     how = {"at_half": (0.5, seeded(seed)), "at_two": (2.0,)}
     drawn = {name: picked.run(answer, 1, *temperature).to(torch.int16) for name, temperature in how.items()}
     return drawn | {"prompts": _left_padded(two.prompts, two.pad_id)[0], "vocab": _WORDS}
