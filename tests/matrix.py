@@ -77,9 +77,14 @@ def reference_for(name: str) -> Reference:
 
 def with_other_draws(function):
     """The same function, given other random numbers than the ones the reference and the fingerprints were given."""
+    others = {}  # by the generator that each stands for: one that is used again goes on where it was
 
     def reseeded(x):
-        return torch.Generator().manual_seed(x.initial_seed() + 10**9) if isinstance(x, torch.Generator) else x
+        if not isinstance(x, torch.Generator):
+            return x
+        if id(x) not in others:
+            others[id(x)] = (x, torch.Generator().manual_seed(x.initial_seed() + 10**9))
+        return others[id(x)][1]
 
     return lambda *given, **options: function(*map(reseeded, given), **options)
 
