@@ -53,8 +53,9 @@ changes("exact_objective", objective, [
     ("logits_for_log_probabilities", "Your log-ratio is a difference of logits. Logits are log-probabilities up to a "
      "constant for each prompt, and that constant does not cancel: take log_softmax of both.",
      "(logps - ref_logps)", "(logits - ref_logits)"),
-    ("logarithm_of_a_softmax", "A probability that is 0 in floating point has the logarithm minus infinity, and 0 "
-     "times infinity is NaN. Use log_softmax instead of the logarithm of softmax.",
+    ("logarithm_of_a_softmax", "You take the logarithm of a softmax, or the softmax by hand. In floating point a "
+     "probability may be 0, whose logarithm is minus infinity, or an exponential infinite, and NaN comes out: use "
+     "log_softmax.",
      "= logits.log_softmax(-1), ref_logits.log_softmax(-1)",
      "= logits.softmax(-1).log(), ref_logits.softmax(-1).log()"),
     ("entropy_for_kl", "You penalise E[log p], which is the negative entropy. The KL compares with the reference: log "
@@ -67,6 +68,31 @@ changes("exact_objective", objective, [
      "logps.exp()", "logps.exp().detach()"),
     ("no_gradient_at_all", "The value is right, but it is cut off from the logits (.item(), .detach() or no_grad), so "
      "nothing can be learned from it.", "= logits.log_softmax", "= logits.detach().log_softmax"),
+    ("smallest_probability_in_the_logarithm", "You keep the logarithm finite by a smallest probability (clamp, or + "
+     "1e-12). What is rarer than that gets a wrong penalty; log_softmax needs no such help.",
+     "= logits.log_softmax(-1), ref_logits.log_softmax(-1)",
+     "= (x.softmax(-1).clamp(min=1e-12).log() for x in (logits, ref_logits))"),
+    ("reference_taken_as_normalised", "You take the logits of the reference for its log-probabilities. They are so "
+     "only up to a constant for each prompt: log_softmax.", "(logps - ref_logps)", "(logps - ref_logits)"),
+    ("policy_taken_as_normalised", "In the log-ratio you take the policy's logits for log-probabilities. They are so "
+     "only up to a constant for each prompt: log_softmax.", "(logps - ref_logps)", "(logits - ref_logps)"),
+    ("reward_averaged_over_the_answers", "The KL is right. The reward is divided by the number of answers: the "
+     "probabilities are the weights already, so *sum* over the answers.", "rewards).sum(-1)", "rewards).mean(-1)"),
+    ("reward_summed_over_the_prompts", "The KL is averaged over the prompts, and the reward is summed over them. "
+     "Average both.", "(expected - beta", "(expected.sum() - beta"),
+    ("objective_in_bits", "Your KL is in bits (log2, or divided by log 2). It is asked for in nats.",
+     "beta * kl", "beta * kl / 0.6931471805599453"),
+    ("ratio_without_its_logarithm", "Your penalty is the expected *ratio* of the probabilities. The KL is the "
+     "expectation of its logarithm.", "(logps - ref_logps)", "(logps - ref_logps).exp()"),
+    ("log_ratio_without_its_sign", "You take the size of the log-ratio, or of its product with p. Answers that have "
+     "become less likely count with minus: the KL is their sum as it is.",
+     "(logps - ref_logps)", "(logps - ref_logps).abs()"),
+    ("policy_not_in_the_penalty", "Your log-ratios are added without the probabilities of the answers. The KL is an "
+     "expectation: weight each by the policy's probability.", "(probs * (logps - ref_logps))", "(logps - ref_logps)"),
+    ("penalty_held_constant", "The value is right, but the KL is cut off from the gradient: the policy would be free "
+     "to leave the reference.", "ref_logps)).sum(-1)", "ref_logps)).sum(-1).detach()"),
+    ("rewards_weighted_in_place", "You weight the rewards by the probabilities in place, which the caller still "
+     "needs. Make a new tensor.", "(probs * rewards)", "rewards.mul_(probs)"),
 ])  # fmt: skip
 
 # --- Exercise 2: the gradient
@@ -102,13 +128,29 @@ changes("score_function_gradient", gradient, [
      "expectation of f ∇ log p, which is the same.", "expected = ", "values = probs * values\n    expected = "),
     ("gradient_softmax_over_the_prompts", "Your softmax runs over the prompts. The answers to one prompt are what the "
      "probabilities are about: the last axis.", ".softmax(-1)", ".softmax(0)", ".sum(-1,", ".sum(0,"),
-    ("scores_without_values", "f is missing: what you computed is E[∇ log p], which is zero for every policy.",
+    ("scores_without_values", "What comes out is zero, as E[c ∇ log p] is for every policy: either f is missing, or "
+     "every answer of a prompt gets the same number, such as the expected value. f(a) belongs to its own answer.",
      "(probs * values).sum", "probs.sum", "(values - expected)", "(1 - expected)"),
     ("plain_mean_subtracted", "You subtract the plain mean of the values. What the formula holds is their mean *under "
      "the policy*, sum p f.", "(probs * values).sum(", "values.mean("),
     ("mean_over_all_prompts_subtracted", "You subtract one expected value for all prompts. Each prompt has a "
      "distribution of its own: keep the sum over the answers of each row.",
      ".sum(-1, keepdim=True)", ".sum(-1).mean()"),
+    ("advantages_not_weighted", "You return f(a) minus its expectation without the probability of a: the factor p(a) "
+     "is missing.", "probs * (values", "(values"),
+    ("probability_not_in_the_expectation", "You subtract the plain *sum* of the values. What is subtracted from f(a) "
+     "is its expectation, sum p f.", "(probs * values).sum", "values.sum"),
+    ("log_probabilities_for_probabilities", "You weight the answers by log p. The expectation is weighted by p "
+     "itself; ∇ log p is one-hot(a) - p.", "return probs *", "return probs.log() *"),
+    ("softmax_by_hand", "exp of a large logit overflows, and the quotient is NaN. softmax takes the largest logit out "
+     "first.", "logits.softmax(-1).detach()", "(logits.exp() / logits.exp().sum(-1, keepdim=True)).detach()"),
+    ("scores_squared", "Your gradient is p (f - E f) (1 - p), or p enters one time too often. Summed over all "
+     "answers, entry b is p(b) (f(b) - E f) and nothing else.",
+     "(values - expected)", "(1 - probs) * (values - expected)"),
+    ("other_answers_alone", "Only the part through the denominator is there, -p E[f]. An answer's own logit counts "
+     "too: + p(b) f(b).", "(values - expected)", "-expected"),
+    ("values_centred_in_place", "You subtract the expectation from the values in place, which the caller still needs. "
+     "Make a new tensor. (.detach() shares memory.)", "(values - expected)", "values.sub_(expected)"),
 ])  # fmt: skip
 
 
@@ -122,15 +164,6 @@ def gradient_through_the_values(logits, values):
         objective = (logits.softmax(-1) * values).sum(-1).mean()
     return torch.autograd.grad(objective, logits, retain_graph=True)[0]
 
-
-@mistake("score_function_gradient")
-def expected_value_for_value(logits, values):
-    """You multiply each answer's score by the *expected* value. Then it is a constant, and E[c ∇ log p] is zero; f(a)
-    belongs to its own answer."""
-    probs = logits.softmax(-1)
-    scores = torch.eye(logits.shape[-1]) - probs[:, None]  # (prompts, answers, answers)
-    expected = (probs * values).sum(-1)[:, None, None]
-    return (probs[..., None] * scores * expected).sum(1) / len(logits) + 0 * values
 
 # --- Exercise 3: the gradient from samples
 
@@ -159,9 +192,9 @@ changes("policy_gradient_estimate", estimate, [
      "number.", " / len(probs)", ""),
     ("samples_and_prompts_summed", "Both means are missing: the one over the k samples of a prompt, and the one over "
      "the prompts.", ".mean(1) / len(probs)", ".sum(1)"),
-    ("weighted_by_probability_again", "You weight each sample by its probability. Sampling has done that already: "
-     "likely answers come more often. A plain mean over the samples is the expectation.",
-     "rewards.gather", "(probs * rewards).gather"),
+    ("weighted_by_probability_again", "You weight each sample by its probability, or average reward times ∇p where it "
+     "must be ∇ log p = ∇p / p. Sampling has done that already: likely answers come more often. A plain mean over the "
+     "samples is the expectation.", "rewards.gather", "(probs * rewards).gather"),
     ("rewards_left_out", "The rewards are missing: you average ∇ log p alone, whose expectation is zero.",
      "rewards.gather(1, actions)", "torch.ones(actions.shape)"),
     ("mean_reward_for_all", "Every sample gets the mean reward of its prompt. Each sample's score must be multiplied "
@@ -170,9 +203,6 @@ changes("policy_gradient_estimate", estimate, [
      "one logit also lowers the probability of all other answers.", " - probs[:, None]", ""),
     ("score_upside_down", "The sign is that of a loss. The estimate is of the gradient of the expected reward, which "
      "points uphill.", "return (", "return -("),
-    ("gradient_of_the_probability", "You average reward times ∇p over samples. Of samples it must be ∇ log p = ∇p / "
-     "p: the division makes up for likely answers coming more often.",
-     "rewards.gather", "(len(logits) * probs * rewards).gather"),
     ("own_reward_in_the_baseline", "You subtract the mean reward of the samples, which each sample's own reward is "
      "part of. That baseline depends on the action, and shrinks the gradient by (k-1)/k; no baseline is asked for "
      "here.", "(weights[..., None]", "((weights - weights.mean(1, keepdim=True))[..., None]"),
@@ -187,6 +217,31 @@ changes("policy_gradient_estimate", estimate, [
      "multinomial(probs[:1], k, replacement=True, generator=generator).expand(len(probs), -1)"),
     ("generator_unused", "You draw without the generator, so nobody can repeat your estimate. Pass "
      "`generator=generator` to the function that draws.", ", generator=generator", ""),
+    ("generator_seeded_again", "Every call of yours draws the same samples: a generator is seeded inside the "
+     "function. Then more estimates tell no more than one. Draw with the generator that is passed, and leave its seed "
+     "alone.", "probs = ", "generator.manual_seed(0)\n    probs = "),
+    ("one_draw_for_all_prompts", "The prompts share their random numbers (one uniform number, or one seed, for all of "
+     "them). Their samples must be independent of each other.",
+     "torch.multinomial(probs, k, replacement=True, generator=generator)",
+     "torch.searchsorted(probs.cumsum(-1), torch.rand(1, k, generator=generator).repeat(len(probs), 1)).clamp(max=probs.shape[1] - 1)"),
+    ("samples_spread_evenly", "Your k samples are spread evenly over the distribution (one random number, moved by "
+     "1/k). The mean is right, but they are not independent draws.",
+     "torch.multinomial(probs, k, replacement=True, generator=generator)",
+     "torch.searchsorted(probs.cumsum(-1), (torch.rand(len(probs), 1, generator=generator) + torch.arange(k)) / k).clamp(max=probs.shape[1] - 1)"),
+    ("last_answer_never_drawn", "The last answer is never drawn. Every answer must come as often as its probability "
+     "says.", "multinomial(probs,", "multinomial(probs[:, :-1],"),
+    ("mean_of_the_drawn_rewards", "Every sample gets the mean reward of the k samples. Each sample's score must be "
+     "multiplied by its *own* reward.",
+     "rewards.gather(1, actions)", "rewards.gather(1, actions).mean(1, keepdim=True).expand(-1, k)"),
+    ("rewards_of_the_first_prompt", "The rewards are those of the first prompt for all prompts. Gather them row by "
+     "row: rewards.gather(1, actions).", "rewards.gather(1, actions)", "rewards[0][actions]"),
+    ("divided_by_the_number_of_answers", "You divide by the number of answers. The estimate is a mean over the k "
+     "samples and over the prompts.", "len(probs)", "probs.shape[1]"),
+    ("mean_of_the_table_subtracted", "You subtract the mean of all rewards of the prompt. The mean of your estimates "
+     "is right; the plain estimate, without a baseline, is asked for.",
+     "rewards.gather(1", "(rewards - rewards.mean(-1, keepdim=True)).gather(1"),
+    ("logits_moved_in_place", "You take the largest logit out in place, which the caller still needs. Make a new "
+     "tensor.", "logits.softmax", "logits.sub_(logits.amax(-1, keepdim=True)).softmax"),
 ])  # fmt: skip
 
 
@@ -237,8 +292,8 @@ changes("reinforce_loss", surrogate, [
      "log-probabilities already.", "(logps * mask)", "(logps.log_softmax(-1) * mask)"),
     ("first_token_left_out", "The first token of each answer is missing. Here nothing needs a shift: logps[:, t] "
      "belongs to the answer's token t.", "(logps * mask)", "(logps * mask)[:, 1:]"),
-    ("last_token_of_the_answer_left_out", "The last token of each answer is missing. It is the end mark, and to end "
-     "is a choice like any other: the mask says what counts.",
+    ("last_token_of_the_answer_left_out", "The last token of each answer is missing, or the mask is moved by one. It "
+     "is the end mark, and to end is a choice like any other: the mask says what counts.",
      "(logps * mask)", "(logps * mask * F.pad(mask[:, 1:].long(), (0, 1)))"),
     ("only_good_answers", "Answers with a negative advantage do not count in your loss. They tell what to do less of: "
      "keep the sign of the advantage.", ".detach()", ".detach().clamp(min=0)"),
@@ -247,6 +302,25 @@ changes("reinforce_loss", surrogate, [
     ("logps_cut_off", "The log-probabilities are cut off from the gradient. The advantages are the constants here; it "
      "is through logps that the policy learns.", "(logps * mask)", "(logps.detach() * mask)"),
     ("a_loss_for_each_answer", "You return a loss for each answer. Return their mean, one number.", ".mean()", ""),
+    ("batch_by_batch", "A table of (batch, batch) came from the product: every advantage met every answer's "
+     "log-probability. Both must have the shape (batch,).",
+     "(weights * answer_logps)", "(weights[:, None] * answer_logps)"),
+    ("ratio_for_log_probability", "You multiply by the ratio exp(log p - log p, detached), which is 1. Its gradient "
+     "is right; the loss asked for holds log p itself.",
+     "answer_logps).mean()", "(answer_logps - answer_logps.detach()).exp()).mean()"),
+    ("sum_divided_by_the_row", "You divide the sum by the length of a row and by nothing else. Sum over the tokens, "
+     "mean over the batch.", ".mean()", ".sum() / logps.shape[1]"),
+    ("advantages_only_divided", "You divide the advantages by their standard deviation. Use them as they come.",
+     "(weights * answer_logps)", "(weights / (weights.std() + 1e-6) * answer_logps)"),
+    ("likelihood_without_advantages", "The advantages are missing: all answers are made more likely, good or bad.",
+     "(weights * answer_logps)", "answer_logps"),
+    ("signs_of_the_advantages", "You use only the sign of the advantages. Their size matters too.",
+     ".detach()", ".detach().sign()"),
+    ("logps_masked_in_place", "You mask the log-probabilities in place, which the caller still needs. Make a new "
+     "tensor.", "(logps * mask)", "logps.mul_(mask)"),
+    ("mask_moved_back", "The mask is moved against the log-probabilities: the first token of an answer is missing, "
+     "and one of padding counts. mask[:, t] belongs to logps[:, t].",
+     "(logps * mask)", "(logps[:, 1:] * mask[:, :-1])"),
 ])  # fmt: skip
 
 # --- Exercise 5: a baseline
@@ -296,4 +370,25 @@ changes("leave_one_out_advantages", advantages, [
      "row.", "rewards - others", "rewards.clone()"),
     ("rewards_changed_in_place", "You changed the rewards themselves (an operation like -=, or one that ends in an "
      "underscore). Make a new tensor.", "rewards - others", "rewards.sub_(others)"),
+    ("other_neighbour", "You compare each answer with the next one alone. The baseline is the mean of *all* others.",
+     "(rewards.sum(1, keepdim=True) - rewards) / (k - 1)", "rewards.roll(-1, dims=1)"),
+    ("mean_over_the_prompts", "You subtract the mean over the *prompts*. The others are the other answers to the same "
+     "prompt, a row; and the answer itself is not among them.",
+     "(rewards.sum(1, keepdim=True) - rewards) / (k - 1)", "rewards.mean(0, keepdim=True)"),
+    ("divided_by_the_spread_of_all_k", "You divide by the standard deviation of the group (of all k, unbiased=False), "
+     "as GRPO does. Here the difference alone is asked for.",
+     "(rewards.sum(1, keepdim=True) - rewards) / (k - 1)", "rewards.mean(1, keepdim=True)",
+     "rewards - others", "(rewards - others) / (rewards.std(1, keepdim=True, correction=0) + 1e-6)"),
+    ("divided_by_a_spread_of_zero", "You divide by the standard deviation of the group, which is 0 where all rewards "
+     "are equal. The difference alone is asked for.",
+     "(rewards.sum(1, keepdim=True) - rewards) / (k - 1)", "rewards.mean(1, keepdim=True)",
+     "rewards - others", "(rewards - others) / rewards.std(1, keepdim=True)"),
+    ("whitened_over_the_batch", "You whiten the rewards over the whole batch: their mean subtracted, divided by their "
+     "standard deviation. Compare answers to the same prompt, and divide by nothing.",
+     "(rewards.sum(1, keepdim=True) - rewards) / (k - 1)", "rewards.mean()",
+     "rewards - others", "(rewards - others) / (rewards.std() + 1e-6)"),
+    ("median_of_the_group", "You subtract the median. The *mean* of the others is asked for.",
+     "(rewards.sum(1, keepdim=True) - rewards) / (k - 1)", "rewards.median(1, keepdim=True).values"),
+    ("first_answer_as_baseline", "You compare every answer with the first one. The baseline is the mean of all others.",
+     "(rewards.sum(1, keepdim=True) - rewards) / (k - 1)", "rewards[:, :1]"),
 ])  # fmt: skip

@@ -55,6 +55,24 @@ changes("kl_shaped_rewards", shaped, [
      "beta * log_ratio", "beta * ((-log_ratio).exp() - 1 + log_ratio)"),
     ("rewards_overwritten", "You changed the rewards in place. They are still needed, to see how good the answers "
      "are: make a new tensor.", "(rewards - beta * log_ratio).detach()", "rewards.sub_(beta * log_ratio.detach())"),
+    ("rewards_given_back", "For beta = 0 you return the rewards themselves, in the same memory. A new tensor is asked "
+     "for: whoever changes the one would change the other.",
+     "log_ratio = ", "if beta == 0:\n        return rewards.detach()\n    log_ratio = "),
+    ("only_the_policy_detached", "Only log p of the policy is detached. The shaped reward is a constant altogether: "
+     "detach the result, not one of its parts.", ").detach()", ")", "logps - ref_logps", "logps.detach() - ref_logps"),
+    ("rewards_not_detached", "The penalty is a constant, the rewards still carry their graph. The shaped reward is a "
+     "constant altogether: detach the result.",
+     "(rewards - beta * log_ratio).detach()", "rewards - beta * log_ratio.detach()"),
+    ("inverse_ratio_of_probabilities", "You subtract the ratio p_0 / p. The integrand of the KL is the logarithm of p "
+     "/ p_0: do not exponentiate.", "beta * log_ratio", "beta * (-log_ratio).exp()"),
+    ("price_divides", "You divide the log-ratio by beta. beta is the price of a nat: multiply.",
+     "beta * log_ratio", "log_ratio / beta"),
+    ("penalties_added_up", "Every answer pays the penalty of its whole row. Each must pay for its own log-ratio.",
+     "beta * log_ratio", "beta * log_ratio.sum(-1, keepdim=True)"),
+    ("mean_penalty_of_a_prompt", "Every answer pays the mean log-ratio of its row. That tells no answer from another: "
+     "each must pay for its own.", "beta * log_ratio", "beta * log_ratio.mean(-1, keepdim=True)"),
+    ("probabilities_not_logarithms", "Your penalty is a difference of probabilities. It is the difference of their "
+     "logarithms: do not exponentiate.", "logps - ref_logps", "logps.exp() - ref_logps.exp()"),
 ])  # fmt: skip
 
 # --- Exercise 7: three estimators of the KL
@@ -102,6 +120,20 @@ changes("kl_estimates", estimators, [
      "logarithms: do not exponentiate.", "logps - ref_logps", "logps.exp() - ref_logps.exp()"),
     ("estimates_in_bits", "Your estimates are in bits, or the log-ratio was divided by log 2. The course counts in "
      "nats.", "logps - ref_logps", "(logps - ref_logps) / math.log(2)"),
+    ("third_negated", "k3 has the wrong sign: it is exp(-d) - 1 + d, which is never negative.",
+     "torch.expm1(-d) + d", "1 - torch.exp(-d) - d"),
+    ("second_without_the_square", "k2 is half of |d| in your answer. It is half the *square* of d.",
+     "0.5 * d**2", "0.5 * d.abs()"),
+    ("second_as_the_square_of_the_mean", "You square a mean in k2. Each sample has its own: d² / 2.",
+     "0.5 * d**2", "0.5 * d.mean() ** 2 + 0 * d"),
+    ("reference_left_out_of_d", "The reference is missing in d. It is log p - log p_0.", "logps - ref_logps", "logps"),
+    ("d_from_a_softmax", "You take a softmax or a log_softmax of the log-probabilities. They are those of samples, "
+     "and log-probabilities already: d is their difference.",
+     "logps - ref_logps", "logps.log_softmax(-1) - ref_logps.log_softmax(-1)"),
+    ("third_never_more_than_its_limit", "You cut d before the exponential in k3. It is exp(-d) - 1 + d as it stands.",
+     "torch.expm1(-d) + d", "torch.expm1(-d.clamp(-1, 1)) + d"),
+    ("logps_overwritten", "You subtract from the log-probabilities in place, which the caller still needs. Make a new "
+     "tensor.", "d = logps - ref_logps", "d = logps.sub_(ref_logps).clone()"),
 ])  # fmt: skip
 
 # --- Exercise 8: the optimum
@@ -149,6 +181,27 @@ changes("optimal_policy", optimum, [
      "(exponent - log_z[:, None]).exp()", "F.one_hot(exponent.argmax(-1), rewards.shape[-1]).float()"),
     ("order_of_the_results", "You return log Z first. The probabilities come first, then log Z.",
      "(exponent - log_z[:, None]).exp(), log_z", "log_z, (exponent - log_z[:, None]).exp()"),
+    ("largest_not_added_back", "The largest exponent is taken out before the exponential, which is right, and not "
+     "added back to log Z.", "exponent.logsumexp(-1)", "(exponent - exponent.amax(-1, keepdim=True)).logsumexp(-1)",
+     "(exponent - log_z[:, None]).exp()", "exponent.softmax(-1)"),
+    ("one_largest_for_all", "You take the largest exponent of the whole table out of every row. A prompt with much "
+     "lower rewards underflows then: take each row's own.",
+     "exponent.logsumexp(-1)", "(exponent - exponent.max()).exp().sum(-1).log() + exponent.max()"),
+    ("z_as_a_mean", "Your Z is a mean over the answers. It is their sum: p_0 is the weight already.",
+     ".exp(), log_z", ".exp(), log_z - math.log(rewards.shape[-1])"),
+    ("log_z_with_an_axis_more", "log Z has an axis too many, (prompts, 1). One number for each prompt, (prompts,), is "
+     "asked for.", ".exp(), log_z", ".exp(), log_z[:, None]"),
+    ("impossible_answers_allowed", "You keep log p_0 from being minus infinity (a clamp, or p_0 + 1e-12). An answer "
+     "that the reference excludes gets probability then, if only its reward is large enough.",
+     "ref_logps + rewards", "ref_logps.clamp(min=-30) + rewards"),
+    ("mean_of_log_z", "You return one log Z, the mean over the prompts. Each prompt has its own.",
+     ".exp(), log_z", ".exp(), log_z.mean()"),
+    ("z_in_bits", "Your log Z is a logarithm to base 2. Natural logarithms are asked for.",
+     ".exp(), log_z", ".exp(), log_z / math.log(2)"),
+    ("softmax_of_the_reference_alone", "You return the reference. The optimum multiplies it by exp(reward / beta).",
+     "ref_logps + rewards / beta", "ref_logps + 0 * rewards"),
+    ("rewards_divided_in_place", "You divide the rewards in place, which the caller still needs. Make a new tensor.",
+     "rewards / beta", "rewards.div_(beta)"),
 ])  # fmt: skip
 
 
@@ -219,6 +272,35 @@ changes("policy_loss", loss_of_samples, [
      "does. Here the plain difference is asked for.",
      "(shaped.sum(1, keepdim=True) - shaped) / (shaped.shape[1] - 1)", "shaped.mean(1, keepdim=True)",
      "(shaped - others)", "((shaped - others) / (shaped.std(1, keepdim=True) + 1e-6))"),
+    ("loss_with_a_baseline_over_the_prompts", "Your baseline runs over the prompts. The others are the other answers "
+     "to the *same* prompt: the axis of k.", "shaped.sum(1,", "shaped.sum(0,", "shaped.shape[1]", "shaped.shape[0]"),
+    ("loss_cut_off", "The value is right, but log p is cut off from the gradient. The advantages are the constants; "
+     "it is through log p that the policy learns.", "advantages * logps", "advantages * logps.detach()"),
+    ("loss_summed_over_the_prompts", "You sum over the prompts and average over the k of each. The loss is the mean "
+     "over all samples.", ".mean()", ".mean(1).sum()"),
+    ("loss_by_broadcasting", "Every advantage met every sample's log-probability: a table came from the product. The "
+     "advantages of a prompt sum to zero, so nothing is left. Both need the same shape.",
+     "(advantages * logps)", "(advantages.flatten()[:, None] * logps.flatten())"),
+    ("loss_of_probabilities", "You weight the advantages by probabilities. The samples were drawn from the policy: "
+     "log p is what is differentiated.", "advantages * logps", "advantages * logps.exp()"),
+    ("loss_with_an_entropy", "The reference is missing in the penalty: it is beta (log p - log p_0), not beta log p.",
+     "(logps - ref_logps)", "logps"),
+    ("loss_with_the_third_estimator", "Your penalty is the estimator k3. In the reward it is the log-ratio itself: k3 "
+     "has the right mean and another gradient.",
+     "(logps - ref_logps)", "(torch.expm1(ref_logps - logps) + logps - ref_logps)"),
+    ("loss_left_one_out_and_divided_by_the_spread", "The difference to the others is right, then you divide it by the "
+     "group's standard deviation. Here the plain difference is asked for.",
+     "(shaped - others)", "((shaped - others) / (shaped.std(1, keepdim=True) + 1e-6))"),
+    ("loss_divided_by_all", "You divide the sum of the others by k. The others are k - 1.",
+     "(shaped.shape[1] - 1)", "shaped.shape[1]"),
+    ("loss_with_advantages_of_others", "The advantages have come into another order than the log-probabilities (a "
+     "transpose, or a reshape of the wrong tensor).",
+     "advantages * logps", "advantages.T.reshape(logps.shape) * logps"),
+    ("loss_with_rewards_detached_alone", "The advantages still carry a graph to the rewards or to the reference. They "
+     "are constants altogether: detach what they come to.", "(shaped - others).detach()", "(shaped - others)",
+     "(logps - ref_logps)", "(logps.detach() - ref_logps)"),
+    ("loss_that_centres_the_rewards_in_place", "You change the rewards in place, which the caller still needs. Make a "
+     "new tensor.", "drawn = rewards", "drawn = rewards.sub_(rewards.mean(1, keepdim=True))"),
 ])  # fmt: skip
 
 # --- Exercise 10: where an answer ends
@@ -260,6 +342,21 @@ changes("answer_mask", mask_of_answers, [
      "is not known here: go by the first end token.", "ends_before == 0", "tokens != 0"),
     ("length_in_place_of_a_mask", "You return the lengths of the answers. A mask of the shape of the tokens is asked "
      "for.", "0).long()", "0).long().sum(1)"),
+    ("up_to_the_second_end", "A running sum that may be 0 or 1 goes on behind the first end, up to a second one. "
+     "Count how many ends stand *before* a token: none.", "ends_before == 0", "is_end.cumsum(1) <= 1"),
+    ("ends_counted_over_the_batch", "Your running sum goes down the batch. It must go along the row.",
+     "is_end.cumsum(1) - is_end", "is_end.cumsum(0) - is_end"),
+    ("end_of_the_first_row", "All rows end where the first one does. Each row has an end of its own.",
+     "(ends_before == 0)", "(ends_before[:1] == 0).expand_as(tokens)"),
+    ("before_the_argmax", "You count the places below argmax: that leaves out the end token itself, and in a row "
+     "without one it counts nothing.",
+     "ends_before == 0", "torch.arange(tokens.shape[1]) < is_end.argmax(1, keepdim=True)"),
+    ("places_returned", "You return places or token ids where the answer stands. A mask is 1 there.",
+     "return (ends_before == 0).long()", "return (ends_before == 0).long() * tokens"),
+    ("last_end_dropped", "You drop the last token of every row, whether it belongs to the answer or not. A row "
+     "without an end counts as a whole.", "(ends_before == 0)", "F.pad((ends_before == 0)[:, :-1], (0, 1))"),
+    ("tokens_overwritten_by_the_mask", "You make the tokens into a mask in place, which the caller still needs. Make "
+     "a new tensor.", "(tokens == end_id).long()", "tokens.eq_(end_id)"),
 ])  # fmt: skip
 
 # --- Exercise 11: log-probabilities of a rollout
@@ -282,8 +379,8 @@ changes("rollout_logps", token_logps, [
      "input_ids.shape[1] - 1 : -1", "input_ids.shape[1] - 2 : -2"),
     ("pad_tokens_counted", "The log-probabilities of padding are still there. Nobody chose those tokens: they are 0 "
      "behind the end.", "logps * mask", "logps"),
-    ("padding_looked_at", "The model looked at the padding in front of the prompts: the attention mask is missing. "
-     "Join the prompts' mask and one for the new tokens.", ", attention_mask=seen", ""),
+    ("padding_looked_at", "The model looked at the padding in front of the prompts: an attention mask is missing, or "
+     "is 1 where it should be 0. Join the prompts' mask and one for the new tokens.", ", attention_mask=seen", ""),
     ("prompt_forgotten", "The model read only the end of the prompt. log p of an answer is given the *whole* prompt: "
      "join prompt and answer to one row.",
      "rows = ", "input_ids, attention_mask = input_ids[:, -1:], attention_mask[:, -1:]\n    rows = "),
@@ -310,4 +407,30 @@ changes("rollout_logps", token_logps, [
      "logps * mask", "logps.detach() * mask"),
     ("divided_by_the_length", "You divided by the length of the answer. log p of each token is asked for as it is.",
      "logps * mask", "logps * mask / mask.sum(-1, keepdim=True)"),
+    ("new_tokens_hidden", "Your attention mask is 0 on the new tokens, so they cannot see each other. Each is given "
+     "*everything* before it: ones, or the answers' mask, behind the prompts' mask.",
+     "torch.ones_like(tokens)", "torch.zeros_like(tokens)"),
+    ("mask_from_the_ids", "You make the attention mask from the token ids. Which id padding has is not known here, "
+     "and it may be a word as well: use the mask that is passed.",
+     "torch.cat([attention_mask, torch.ones_like(tokens)], dim=1)", "(rows != 0).long()"),
+    ("answers_known_by_their_ids", "You set to 0 where the *id* is 0, not where the mask is. Which id padding has is "
+     "not known here.", "logps * mask", "logps * (tokens != 0)"),
+    ("answers_without_their_prompt", "The model read the new tokens alone. log p of an answer is given the prompt: "
+     "join prompt and answer to one row.", "torch.cat([input_ids, tokens], dim=1)", "tokens",
+     "torch.cat([attention_mask, torch.ones_like(tokens)], dim=1)", "torch.ones_like(tokens)",
+     "[:, input_ids.shape[1] - 1 : -1]", ""),
+    ("softmax_over_the_new_places", "Your softmax runs over the places of the answer. The distribution at a place is "
+     "over the vocabulary, the last axis.", "log_softmax(-1)", "log_softmax(1)"),
+    ("softmax_over_the_batch", "Your softmax runs over the batch. The distribution at a place is over the vocabulary, "
+     "the last axis.", "log_softmax(-1)", "log_softmax(0)"),
+    ("prompts_padded_on_the_right", "You take each prompt's last token to be at the sum of its mask, as if the "
+     "padding came behind it. It stands in front: all prompts end at the same place.",
+     ".logits[:, input_ids.shape[1] - 1 : -1]",
+     ".logits\n    places = attention_mask.sum(1, keepdim=True) - 1 + torch.arange(tokens.shape[1])\n    logits = logits[torch.arange(len(rows))[:, None], places]"),
+    ("mean_over_the_answers_tokens", "You return one number for each answer, the mean. log p of each token is asked "
+     "for, (batch, new).", "logps * mask", "(logps * mask).sum(-1) / mask.sum(-1)"),
+    ("rollout_in_bits", "Your logarithms are to base 2. Natural ones are asked for.",
+     "logps * mask", "logps / math.log(2) * mask"),
+    ("padding_overwritten", "You overwrite the padding of the tokens in place, which the caller still needs. Make a "
+     "new tensor.", "rows = torch", "tokens[mask == 0] = 0\n    rows = torch"),
 ])  # fmt: skip
