@@ -237,9 +237,6 @@ changes("policy_gradient_estimate", estimate, [
      "row: rewards.gather(1, actions).", "rewards.gather(1, actions)", "rewards[0][actions]"),
     ("divided_by_the_number_of_answers", "You divide by the number of answers. The estimate is a mean over the k "
      "samples and over the prompts.", "len(probs)", "probs.shape[1]"),
-    ("mean_of_the_table_subtracted", "You subtract the mean of all rewards of the prompt. The mean of your estimates "
-     "is right; the plain estimate, without a baseline, is asked for.",
-     "rewards.gather(1", "(rewards - rewards.mean(-1, keepdim=True)).gather(1"),
     ("logits_moved_in_place", "You take the largest logit out in place, which the caller still needs. Make a new "
      "tensor.", "logits.softmax", "logits.sub_(logits.amax(-1, keepdim=True)).softmax"),
 ])  # fmt: skip

@@ -129,13 +129,13 @@ policy_gradient_estimate = Exercise("policy_gradient_estimate", TOPIC, "Exercise
 
 
 def _small_world(seed: int, prompts: int, answers: int, level: float, spread: float = 1.1) -> tuple[torch.Tensor, ...]:
-    """Logits and rewards (prompts, answers), the same for every seed but for the order of the answers.
+    """Logits and rewards (prompts, answers), the same for every seed but for the order of all answers except the last.
 
     How far a wrong estimate is off, in standard errors, must not hang on the seed: here it is either below 5 or above 7.
     level: of the rewards; spread: of the logits.
     """
     i = torch.arange(answers) + 3.0 * torch.arange(prompts)[:, None]
-    order = torch.randperm(answers, generator=seeded(seed))
+    order = torch.cat([torch.randperm(answers - 1, generator=seeded(seed)), torch.tensor([answers - 1])])
     return (spread * torch.sin(1.0 + 2.3 * i))[:, order], (level + 2.4 * torch.sin(0.5 + 1.7 * i))[:, order]
 
 
@@ -172,15 +172,15 @@ def more_samples_than_answers(answer, seed):
 
 @policy_gradient_estimate.case(rule="gradient_estimates")
 def rewards_far_from_zero(answer, seed):
-    """All rewards near 60: the mean does not change, the spread grows. Nothing is subtracted from the rewards yet."""
-    return _estimates(answer, seed, *_small_world(seed, 3, 5, level=60.7), 4)
+    """All rewards near 200: the mean does not change, the spread grows. Nothing is subtracted from the rewards yet."""
+    return _estimates(answer, seed, *_small_world(seed, 3, 5, level=200.7), 4)
 
 
-@policy_gradient_estimate.case(rule="gradient_estimates")
+@policy_gradient_estimate.case(rule="independent_estimates")
 def prompts_that_are_alike(answer, seed):
-    """Six prompts with the same logits and rewards: the answers to each are drawn independently of the others'."""
-    logits, rewards = _small_world(seed, 1, 5, level=20.7)
-    return _estimates(answer, seed, logits.repeat(6, 1), rewards.repeat(6, 1), 1)
+    """Fifteen prompts with the same logits and rewards: the answers to each are drawn independently of the others'."""
+    logits, rewards = _small_world(seed, 1, 5, level=80.7)
+    return _estimates(answer, seed, logits.repeat(15, 1), rewards.repeat(15, 1), 1)
 
 
 @policy_gradient_estimate.case(rule="repeatable_estimates")
