@@ -16,7 +16,7 @@ JOBS ?= 0
 # torch comes first and by itself: pip then takes the build for this machine, which the other packages accept.
 TORCH = $(shell sed -n '/^torch==/p' requirements.lock)
 
-.PHONY: help lab test release demo bench bench-gpu lint setup lock test-lowest
+.PHONY: help lab test release demo mutants bench bench-gpu lint setup lock test-lowest
 .DEFAULT_GOAL := help
 
 help:
@@ -28,6 +28,7 @@ help:
 	@echo
 	@echo '  make release  generate course/ from solutions/       ARGS="01_pretraining"'
 	@echo '  make demo     grade a class of made-up submissions   ARGS="..."'
+	@echo '  make mutants  change the reference solutions, and list what the checks let through  ARGS="01_pretraining"'
 	@echo '  make bench    measure how fast grading is            ARGS="..."'
 	@echo '  make bench-gpu  measure how fast training is on the GPU, or else the CPU  ARGS="--keep"'
 	@echo
@@ -49,7 +50,7 @@ test: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/python -m ruff check
 
-release demo bench bench-gpu: $(STAMP)
+release demo mutants bench bench-gpu: $(STAMP)
 	$(BIN)/python -m autograder.workshop.$(subst -,_,$@) $(ARGS)
 
 # --- Set-up: done when there is no $(STAMP), or when the pins changed, or when the folder was moved or copied (an

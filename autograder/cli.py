@@ -14,7 +14,7 @@ from autograder.check import judge_with_key
 from autograder.evidence import PUBLIC_SEEDS, collect_limited
 from autograder.exercise import exercises_of
 from autograder.judging.judge import Verdict, judge_evidence, note_shaky
-from autograder.judging.key import KEYS, KeyMissing, load_key
+from autograder.judging.key import KEYS, KeyMissing, load_key, topics_with_key
 from autograder.judging.report import to_text
 from autograder.limits import Limits, Stopped, stream
 from autograder.progress import progress, record
@@ -168,7 +168,7 @@ def main(argv: list[str] | None = None) -> int:
     """The command line. Exit code 0: everything passes; 1: something does not; 2: it could not be checked."""
     parser = argparse.ArgumentParser(prog="autograder", description="Check answers to the course's exercises.")
     commands = parser.add_subparsers(dest="command", required=True)
-    topics = ", ".join(sorted(p.stem for p in KEYS.glob("*.json")))
+    topics = ", ".join(topics_with_key(KEYS))
     check = commands.add_parser("check", help="judge a Python file that defines a chapter's functions")
     check.add_argument("topic", help=f"the chapter: {topics}")
     check.add_argument("file", type=Path)

@@ -111,8 +111,8 @@ def put_back(value, before) -> None:
     elif isinstance(value, np.ndarray):
         value[...] = before
     elif isinstance(value, torch.nn.Module):
-        with torch.no_grad():
-            value.load_state_dict(before)
+        for name, tensor in value.state_dict().items():
+            tensor.data.copy_(before[name])  # .data: autograd, which may still need the weights, must not count this
     elif isinstance(value, set):
         value.clear()
         value.update(before)

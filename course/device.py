@@ -1,9 +1,11 @@
 """Which machine this is, and so how large a dose the notebooks take.
 
 There are two tiers, "cpu" and "gpu". The tier is detected; the environment variable COURSE_TIER overrides it.
-COURSE_DOSE overrides the dose alone: the checkpoints of the course were made on a CPU with the dose of a GPU.
+COURSE_DOSE overrides the dose alone: the checkpoints of the course were made on a CPU with the dose of a GPU, 3. A fraction
+such as 0.02 is a small dose: everything runs and nothing is learned, which shows in a minute or two that all cells work.
 """
 
+import math
 import os
 
 TIERS = ("cpu", "gpu")
@@ -31,16 +33,43 @@ def device():
 
 
 def dose() -> int:
-    """How many times the training of a CPU's dose: 1 in the tier "cpu", 3 in "gpu", or what COURSE_DOSE says.
+    """How many times the batches of a CPU's dose: 1 in the tier "cpu", 3 in "gpu", or what COURSE_DOSE says; 1 at least.
 
-    Raises ValueError if COURSE_DOSE is no whole number from 1 on.
+    Raises ValueError as `updates` does.
     """
+    return max(1, int(_dose()))
+
+
+def updates(n: int, least: int = 1) -> int:
+    """n updates in a CPU's dose: n times the dose where it is larger; fewer in a small dose, but not below `least`.
+
+    Raises ValueError if COURSE_DOSE is neither a whole number from 1 on nor a fraction between 0 and 1.
+    """
+    return max(least, round(n * _dose()))
+
+
+def at_most(n: int, least: int = 1) -> int:
+    """n in every dose but a small one, where it is fewer, though not below `least`: for what a GPU needs no more of.
+
+    Raises ValueError as `updates` does.
+    """
+    return max(least, round(n * min(1, _dose())))
+
+
+def _dose() -> float:
     asked = os.environ.get("COURSE_DOSE", "").strip()
     if not asked:
         return 1 if tier() == "cpu" else 3
-    if not asked.isdecimal() or int(asked) < 1:
-        raise ValueError(f"COURSE_DOSE is '{asked}', not a whole number from 1 on. Unset it to have the dose chosen.")
-    return int(asked)
+    try:
+        found = float(asked)
+    except ValueError:
+        found = math.nan
+    if not 0 < found < 1 and not (found >= 1 and found.is_integer()):
+        raise ValueError(
+            f"COURSE_DOSE is '{asked}', neither a whole number from 1 on nor a fraction such as 0.02. Unset it to have the "
+            "dose chosen."
+        )
+    return found
 
 
 def _accelerator() -> str | None:

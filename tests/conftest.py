@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+WHOLE = bool(os.environ.get("COURSE_WHOLE"))  # `make test-whole`: chapters in full, all seeds
 
+# Their assertions are to show values as those of a test file do.
+pytest.register_assert_rewrite("notebook_runs", "matrix")
 
 MUTATION_SCORES = pytest.StashKey[dict[str, Counter]]()
 

@@ -251,13 +251,13 @@ def says(got, want, sizes=SIZES) -> str:
         (table + 0.5, table, "Every value is 0.5 more than expected"),
         (np.roll(table, 1, axis=-1), table, "shifted by one place"),
         (np.roll(table, -1, axis=-1), table, "shifted by one place"),
-        (None, table, "returned None"),
-        (None, 3.0, "returned None"),
+        (None, table, "None came where a tensor is expected"),
+        (None, 3.0, "None came where a number is expected"),
         (table, 5.0, "The shape is (3, 5), expected ()"),
         (table, table.mean(), "Its mean is the expected value"),
         (table, table.sum(), "Its sum is the expected value"),
         (np.zeros((6, 2)), np.zeros((11, 2)), "(6 (the batch size), 2), expected (11 (the length of a row), 2)"),
-        (np.array([1.0, 2.0]), np.array([1, 2]), "expected integers (int64)"),
+        (np.array([1.0, 2.0]), np.array([1, 2]), "expected integer (int64)"),
         (np.array([1, 2, 7]), np.array([1, 2, 3]), "first at index [2]: 7, expected 3"),
         (np.array([1.0, 2.0, 7.0]), np.array([1.0, 2.0, 3.0]), "1 of 3 elements differ"),
         (np.ones(3), np.zeros(3), "Every expected value is zero"),
@@ -289,7 +289,7 @@ def test_draws_of_any_form_are_compared_without_failing(rule, got, want):
     if not entries_agree(got, want, 1e-4):
         assert isinstance(what_they_say(got, want, 1e-4, SIZES), str)
     print_got, print_want = (through_json(fingerprints.fingerprint({"x": entry})) for entry in (got, want))
-    assert fingerprints.agree(print_got, print_want) == fingerprints.agree(print_want, print_got)
+    assert fingerprints.agree(print_got, print_want) == entries_agree(got, want, 1e-4)
 
 
 @pytest.mark.parametrize("got", [5e-324, 3e-310, 1e308, -1e308, True, 10**200])
@@ -521,13 +521,13 @@ def judged(evidence, reference, seeds=PUBLIC_SEEDS):
 def test_a_right_answer_passes(reference):
     verdict = judged(evidence_of(lambda losses: losses.mean()), reference)
     assert verdict.passed and verdict.score == 1 and verdict.diagnoses == {}
-    assert to_line(verdict) == "mean_loss: all 3 cases pass."
+    assert to_line(verdict) == "mean_loss: all 4 cases pass."
 
 
 def test_a_wrong_answer_earns_the_cases_it_passes(reference):
     verdict = judged(evidence_of(lambda losses: losses.sum()), reference)
-    assert [case.passed for case in verdict.cases] == [False, True, False]
-    assert verdict.score == pytest.approx(1 / 3) and verdict.mistake == "sum_for_mean"
+    assert [case.passed for case in verdict.cases] == [False, True, False, True]
+    assert verdict.score == pytest.approx(1 / 2) and verdict.mistake == "sum_for_mean"
 
 
 def test_a_mistake_of_one_case_is_named_in_that_case(reference):
@@ -536,7 +536,8 @@ def test_a_mistake_of_one_case_is_named_in_that_case(reference):
 
     verdict = judged(evidence_of(answer), reference)
     assert verdict.mistake == "" and verdict.cases[0].mistake == "median_for_mean"
-    assert verdict.cases[0].diagnosis in to_text(verdict) and list(verdict.diagnoses) == ["median_for_mean"]
+    assert verdict.cases[0].guess and f"Perhaps: {verdict.cases[0].diagnosis}" in to_text(verdict)
+    assert not verdict.diagnoses, "what is guessed from one case is nothing to count in a class"
 
 
 def test_an_unknown_mistake_is_described_by_its_numbers(reference):
@@ -549,7 +550,7 @@ def test_failing_on_one_seed_fails_the_case(reference):
         return losses.mean() if len(losses) != 5 else losses.sum()  # seed 2 has five losses
 
     verdict = judged(evidence_of(answer), reference)
-    assert [case.passed for case in verdict.cases] == [False, True, True]
+    assert [case.passed for case in verdict.cases] == [False, True, True, True]
 
 
 @pytest.mark.parametrize(
@@ -569,7 +570,7 @@ def test_failing_on_one_seed_fails_the_case(reference):
 def test_what_is_no_evidence_scores_nothing_and_says_why(evidence, reference):
     verdict = judged(evidence, reference)
     assert verdict.score == 0 and not verdict.passed and verdict.problem
-    assert verdict.problem in to_text(verdict) and len(verdict.cases) == 3
+    assert verdict.problem in to_text(verdict) and len(verdict.cases) == 4
 
 
 def test_a_given_problem_is_reported(reference):
@@ -581,7 +582,7 @@ def test_cases_that_were_left_out_fail(reference):
     evidence = evidence_of(lambda losses: losses.mean())
     evidence["records"] = [r for r in evidence["records"] if (r["case"], r["seed"]) != ("one_loss", 2)]
     verdict = judged(evidence, reference)
-    assert [case.passed for case in verdict.cases] == [True, False, True]
+    assert [case.passed for case in verdict.cases] == [True, False, True, True]
     assert verdict.cases[1].problem == "It was not run."
 
 
@@ -597,7 +598,7 @@ def test_an_unknown_exercise_is_named_with_its_nearest(reference):
 
 names = st.sampled_from(["mean", "_sizes", "error", "x"])
 hostile_records = st.fixed_dictionaries(
-    {"case": st.sampled_from(["three_losses", "one_loss", "a_table_of_losses"]), "seed": st.sampled_from([1, 2, 3])},
+    {"case": st.sampled_from([case.name for case in find_exercise("mean_loss").cases]), "seed": st.sampled_from([1, 2, 3])},
     optional={
         "data": st.dictionaries(names, hostile_values | values.map(encode), max_size=2)
         | st.fixed_dictionaries({"mean": hostile_values | leaves.map(encode)})
@@ -606,6 +607,8 @@ hostile_records = st.fixed_dictionaries(
         | st.fixed_dictionaries(
             {"type": json_values, "message": json_values, "line": json_values, "number": json_values}
         ),
+        "spoiled": json_values
+        | st.fixed_dictionaries({"how": json_values, "arguments": st.lists(json_values), "case": json_values}),
         "stopped": json_values | st.fixed_dictionaries({"reason": json_values, "sentence": json_values}),
     },
 )
@@ -617,6 +620,60 @@ def test_no_evidence_can_make_the_judge_or_the_report_fail(records, reference, k
     evidence = {"version": VERSION, "exercise": "mean_loss", "records": records}
     for oracle in (reference, AnswerKey(key)):
         verdict = judged(evidence, oracle)
-        assert 0 <= verdict.score <= 1 and len(verdict.cases) == 3
+        assert 0 <= verdict.score <= 1 and len(verdict.cases) == 4
         assert to_text(verdict) and to_line(verdict)
         assert "<script" not in to_html(verdict)
+
+
+# --- Evidence that claims more than there is
+
+
+def big(shape, dtype="bool") -> dict:
+    return {"array": {"dtype": dtype, "shape": shape, "data": ""}}
+
+
+@pytest.mark.parametrize("shape", [[0, 40_000_000], [40_000_000, 0], [0, 2**30, 2**30]])
+def test_an_array_of_nothing_claims_no_columns(shape):
+    with pytest.raises(MalformedEvidence):
+        decode(big(shape))
+
+
+def test_what_a_rule_allocates_by_is_bounded():
+    find_exercise("generate_answers")  # the chapters' own rules are loaded with their exercises
+    tokens = np.zeros((800, 1), dtype=np.int16)
+    drawn = {"at_half": tokens, "at_two": tokens, "prompts": np.zeros((2, 3), dtype=int), "vocab": 10**10}
+    with pytest.raises(ValueError, match="claims"):
+        RULES["drawn_answers"](drawn)
+    with pytest.raises(ValueError, match="claims"):
+        RULES["pairs_firsts"]({"lengths": np.array([10**12, 3]), "pairs": ""})
+
+
+def test_an_estimate_may_not_scatter_so_much_that_it_agrees_with_anything():
+    draw = np.random.default_rng(0)
+    want = RULES["means"]({"x_draws": draw.normal(5, 2, (144, 3))})["x_draws"]
+    wild = RULES["means"]({"x_draws": 1e3 * np.tan(np.pi * (draw.random((144, 3)) - 0.5)) ** 3})["x_draws"]
+    assert not entries_agree(wild, want, 0)
+    assert "scatter" in what_they_say(wild, want, 0, {}) or "On average" in what_they_say(wild, want, 0, {})
+
+
+@pytest.mark.parametrize("got", [np.ones(3, dtype=int), np.ones(3, dtype=bool)])
+def test_floats_are_no_integers_and_no_booleans(got):
+    assert not agree(got, np.ones(3)) and not agree(np.ones(3, dtype=bool), np.ones(3, dtype=int))
+    assert agree(1, 1.0), "a number alone comes in any dress"
+
+
+@pytest.mark.parametrize(
+    "got, want, sentence",
+    [
+        (np.exp(1.7), 1.7, "the exponential of the expected"),
+        (1.7**2, 1.7, "the square of the expected"),
+        (3.0 * 15 / 21, 3.0, "15 (the number of answer tokens) over 21 (the number of places)"),
+        (np.where(np.arange(15).reshape(3, 5) < 5, 9.5, table), table, "Rows 1 and 2 are right, 0 not"),
+        (0.692653, 1.0, ""),
+        (0.99718 * 3.0, 3.0, ""),
+        (np.array([0.0, 0.0, 0.0, 1.0]), np.array([0.0, 0.0, 1.0, 0.0]), "2 of 4 elements differ"),
+    ],
+)
+def test_a_wrong_number_is_put_beside_known_quantities(got, want, sentence):
+    said = says(got, want, {"the number of answer tokens": 15, "the number of places": 21})
+    assert sentence in said and "shifted" not in said and (said if sentence else not said)

@@ -96,10 +96,10 @@ def test_trouble_costs_its_own_case(trouble, sentence):
     limits = LIMITS if "endless loop?" in sentence else PATIENT
     evidence = collect_limited(find_exercise("mean_loss"), wrong_in_the_second_case(trouble), PUBLIC_SEEDS, limits)
     verdict = judge_evidence("mean_loss", evidence, Reference("00_start_here"), PUBLIC_SEEDS)
-    assert [(case.name, case.passed) for case in verdict.cases] == list(zip(CASES, [True, False, True]))
+    assert [(case.name, case.passed) for case in verdict.cases[:3]] == list(zip(CASES, [True, False, True]))
     assert sentence in verdict.cases[1].problem
     assert time.monotonic() - started < 20
-    assert verdict.score == pytest.approx(2 / 3)
+    assert verdict.score == pytest.approx(3 / 4)
 
 
 def test_without_trouble_limits_change_nothing():
@@ -134,7 +134,7 @@ def test_an_answer_that_always_hangs_is_given_up():
     )
     verdict = judge_evidence("causal_lm_loss", evidence, Reference("01_pretraining"), PUBLIC_SEEDS)
     assert verdict.score == 0 and all(case.problem for case in verdict.cases)
-    assert "the cases before it used up the time" in verdict.cases[-1].problem
+    assert "the cases before it used up the time" in verdict.cases[-2].problem
     assert time.monotonic() - started < 10
 
 
@@ -231,4 +231,4 @@ def test_a_keyboard_interrupt_is_the_readers_own():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_case(find_exercise("mean_loss").cases[0], answer, 1)
+        run_case(find_exercise("mean_loss"), find_exercise("mean_loss").cases[0], answer, 1)

@@ -3,9 +3,10 @@
 import nbformat
 import pytest
 from nbclient.exceptions import CellExecutionError
-from notebook_runs import MINUTES, execute
+from notebook_runs import MINUTES
 
 from autograder.judging.reference import ROOT, SOLUTIONS
+from autograder.workshop.record import execute
 from autograder.workshop.release import chapters, repository, source_notebook
 
 

@@ -158,7 +158,7 @@ def _relation(g: np.ndarray, w: np.ndarray, rtol: float, sizes: dict[str, int]) 
         if said:
             return said
     offset = float(np.median(g - w))
-    if w.size > 2 and abs(offset) > 100 * rtol * largest and _all_close(g - offset, w, rtol):
+    if w.size > 2 and abs(offset) > 10 * rtol * largest and _all_close(g - offset, w, rtol):
         return f"Every value is {_number(abs(offset))} {'more' if offset > 0 else 'less'} than expected."
     for meaning, function in _FUNCTIONS.items():
         if _all_close(g, function(w), rtol) and np.abs(function(w) - w).max() > 100 * rtol * largest:
@@ -208,7 +208,7 @@ def _rows(differs: np.ndarray) -> str:
     if differs.ndim < 2 or not 1 < len(differs) <= 12:
         return ""
     wrong = differs.reshape(len(differs), -1).any(axis=1)
-    if wrong.all():
+    if wrong.all() or not wrong.any():
         return ""
     right, not_right = ([str(i) for i in np.flatnonzero(rows)] for rows in (~wrong, wrong))
     return f"Row{'s' * (len(right) > 1)} {_listed(right)} {'are' if len(right) > 1 else 'is'} right, {_listed(not_right)} not."

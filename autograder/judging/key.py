@@ -1,10 +1,11 @@
 """The answer key: the oracle of a student's notebook. Outputs of the reference on the public seeds, as data.
 
-autograder/judging/keys/NN_topic.json
+autograder/judging/keys/NN_topic.json.gz
 {"topic": …, "seeds": [1, 2, 3], "exercises": {name: {
     "points": 4, "expected": {case: {seed: summary}}, "mistakes": [{"name", "hint", "prints": {case: {seed: …}}}]}}}
 """
 
+import gzip
 import json
 from collections.abc import Sequence
 from functools import lru_cache
@@ -18,6 +19,7 @@ from autograder.judging.judge import KnownMistake, Oracle
 from autograder.values import decode, encode
 
 KEYS = Path(__file__).resolve().parent / "keys"
+SUFFIX = ".json.gz"
 
 
 class KeyMissing(Exception):
@@ -70,11 +72,33 @@ class AnswerKey:
 @lru_cache
 def load_key(topic: str) -> AnswerKey:
     """The key shipped with the course. Raises KeyMissing with what to do."""
-    path = KEYS / f"{topic}.json"
+    path = key_path(topic, KEYS)
     if not path.exists():
-        known = ", ".join(sorted(p.stem for p in KEYS.glob("*.json"))) or "none"
+        known = ", ".join(topics_with_key(KEYS)) or "none"
         raise KeyMissing(f"There is no answer key for the chapter {topic!r} (known chapters: {known}).")
-    return AnswerKey(json.loads(path.read_text(encoding="utf-8")))
+    return AnswerKey(read_key(path))
+
+
+def key_path(topic: str, keys: Path) -> Path:
+    """Where the key of a chapter stands below `keys`."""
+    return keys / f"{topic}{SUFFIX}"
+
+
+def topics_with_key(keys: Path) -> list[str]:
+    """The chapters that have a key below `keys`, by number."""
+    return sorted(path.name.removesuffix(SUFFIX) for path in keys.glob(f"*{SUFFIX}"))
+
+
+def read_key(path: Path) -> dict:
+    """The content of a key's file."""
+    return json.loads(gzip.decompress(path.read_bytes()))
+
+
+def write_key(content: dict, path: Path) -> None:
+    """Write a key's file. The same content gives the same bytes: no time and no name go into it."""
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    with path.open("wb") as raw, gzip.GzipFile(filename="", mode="wb", compresslevel=9, fileobj=raw, mtime=0) as file:
+        file.write(text.encode())
 
 
 def build_key(topic: str, reference, seeds: Sequence[int] = PUBLIC_SEEDS) -> dict:

@@ -66,7 +66,7 @@ def to_text(verdict: Verdict, points: float | None = None) -> str:
             lines += [f"      {d.name}: expected {d.expected}", f"      {' ' * len(d.name)}  got      {d.got}"]
             lines += [f"      {d.says}"] if d.says else []
         if case.diagnosis and not verdict.mistake:
-            lines.append(f"      Diagnosis: {case.diagnosis}")
+            lines.append(f"      {'Perhaps' if case.guess else 'Diagnosis'}: {case.diagnosis}")
     if not verdict.passed:
         lines.append(f"  Where to look: the section “{verdict.section}”.")
     return "\n".join(lines)
@@ -168,10 +168,10 @@ def _html_head(verdict: Verdict, points: float | None, accent: str) -> str:
     )
 
 
-def _html_diagnosis(hint: str) -> str:
+def _html_diagnosis(hint: str, guess: bool = False) -> str:
     return (
         f"<div style='background:rgba(214,140,20,.13);border-radius:4px;padding:.45em .7em;margin:.3em 0 .5em'>"
-        f"<span style='color:{_AMBER};font-weight:600'>Diagnosis</span> {escape(hint)}</div>"
+        f"<span style='color:{_AMBER};font-weight:600'>{'Perhaps' if guess else 'Diagnosis'}</span> {escape(hint)}</div>"
     )
 
 
@@ -195,7 +195,7 @@ def _html_details(case: CaseVerdict, explained: bool) -> str:
     inside = f"<div>{escape(case.problem)}</div>" if case.problem else ""
     inside += "".join(map(_html_difference, case.differences))
     if case.diagnosis and not explained:
-        inside += _html_diagnosis(case.diagnosis)
+        inside += _html_diagnosis(case.diagnosis, case.guess)
     return inside
 
 

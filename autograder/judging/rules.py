@@ -47,6 +47,20 @@ def means(data: dict) -> Summary:
     }
 
 
+MOST = 5_000
+
+
+def bounded(number, most: int = MOST) -> int:
+    """A number in the evidence by which a rule allocates or loops. Raises ValueError beyond what any case of ours counts.
+
+    Evidence comes from an untrusted process, which may claim anything.
+    """
+    number = int(number)
+    if not 0 <= number <= most:
+        raise ValueError(f"evidence that claims {number} of something")
+    return number
+
+
 def checksum(*inputs: np.ndarray) -> Summary:
     """An entry that is equal where the integer inputs were: draws made for other inputs prove nothing.
 

@@ -50,7 +50,7 @@ class Submission:
 
 
 @dataclass(frozen=True)
-class _ScoresAlone:
+class ScoresAlone:
     """The reference as an oracle that knows no mistakes: to name them takes long and changes no score."""
 
     reference: Reference
@@ -68,7 +68,7 @@ def worth(submission: Submission, reference: Reference, seeds: tuple[int, ...]) 
     for name, answer in submission.counts.items():
         if answer.function is not None:
             evidence = collect(find_exercise(name), answer.function, seeds)
-            score = judge_evidence(name, evidence, _ScoresAlone(reference), seeds).score
+            score = judge_evidence(name, evidence, ScoresAlone(reference), seeds).score
             points += round(reference.points[name] * score, 2)
     return round(points, 2)
 

@@ -22,7 +22,7 @@ import jupytext
 import nbformat
 
 from autograder.exercise import exercises_of
-from autograder.judging.key import KEYS, build_key, same_key
+from autograder.judging.key import KEYS, build_key, key_path, read_key, same_key, write_key
 from autograder.judging.reference import ROOT, SOLUTIONS, Reference, checked_exercise
 
 SETUP_CELL = """\
@@ -78,21 +78,30 @@ def source_notebook(topic: str, address: str, solutions: Path = SOLUTIONS) -> nb
     return notebook
 
 
-def release_notebook(topic: str, course: Path, solutions: Path = SOLUTIONS) -> None:
-    """Write the released notebook of a chapter below `course`."""
-    nbformat.write(source_notebook(topic, repository(), solutions), solutions / topic / f"{topic}.ipynb")
-    _generate(topic, course, solutions)
-    _check(topic, nbformat.read(course / topic / f"{topic}.ipynb", as_version=4))
+def release_notebooks(topics: list[str], course: Path, solutions: Path = SOLUTIONS) -> None:
+    """Write the released notebooks of the chapters below `course`."""
+    for topic in topics:
+        nbformat.write(source_notebook(topic, repository(), solutions), solutions / topic / f"{topic}.ipynb")
+    with tempfile.TemporaryDirectory() as scratch:
+        produced = Path(scratch) / "release"
+        _generate(topics, produced, solutions, Path(scratch) / "gradebook.db")
+        for topic in topics:
+            extra = [p.name for p in (produced / topic).iterdir() if p.name != f"{topic}.ipynb"]
+            if extra:
+                raise ReleaseFailed(f"The release of {topic} would hold {extra}: see CourseDirectory.ignore.")
+            (course / topic).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(produced / topic / f"{topic}.ipynb", course / topic / f"{topic}.ipynb")
+            _check(topic, nbformat.read(course / topic / f"{topic}.ipynb", as_version=4))
 
 
 def release_key(topic: str, keys: Path, solutions: Path = SOLUTIONS) -> None:
     """Write the answer key of a chapter, unless the one there says the same: floats differ from machine to machine."""
     key = build_key(topic, Reference(topic, solutions))
-    path = keys / f"{key['topic']}.json"
-    if path.exists() and same_key(json.loads(path.read_text(encoding="utf-8")), json.loads(json.dumps(key))):
+    path = key_path(topic, keys)
+    if path.exists() and same_key(read_key(path), json.loads(json.dumps(key))):
         return
     keys.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(key, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
+    write_key(key, path)
 
 
 def tool_environment() -> dict[str, str]:
@@ -127,26 +136,31 @@ def _give_ids(notebook) -> None:
         cell.id = wanted[:64]
 
 
-def _generate(topic: str, course: Path, solutions: Path) -> None:
-    """Run stock nbgrader, with a gradebook of its own unless this is the real release folder."""
-    with tempfile.TemporaryDirectory() as scratch:
-        produced = Path(scratch) / "release"
-        command = [sys.executable, "-m", "nbgrader", "generate_assignment", topic, "--force", "--create"]
-        command += [
-            f"--config={ROOT / 'nbgrader_config.py'}",
-            f"--CourseDirectory.root={ROOT}",
-            f"--CourseDirectory.source_directory={solutions.resolve()}",
-            f"--CourseDirectory.release_directory={produced}",
-            f"--CourseDirectory.db_url=sqlite:///{scratch}/gradebook.db",
-        ]
-        run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=tool_environment())
-        if run.returncode:
-            raise ReleaseFailed(f"nbgrader generate_assignment {topic} failed:\n{run.stderr[-3000:]}")
-        extra = [p.name for p in (produced / topic).iterdir() if p.name != f"{topic}.ipynb"]
-        if extra:
-            raise ReleaseFailed(f"The release of {topic} would hold {extra}: see CourseDirectory.ignore.")
-        (course / topic).mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(produced / topic / f"{topic}.ipynb", course / topic / f"{topic}.ipynb")
+# nbgrader releases one chapter a command, and to start it takes longer than to release one.
+ALL_IN_ONE_PROCESS = """\
+import sys
+from nbgrader.apps.nbgraderapp import NbGraderApp
+
+topics, options = sys.argv[1].split(","), sys.argv[2:]
+for topic in topics:
+    NbGraderApp.launch_instance(["generate_assignment", topic, "--force", "--create", *options])
+    NbGraderApp.clear_instance()
+"""
+
+
+def _generate(topics: list[str], produced: Path, solutions: Path, gradebook: Path) -> None:
+    """Run stock nbgrader, with a gradebook of its own."""
+    options = [
+        f"--config={ROOT / 'nbgrader_config.py'}",
+        f"--CourseDirectory.root={ROOT}",
+        f"--CourseDirectory.source_directory={solutions.resolve()}",
+        f"--CourseDirectory.release_directory={produced}",
+        f"--CourseDirectory.db_url=sqlite:///{gradebook}",
+    ]
+    command = [sys.executable, "-c", ALL_IN_ONE_PROCESS, ",".join(topics), *options]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=tool_environment())
+    if run.returncode:
+        raise ReleaseFailed(f"nbgrader generate_assignment failed, for one of {topics}:\n{run.stderr[-3000:]}")
 
 
 def _check(topic: str, released) -> None:
@@ -173,11 +187,12 @@ def main() -> int:
         parser.error(f"no such chapter: {', '.join(sorted(unknown))}. There are: {', '.join(chapters())}.")
     course = arguments.into / "course" if arguments.into else ROOT / "course"
     keys = arguments.into / "keys" if arguments.into else KEYS
-    for topic in arguments.topics or chapters():
-        release_notebook(topic, course)
+    topics = arguments.topics or chapters()
+    release_notebooks(topics, course)
+    for topic in topics:
         if not arguments.only_notebooks:
             release_key(topic, keys)
-        print(f"released {topic}")
+        print(f"released {topic}", flush=True)
     return 0
 
 

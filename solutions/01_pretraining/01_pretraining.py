@@ -44,7 +44,6 @@ plots.use_style()
 torch.set_num_threads(1)  # a model this small gains little from more, and loses much where cores are shared
 print(device.describe_machine())
 DEVICE = device.device()
-DOSE = device.dose()  # on a GPU the same cells train three times as long
 
 # %% [markdown]
 # ## Why pre-train
@@ -569,7 +568,8 @@ for group in ("facts", "sums", "copying"):
 # Now train. The bar counts updates; the curves follow when it is through.
 
 # %% tags=["demo"]
-STEPS, BATCH, MAX_LR = 2400 * DOSE, 16, 3e-3
+STEPS, BATCH, MAX_LR = device.updates(2400), 16, 3e-3  # on a GPU three times as many
+LOOK_EVERY = device.updates(100, least=20)
 history, samples = [], {}
 bar = tqdm(total=STEPS, desc="pre-training", mininterval=1.0)
 
@@ -577,7 +577,7 @@ bar = tqdm(total=STEPS, desc="pre-training", mininterval=1.0)
 def look(step: int, loss: float) -> None:
     """After an update: move the bar; every 100 updates, measure and let the model write."""
     bar.update()
-    if step % (100 * DOSE) and step not in (25, 50, 75, STEPS - 1):  # things move fast at first
+    if step % LOOK_EVERY and step not in (25, 50, 75, STEPS - 1):  # things move fast at first
         return
     scores = {group: cloze_accuracy(model, probes[group]) for group in ("facts", "sums", "copying")}
     history.append({"step": step, "heldout": heldout_loss(model, heldout_rows), **scores})
@@ -904,7 +904,7 @@ def bert_batches(steps: int, seed: int, size: int = 32):
         yield [tensor.to(DEVICE) for tensor in batch]
 
 # %% tags=["demo"]
-BERT_STEPS, BERT_LR = 1000 * DOSE, 1e-3
+BERT_STEPS, BERT_LR = device.updates(1000), 1e-3
 bert_history = []
 bar = tqdm(total=BERT_STEPS, desc="MLM + NSP", mininterval=1.0)
 
@@ -912,7 +912,7 @@ bar = tqdm(total=BERT_STEPS, desc="MLM + NSP", mininterval=1.0)
 def look_at_bert(step: int, loss: float) -> None:
     """After an update: move the bar; every 100 updates, measure on held-out pairs."""
     bar.update()
-    if step % (100 * DOSE) == 0 or step == BERT_STEPS - 1:
+    if step % LOOK_EVERY == 0 or step == BERT_STEPS - 1:
         bert_history.append((step, *bert_scores(bert, heldout_pairs[:512])))
         bert.train()
 

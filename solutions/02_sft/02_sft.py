@@ -44,7 +44,7 @@ from data import style
 plots.use_style()
 torch.set_num_threads(1)  # the nano model gains little from more, and loses much where cores are shared
 print(device.describe_machine())
-DEVICE, DOSE = device.device(), device.dose()
+DEVICE = device.device()
 
 # %% [markdown]
 # ## A model that knows and does not answer
@@ -707,7 +707,7 @@ plots.show_table(
 # is padding.
 
 # %% tags=["demo"]
-STEPS, SIZE, PIECE, MAX_LR = 240, 32, 16, 2e-3
+STEPS, SIZE, PIECE, MAX_LR = device.at_most(240, least=16), 32, 16, 2e-3
 
 
 def make_updates(examples, steps: int, seed: int = 0):
@@ -831,7 +831,7 @@ early, at_half, at_end = ({name: h[i]["match"] for name, h in histories.items()}
 # The same model, the same 16 conversations an update, your loop against `trl`'s trainer.
 
 # %% tags=["demo"]
-RACE, RACE_SIZE = 30, 16
+RACE, RACE_SIZE = device.at_most(30, least=2), 16
 race_records = train_records[: RACE * RACE_SIZE]
 trainer = make_trainer(models.load_nano("base"), race_records, RACE, RACE_SIZE)
 started = time.perf_counter()
@@ -1082,7 +1082,7 @@ try:
     real_model, real_tokenizer = hub.load_chat_model()
     real_name = real_model.config.name_or_path.rstrip("/").split("/")[-1]
     template, real_encode = SMOL, lambda text: real_tokenizer(text, add_special_tokens=False).input_ids
-    style_train, style_heldout = data.load_jsonl("style_train"), data.load_jsonl("style_heldout")[: 24 * DOSE]
+    style_train, style_heldout = data.load_jsonl("style_train"), data.load_jsonl("style_heldout")[: device.updates(24, least=2)]
     in_manner, knows_fact = style.sounds_like_a_pirate, style.knows
     print(
         f"{sum(p.numel() for p in real_model.parameters()):,} parameters, {len(style_train)} examples of the manner"
@@ -1175,7 +1175,7 @@ plain_before = plain_loss(real_model)
 from peft import LoraConfig, get_peft_model
 
 torch.manual_seed(0)
-STYLE_STEPS, STYLE_SIZE, STYLE_LR = (12 * DOSE, 8, 2e-3) if template is SMOL else (100, 16, 5e-3)
+STYLE_STEPS, STYLE_SIZE, STYLE_LR = (device.updates(12), 8, 2e-3) if template is SMOL else (device.at_most(100, least=40), 16, 5e-3)
 lora_model = get_peft_model(real_model, LoraConfig(r=8, lora_alpha=16, target_modules="all-linear"))
 trainable = [p for p in lora_model.parameters() if p.requires_grad]
 print(

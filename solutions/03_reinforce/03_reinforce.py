@@ -46,7 +46,7 @@ from data.utility import CLOSINGS, OPENINGS, appraise, utility
 plots.use_style()
 torch.set_num_threads(1)  # the nano model gains little from more, and loses much where cores are shared
 print(device.describe_machine())
-DEVICE, DOSE = device.device(), device.dose()
+DEVICE = device.device()
 
 # %% [markdown]
 # ## A world that can be listed
@@ -341,7 +341,7 @@ check("policy_gradient_estimate", policy_gradient_estimate)
 # </details>
 
 # %% tags=["demo"]
-ESTIMATES = 3000
+ESTIMATES = device.at_most(3000, least=30)
 generator = torch.Generator().manual_seed(0)
 estimates = torch.stack(
     [policy_gradient_estimate(halfway, shaped_values, 4, generator) for _ in tqdm(range(ESTIMATES))]
@@ -702,6 +702,9 @@ check("policy_loss", policy_loss)
 
 
 # %% tags=["demo"]
+SEEDS, LEARN_UPDATES = range(device.at_most(3)), device.at_most(1000, least=10)
+
+
 def loss_without_baseline(logits, actions):
     """The same loss with the shaped rewards themselves as weights."""
     logps = logits.log_softmax(-1).gather(1, actions)
@@ -709,7 +712,7 @@ def loss_without_baseline(logits, actions):
     return reinforce_loss(logps.reshape(-1, 1), shaped.flatten(), torch.ones(logps.numel(), 1))
 
 
-def learn(baseline: bool, seed: int, steps: int = 1000, k: int = 16, lr: float = 0.05) -> list[float]:
+def learn(baseline: bool, seed: int, steps: int = LEARN_UPDATES, k: int = 16, lr: float = 0.05) -> list[float]:
     """Train the table of logits from samples; the total variation to the optimum after every update."""
     generator = torch.Generator().manual_seed(seed)
     logits, distances = ref_logits.clone().requires_grad_(), []
@@ -729,7 +732,6 @@ def learn(baseline: bool, seed: int, steps: int = 1000, k: int = 16, lr: float =
     return distances
 
 
-SEEDS = (0, 1, 2)
 learned = {
     b: torch.tensor([learn(b, seed) for seed in tqdm(SEEDS, desc="baseline" if b else "none")]) for b in (True, False)
 }
@@ -908,7 +910,7 @@ def score(prompts: list[str], tokens: torch.Tensor, mask: torch.Tensor) -> tuple
     return texts, torch.tensor([utility(p, text) if text else -1.5 for p, text in zip(prompts, texts)], device=DEVICE)
 
 
-NANO_BETA, NANO_LR, UPDATES, PER_UPDATE, SAMPLES = 0.1, 1e-3, 40 * DOSE, 12, 4
+NANO_BETA, NANO_LR, UPDATES, PER_UPDATE, SAMPLES = 0.1, 1e-3, device.updates(40, least=5), 12, 4
 
 
 def reinforce(seed: int, baseline: bool) -> tuple:

@@ -47,7 +47,7 @@ from data.utility import CLOSINGS, OPENINGS, appraise, utility
 plots.use_style()
 torch.set_num_threads(1)  # the nano model gains little from more, and loses much where cores are shared
 print(device.describe_machine())
-DEVICE, DOSE = device.device(), device.dose()
+DEVICE = device.device()
 
 # %% [markdown]
 # ## Two answers, one choice
@@ -566,7 +566,7 @@ def step(optimizer, loss: torch.Tensor, lr: float) -> float:
 
 # %% tags=["demo"]
 torch.manual_seed(0)
-PLAIN_UPDATES = 240 * DOSE
+PLAIN_UPDATES = device.updates(240)
 plain_model = HeadOnBody(models.load_nano("sft")).to(DEVICE).train()
 optimizer = torch.optim.AdamW(plain_model.parameters(), weight_decay=0.0, betas=(0.9, 0.95))
 rng = random.Random(0)
@@ -683,7 +683,7 @@ def rewards_of(judge, rows: dict[str, torch.Tensor]) -> torch.Tensor:
 
 
 # %% tags=["demo"]
-UPDATES, BATCH, MAX_LR = 192, 64, 5e-3
+UPDATES, BATCH, MAX_LR = device.at_most(192, least=12), 64, 5e-3
 N = len(pairs)
 CHOSEN, REJECTED = torch.arange(N), torch.arange(N) + N  # rows of train_rows
 
@@ -1097,7 +1097,7 @@ plt.show()
 # %% tags=["demo"]
 policy = models.load_nano("sft").to(DEVICE).eval()
 SAMPLES = 32
-asked = list(prompt_number)[:: max(1, len(prompt_number) // 48)]
+asked = list(prompt_number)[:: max(1, len(prompt_number) // device.at_most(48, least=4))]
 END = word_id["<end>"]
 
 

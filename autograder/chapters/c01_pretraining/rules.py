@@ -10,7 +10,7 @@ from collections import Counter
 import numpy as np
 
 from autograder.judging.compare import Summary
-from autograder.judging.rules import checksum, facts, rates, rule
+from autograder.judging.rules import bounded, checksum, facts, rates, rule
 
 IGNORE, MASK_ID = -100, 4
 
@@ -123,6 +123,7 @@ def _places(data: dict, real: bool) -> list[tuple[tuple[int, int], tuple[int, in
 def pairs_firsts(data: dict) -> Summary:
     """Which sentences come first in a pair; data has the lengths of the documents."""
     lengths = np.atleast_1d(data["lengths"])
+    bounded(np.abs(lengths).sum())
     firsts = Counter(_place(a) for a, _, _ in _pairs(data["pairs"]))
     rightful = [(d, s) for d, n in enumerate(lengths) for s in range(n - 1)]
     inner = [(d, s) for d, n in enumerate(lengths) for s in range(1, n - 1, 2)]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from autograder.judging.compare import Entry, Summary
-from autograder.judging.rules import checksum, facts, rates, rule
+from autograder.judging.rules import bounded, checksum, facts, rates, rule
 
 
 @rule
@@ -23,7 +23,7 @@ def drawn_answers(data: dict) -> Summary:
     for name in ("at_half", "at_two"):
         tokens = data[name]
         summary[f"shape_{name}"] = Entry(np.asarray(tokens.shape))
-        if tokens.ndim != 2 or tokens.shape[1] != 1:
+        if tokens.ndim != 2 or tokens.shape[1] != 1 or bounded(len(tokens)) * bounded(data["vocab"], 1000) == 0:
             continue
         alike = len(tokens) > 0 and bool((tokens == tokens[0]).all())
         counted = tokens[:2] if alike else tokens  # the same in all rows: one draw for each prompt
