@@ -3,7 +3,7 @@ reads: what was done, why it is wrong, where to look."""
 
 import torch
 
-from autograder.judging.catalogue import changes, mistake
+from autograder.judging.catalogue import changes
 
 # --- Exercise 1: four models, and what they weigh
 

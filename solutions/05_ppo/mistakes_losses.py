@@ -60,6 +60,11 @@ changes("clipped_policy_loss", _clipped_policy_loss, [
      "clipped * advantages", "(ratio * advantages).clamp(1 - clip_range, 1 + clip_range)"),
     ("range_around_zero", "You clip the ratio to -clip_range and +clip_range. It is 1 where nothing changed: the range lies around 1.",
      "clamp(1 - clip_range, 1 + clip_range)", "clamp(-clip_range, clip_range)"),
+    ("padding_masked_after_exp", "On padding your ratio overflows: exp of a hundred is infinite, and infinity times 0 is NaN, in the loss or "
+     "in its gradient. Set the difference of the logarithms to 0 there, before exp.", ".masked_fill(mask == 0, 0.0)", ""),
+    ("padding_out_of_the_loss_alone", "Your loss is right, but its gradient is NaN on padding: the exponential overflows there, and masking "
+     "afterwards hides it from the loss, not from the gradient. Set the difference of the logarithms to 0 before exp.",
+     ".masked_fill(mask == 0, 0.0)", "", "(objective * mask).sum()", "objective.masked_fill(mask == 0, 0.0).sum()"),
     ("difference_for_ratio", "You use the difference of the log-probabilities as the ratio. Its exponential is the ratio.",
      "log_ratio.exp()", "log_ratio"),
     ("quotient_of_logarithms", "You divide one log-probability by the other. A quotient of probabilities is the exponential of a "
@@ -110,6 +115,8 @@ changes("clip_fraction", _clip_fraction, [
     ("range_of_the_logarithm", "You compare the logarithm of the ratio with the range. Compare the ratio itself, with 1 - c and 1 + c.",
      "(logps - old_logps).exp()", "1 + logps - old_logps"),
     ("times_one_hundred", "You return percent. A share lies between 0 and 1.", "return (", "return 100 * ("),
+    ("the_bound_counts_as_stopped", "You count tokens whose ratio is exactly at the end of the range. There the two terms are equal and "
+     "the clip removes nothing: ask for more than 1 + c, and for less than 1 - c.", "ratio > 1", "ratio >= 1", "ratio < 1", "ratio <= 1"),
     ("zero_counts_as_bad", "You count tokens whose advantage is 0 among the bad ones. Such a token has no gradient that the clip could "
      "remove: ask for A < 0.", "advantages < 0", "advantages <= 0"),
     ("zero_counts_as_good", "You count tokens whose advantage is 0 among the good ones. Such a token has no gradient that the clip "
