@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import SAWarning
 
+from autograder.evidence import STUB
 from autograder.grading import converter
 
 ROOT = Path(__file__).resolve().parent
@@ -49,8 +50,8 @@ c.ZipCollectApp.collect_directory_structure = os.path.join(DOWNLOADED, "{assignm
 c.ExportApp.plugin_class = "autograder.grading.export.CsvExport"  # names with commas stay in their column
 c.ExportPlugin.to = str(CLASSROOM / "grades.csv")
 
-c.ClearSolutions.code_stub = {"python": 'raise NotImplementedError("Replace this line with your answer.")'}
-c.ClearSolutions.text_stub = "*Replace this line with your answer.*"
+c.ClearSolutions.code_stub = {"python": f'raise NotImplementedError("{STUB}")'}
+c.ClearSolutions.text_stub = f"*{STUB}*"
 
 converter.install()  # submissions in any state: see autograder/grading/converter.py
 
