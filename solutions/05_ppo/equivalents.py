@@ -21,7 +21,6 @@ EQUIVALENTS = [
     ("gae", "for t in reversed(range(rewards.shape[1])): -> for t in reversed(range(values.shape[1])):", _SAME_SIZE),
     ("gae", "for t in reversed(range(rewards.shape[1])): -> for t in reversed(range(mask.shape[1])):", _SAME_SIZE),
     ("masked_whiten", "return whitened.masked_fill(mask == 0, 0.0) -> return whitened.masked_fill_(mask == 0, 0.0)", "whitened is the function's own"),
-    ("clipped_policy_loss", "objective = torch.minimum(ratio * advantages, clipped * advantages) -> objective = torch.fmin(ratio * advantages, clipped * advantages)", "they differ on NaN, and there is none"),
     ("clipped_policy_loss", "log_ratio = (logps - old_logps.detach()).masked_fill(mask == 0, 0.0) -> log_ratio = (logps - old_logps.detach()).masked_fill(mask == 0, 1.0)", _PADDING),
     ("clipped_policy_loss", "log_ratio = (logps - old_logps.detach()).masked_fill(mask == 0, 0.0) -> log_ratio = (logps - old_logps.detach()).masked_fill(mask == 0, -1.0)", _PADDING),
     ("value_loss", "clipped = old_values + (values - old_values).clamp(-clip_range, clip_range) -> clipped = old_values + (returns - old_values).clamp(-clip_range, clip_range)", "the larger of the two errors is the same number: the clipped one exceeds the plain one only where the value moved beyond the range towards a return beyond it, and there both are clipped to the same end"),
