@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 START := course/00_start_here/00_start_here.ipynb
 
+# Recipes read this folder from their environment, where an apostrophe or a bracket in its name is no syntax.
+export HERE := $(CURDIR)
+
 # For your own arguments:
 LAB_ARGS ?=
 PYTEST_ARGS ?=
@@ -41,9 +44,10 @@ help:
 	@echo 'PYTHON=python3.12 chooses the Python that the environment is made with (3.11 or newer).'
 
 # The first page is an address, not a file to run: Jupyter then prints it too, for those whose browser is elsewhere.
-# Jupyter refuses to run as root, which is who a reader is in most containers, unless it is told to.
+# Jupyter refuses to run as root, which is who a reader is in most containers, unless it is told to. MPLBACKEND, where
+# somebody has set it for scripts, would hide the plots in every notebook.
 lab: $(STAMP)
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m jupyterlab --LabApp.default_url=/lab/tree/$(START) \
+	unset MPLBACKEND; PATH="$$HERE/$(BIN):$$PATH" $(BIN)/python -m jupyterlab --LabApp.default_url=/lab/tree/$(START) \
 	  $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_ARGS)
 
 test: $(STAMP)
@@ -68,7 +72,7 @@ ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
 endif
 
 $(STAMP): requirements.lock pyproject.toml
-	@if [ -f $(STAMP) ] && [ "$$(cat $(STAMP))" != '$(CURDIR)' ]; then rm -rf $(VENV); fi
+	@if [ -f $(STAMP) ] && [ "$$(cat $(STAMP))" != "$$HERE" ]; then rm -rf $(VENV); fi
 	@if ! $(BIN)/python -c $(IS_NEW_ENOUGH) >/dev/null 2>&1 || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
 	  $(call make_venv,$(VENV)); \
 	fi
@@ -76,7 +80,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(call pip,$(VENV),$(TORCH))
 	@$(call pip,$(VENV),-r requirements.lock)
 	@$(call pip,$(VENV),--no-deps --no-build-isolation -e .)
-	@printf '%s' '$(CURDIR)' > $(STAMP)
+	@printf '%s' "$$HERE" > $(STAMP)
 
 IS_NEW_ENOUGH = 'import sys; print(sys.version.split()[0]); sys.exit(sys.version_info < (3, 11))'
 HAS_VENV = 'import ensurepip, venv'
