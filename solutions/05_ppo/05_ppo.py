@@ -880,7 +880,7 @@ print(f"one batch: {timed[True]:.2f} s with the key/value cache, {timed[False]:.
 # as many steps on them, in quarters instead of halves.
 
 # %% tags=["demo"]
-FAR_SEEDS, FAR_UPDATES = (0, 1, 2, 3, 4), device.at_most(96, least=4)
+FAR_SEEDS, FAR_UPDATES = range(device.at_most(5)), device.at_most(96, least=4)
 FAR = {"count": PROMPTS // 2, "parts": 4}
 hacked_policies, hacked_runs = [], []
 for seed in FAR_SEEDS:
