@@ -873,12 +873,12 @@ print(f"one batch: {timed[True]:.2f} s with the key/value cache, {timed[False]:.
 #
 # The score is a copy of what we want, learned from pairs of ordinary answers. What happens if we
 # take it at its word? $\beta = 0$: nothing holds the policy near the reference. The learning rate
-# stays as it was. To see what happens in the end, and not in one lucky run, there are five runs of
-# three times as many updates. To pay for them, an update draws half as many answers, and takes twice
-# as many steps on them, in quarters instead of halves.
+# stays as it was. To see what happens in the end, and not in one lucky run, there are five runs,
+# and more than twice as many updates. To pay for them, an update draws half as many answers, and
+# takes twice as many steps on them, in quarters instead of halves.
 
 # %% tags=["demo"]
-FAR_SEEDS, FAR_UPDATES = (0, 1, 2, 3, 4), device.at_most(96, least=4)
+FAR_SEEDS, FAR_UPDATES = (0, 1, 2, 3, 4), device.at_most(80, least=4)
 FAR = {"count": PROMPTS // 2, "parts": 4}
 hacked_policies, hacked_runs = [], []
 for seed in FAR_SEEDS:
@@ -977,14 +977,14 @@ plots.show_table([{"answers of": name} | shares for name, shares in kinds.items(
 # %% [markdown]
 # It is called reward hacking, and economists know it as Goodhart's law. Gao et al. (2022) drew its
 # curve: the true reward against the distance from the reference. Here is ours. Three runs with
-# other $\beta$ join it, trained in the same way for a third of the time, and the simplest way to
-# use a reward, **best-of-n**: draw $n$ answers from the reference and keep the one with the best
-# score, at a KL of at most $\log n - (n-1)/n$ (chapter 4).
+# other $\beta$ join it, trained in the same way but with fewer updates, and the simplest way to use
+# a reward, **best-of-n**: draw $n$ answers from the reference and keep the one with the best score,
+# at a KL of at most $\log n - (n-1)/n$ (chapter 4).
 
 # %% tags=["demo"]
 other_runs = {}
 for beta in (0.3, BETA, 0.02):
-    other_runs[beta] = smooth(train_ppo(0, beta, FAR_UPDATES // 3, **FAR)[1])
+    other_runs[beta] = smooth(train_ppo(0, beta, **FAR)[1])
 
 # %% tags=["demo"]
 torch.manual_seed(3)
