@@ -230,15 +230,15 @@ def shaped_answer_by_answer(rewards, logps, ref_logps, beta):
 
 @alternative("kl_shaped_rewards")
 def shaped_with_torch_sub(rewards, logps, ref_logps, beta):
-    """torch.sub with alpha, of detached inputs."""
-    return torch.sub(rewards, logps.detach(), alpha=beta).add(ref_logps, alpha=beta)
+    """torch.sub with alpha."""
+    return torch.sub(rewards, logps, alpha=beta).add(ref_logps, alpha=beta).detach()
 
 
 @alternative("kl_shaped_rewards")
 def shaped_in_two_terms(rewards, logps, ref_logps, beta):
     """The reference as a bonus, the policy as a penalty; a clone comes first."""
-    shaped = rewards.clone()
-    shaped += beta * ref_logps
+    shaped = rewards.detach().clone()
+    shaped += beta * ref_logps.data
     shaped -= beta * logps.data
     return shaped
 
@@ -347,8 +347,8 @@ def loss_from_cross_entropy(logits, ref_logits, rewards, actions, beta):
 def loss_with_a_shaped_table(logits, ref_logits, rewards, actions, beta):
     """The whole table is shaped, then gathered; in float64."""
     logps = logits.double().log_softmax(-1)
-    table = rewards.double() - beta * (logps.detach() - ref_logits.double().log_softmax(-1))
-    shaped = table.gather(1, actions)
+    table = rewards.double() - beta * (logps - ref_logits.double().log_softmax(-1))
+    shaped = table.gather(1, actions).detach()
     k = shaped.size(1)
     advantages = shaped - (shaped.sum(1, keepdim=True) - shaped) / (k - 1)
     return -torch.einsum("pk,pk->", advantages, logps.gather(1, actions)) / shaped.numel()
@@ -360,9 +360,9 @@ def loss_with_distributions(logits, ref_logits, rewards, actions, beta):
     policy, reference = (torch.distributions.Categorical(logits=x) for x in (logits, ref_logits))
     drawn = actions.T  # (k, prompts)
     logps = policy.log_prob(drawn)
-    shaped = rewards[torch.arange(len(rewards)), drawn] - beta * (logps.detach() - reference.log_prob(drawn))
+    shaped = rewards[torch.arange(len(rewards)), drawn] - beta * (logps - reference.log_prob(drawn))
     baseline = (shaped.sum(0) - shaped) / (len(drawn) - 1)
-    return ((baseline - shaped) * logps).sum(0).div(len(drawn)).mean()
+    return ((baseline - shaped).detach() * logps).sum(0).div(len(drawn)).mean()
 
 
 @alternative("policy_loss")

@@ -250,15 +250,15 @@ def token_rewards(
     """The reward of every token: -beta (logps - ref_logps), and on the last token of each answer its score as well.
 
     scores: (batch,), the reward model's opinion of each whole answer. logps, ref_logps: (batch, seq), log-probabilities of
-    the answers' tokens under the policy and under the reference. mask: (batch, seq) of 0 and 1; the 1s are the tokens of
-    the answer, at least one, from the first place of its row on. On padding logps and ref_logps mean nothing and may be
-    anything, -inf and NaN too. Returns (batch, seq), 0 on padding; no gradient flows through it.
+    the answers' tokens under the policy and under the reference. mask: (batch, seq), integers 0 and 1; the 1s are the tokens
+    of the answer, at least one, from the first place of its row on. On padding logps and ref_logps mean nothing and may be
+    anything, -inf and NaN too. Returns (batch, seq), 0 on padding; no gradient flows from it to any argument.
     """
     ### BEGIN SOLUTION
     log_ratio = (logps - ref_logps).detach().masked_fill(mask == 0, 0.0)  # (batch, seq)
     rewards = -beta * log_ratio
-    last = mask.sum(1).long() - 1  # (batch,)
-    rewards[torch.arange(len(scores)), last] += scores
+    last = mask.sum(1) - 1  # (batch,)
+    rewards[torch.arange(len(scores)), last] += scores.detach()
     return rewards
     ### END SOLUTION
 
@@ -444,11 +444,13 @@ def clipped_policy_loss(
 
     logps, old_logps: (batch, seq), log-probabilities of the tokens now and when they were drawn; ratio is the probability
     now divided by the one then. advantages: (batch, seq), A. mask: (batch, seq) of 0 and 1, 1 on the answers' tokens; what
-    stands on padding is finite and means nothing. Returns a scalar. Gradients flow through logps, and not through
-    old_logps, even where that tensor would let them.
+    stands on padding is finite and means nothing: old and new may be a hundred nats apart there, and loss and gradients are
+    finite all the same. Returns a scalar. Gradients flow through logps, and not through old_logps, even where that tensor
+    would let them.
     """
     ### BEGIN SOLUTION
-    ratio = (logps - old_logps.detach()).exp()  # (batch, seq)
+    log_ratio = (logps - old_logps.detach()).masked_fill(mask == 0, 0.0)  # before exp, which could overflow
+    ratio = log_ratio.exp()  # (batch, seq)
     clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
     objective = torch.minimum(ratio * advantages, clipped * advantages)
     return -(objective * mask).sum() / mask.sum()
@@ -736,7 +738,7 @@ print({name: round(before[name], 2) for name in ("score", "utility", "kl", "entr
 # Three runs that differ in nothing but their seed.
 
 # %% tags=["demo"]
-BETA, SEEDS = 0.1, (0, 1, 2)
+BETA, SEEDS = 0.1, range(device.at_most(3))
 ppo_runs, ppo_after = [], []
 for seed in SEEDS:
     trained, history = train_ppo(seed, BETA)
