@@ -198,8 +198,8 @@ changes("train_sft", fine_tuned, [
      "memory of a GPU.",
      "loss.item()", "loss.detach()"),
     ("labels_taken_out_of_the_batch",
-     "You take the labels out of the caller's batches (pop), so there are none when the batches are used again. Read "
-     'them: batch["labels"].',
+     "You changed the batches that you were given (took the labels out with pop, or wrote into them), so they are "
+     'others when they are used again. Read them: batch["labels"].',
      '_summed(logits, batch["labels"])', '_summed(logits, batch.pop("labels"))'),
     ("updates_asked_for_their_number",
      "You ask for the number of updates. They may come out of a generator, which has no length and can be gone "
