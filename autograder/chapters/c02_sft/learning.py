@@ -283,7 +283,7 @@ def several_batches_an_update(answer, seed):
 def what_counts_as_a_token(answer, seed):
     """A label on the first token of a row counts for nothing, and neither does a batch without any labels."""
     (first, second), (third,) = updates = _updates(seed, [[(3, 9), (2, 7)], [(2, 5)]])
-    first["labels"][:, 0] = first["input_ids"][:, 0]
+    first["labels"][:, :2] = first["input_ids"][:, :2]
     second["labels"][:] = IGNORE
     third["labels"][:] = IGNORE  # but for a single token that counts, the second of its row
     third["labels"][0, :2] = third["input_ids"][0, :2]
@@ -318,6 +318,7 @@ def clipping(answer, seed):
         "usual_norms": torch.tensor(usual["optimizer"].norms),
         "free_norms": torch.tensor(free["optimizer"].norms),
         "unembedding": clipped["model"].lm_head.weight,
+        "usual_unembedding": usual["model"].lm_head.weight,
     }
 
 
