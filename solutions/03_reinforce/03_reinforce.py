@@ -858,8 +858,8 @@ def rollout_logps(
     """log p of each sampled token given everything before it, in nats; 0 where the mask is 0. (batch, new), with gradient.
 
     input_ids, attention_mask: (batch, seq), prompts padded on the left, with any id. tokens: (batch, new), what the model
-    wrote behind them; mask: (batch, new), 1 or True on the tokens of the answer. model(input_ids=..., attention_mask=...) returns
-    something with .logits, (batch, length, vocab): those at a place predict the token at the next.
+    wrote behind them; mask: (batch, new), 1 or True on the tokens of the answer. model(input_ids=..., attention_mask=...)
+    returns something with .logits, (batch, length, vocab): those at a place predict the token at the next.
     """
     ### BEGIN SOLUTION
     rows = torch.cat([input_ids, tokens], dim=1)  # (batch, seq + new)

@@ -93,6 +93,13 @@ changes("exact_objective", objective, [
      "to leave the reference.", "ref_logps)).sum(-1)", "ref_logps)).sum(-1).detach()"),
     ("rewards_weighted_in_place", "You weight the rewards by the probabilities in place, which the caller still "
      "needs. Make a new tensor.", "(probs * rewards)", "rewards.mul_(probs)"),
+    ("logits_never_normalised", "You take exp(logits) for probabilities. They do not sum to one: softmax, and "
+     "log_softmax for their logarithms.",
+     "= logits.log_softmax(-1), ref_logits.log_softmax(-1)", "= logits, ref_logits"),
+    ("a_plain_number", "You return a plain number (.item()). Nothing can be learned from it: return the tensor.",
+     ".mean()", ".mean().item()"),
+    ("first_prompt_alone", "You return the value of the first prompt. J is the mean over all of them.",
+     ".mean()", "[0]"),
 ])  # fmt: skip
 
 # --- Exercise 2: the gradient
@@ -151,6 +158,18 @@ changes("score_function_gradient", gradient, [
      "too: + p(b) f(b).", "(values - expected)", "-expected"),
     ("values_centred_in_place", "You subtract the expectation from the values in place, which the caller still needs. "
      "Make a new tensor. (.detach() shares memory.)", "(values - expected)", "values.sub_(expected)"),
+    ("expectation_divided_by_the_answers", "What you subtract from f(a) is divided by the number of answers: a mean "
+     "of p f. The probabilities are the weights already: their sum is the expectation.",
+     "(probs * values).sum(", "(probs * values).mean("),
+    ("gradient_with_an_axis_more", "An axis of length one is left over from a product. Squeeze it: the gradient has "
+     "the shape of the logits.", "len(logits)", "len(logits)",
+     "return probs * (values - expected)", "return (probs * (values - expected))[..., None]"),
+    ("weights_differentiated_too", "You differentiate the weight p as well: the gradient of sum p f log p. In E[f ∇ "
+     "log p] the p in front is a constant.",
+     "probs * (values - expected)",
+     "probs * ((1 + probs.log()) * values - (probs * (1 + probs.log()) * values).sum(-1, keepdim=True))"),
+    ("largest_value_subtracted", "You subtract the largest value of the prompt. What is subtracted from f(a) is its "
+     "expectation, sum p f.", "(probs * values).sum(-1, keepdim=True)", "values.amax(-1, keepdim=True)"),
 ])  # fmt: skip
 
 
@@ -228,8 +247,6 @@ changes("policy_gradient_estimate", estimate, [
      "1/k). The mean is right, but they are not independent draws.",
      "torch.multinomial(probs, k, replacement=True, generator=generator)",
      "torch.searchsorted(probs.cumsum(-1), (torch.rand(len(probs), 1, generator=generator) + torch.arange(k)) / k).clamp(max=probs.shape[1] - 1)"),
-    ("last_answer_never_drawn", "The last answer is never drawn. Every answer must come as often as its probability "
-     "says.", "multinomial(probs,", "multinomial(probs[:, :-1],"),
     ("mean_of_the_drawn_rewards", "Every sample gets the mean reward of the k samples. Each sample's score must be "
      "multiplied by its *own* reward.",
      "rewards.gather(1, actions)", "rewards.gather(1, actions).mean(1, keepdim=True).expand(-1, k)"),
@@ -239,6 +256,9 @@ changes("policy_gradient_estimate", estimate, [
      "samples and over the prompts.", "len(probs)", "probs.shape[1]"),
     ("logits_moved_in_place", "You take the largest logit out in place, which the caller still needs. Make a new "
      "tensor.", "logits.softmax", "logits.sub_(logits.amax(-1, keepdim=True)).softmax"),
+    ("generator_copied", "You draw with a generator of your own that takes over the seed of the one that is passed. "
+     "So a second call draws the same samples again: draw with the generator itself.",
+     "generator=generator", "generator=torch.Generator().manual_seed(generator.initial_seed())"),
 ])  # fmt: skip
 
 
@@ -318,6 +338,8 @@ changes("reinforce_loss", surrogate, [
     ("mask_moved_back", "The mask is moved against the log-probabilities: the first token of an answer is missing, "
      "and one of padding counts. mask[:, t] belongs to logps[:, t].",
      "(logps * mask)", "(logps[:, 1:] * mask[:, :-1])"),
+    ("a_plain_number_for_a_loss", "You return a plain number (.item()). Nothing can be learned from it: return the "
+     "tensor.", ".mean()", ".mean().item()"),
 ])  # fmt: skip
 
 # --- Exercise 5: a baseline
@@ -388,4 +410,14 @@ changes("leave_one_out_advantages", advantages, [
      "(rewards.sum(1, keepdim=True) - rewards) / (k - 1)", "rewards.median(1, keepdim=True).values"),
     ("first_answer_as_baseline", "You compare every answer with the first one. The baseline is the mean of all others.",
      "(rewards.sum(1, keepdim=True) - rewards) / (k - 1)", "rewards[:, :1]"),
+    ("worst_answer_as_baseline", "Your baseline is the worst reward of the group. It depends on the answer itself; "
+     "use the mean of the others.",
+     "(rewards.sum(1, keepdim=True) - rewards) / (k - 1)", "rewards.amin(1, keepdim=True)"),
+    ("factor_upside_down", "You have the factor the wrong way round: the difference to the full mean must be "
+     "multiplied by k/(k-1), which is more than 1.",
+     "rewards - others", "(rewards - rewards.mean(1, keepdim=True)) * (k - 1) / k"),
+    ("divided_by_the_prompts", "You divide the sum of the others by the number of prompts (`len(rewards)`). It is a "
+     "mean over the other answers, k - 1 of them.", "(k - 1)", "len(rewards)"),
+    ("running_mean", "You subtract a running mean, of the answer and those before it. The baseline is the mean of all "
+     "others.", "(rewards.sum(1, keepdim=True) - rewards) / (k - 1)", "rewards.cumsum(1) / torch.arange(1, k + 1)"),
 ])  # fmt: skip

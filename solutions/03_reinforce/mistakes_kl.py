@@ -73,6 +73,17 @@ changes("kl_shaped_rewards", shaped, [
      "each must pay for its own.", "beta * log_ratio", "beta * log_ratio.mean(-1, keepdim=True)"),
     ("probabilities_not_logarithms", "Your penalty is a difference of probabilities. It is the difference of their "
      "logarithms: do not exponentiate.", "logps - ref_logps", "logps.exp() - ref_logps.exp()"),
+    ("logarithm_of_a_quotient", "You divide probabilities and take the logarithm. Probabilities this small are 0 in "
+     "floating point, and their quotient is no number: subtract the logarithms you were given.",
+     "logps - ref_logps", "(logps.exp() / ref_logps.exp()).log()"),
+    ("rewards_centred", "You subtract the batch's mean from the rewards. Baselines come afterwards: the rewards are "
+     "used as they are.", "rewards - beta", "rewards - rewards.mean() - beta"),
+    ("whole_square_of_the_log_ratio", "You subtract the squared log-ratio. What stands inside the expectation of the "
+     "objective is the log-ratio itself.", "beta * log_ratio", "beta * log_ratio**2"),
+    ("log_ratio_clipped", "You clip the log-ratio. An answer that the reference would never give must pay all of it.",
+     "beta * log_ratio", "beta * log_ratio.clamp(-10, 10)"),
+    ("one_reward_for_all", "You return one number, the mean. Each answer keeps its own reward.",
+     ".detach()", ".detach().mean()"),
 ])  # fmt: skip
 
 # --- Exercise 7: three estimators of the KL
@@ -134,6 +145,7 @@ changes("kl_estimates", estimators, [
      "torch.expm1(-d) + d", "torch.expm1(-d.clamp(-1, 1)) + d"),
     ("logps_overwritten", "You subtract from the log-probabilities in place, which the caller still needs. Make a new "
      "tensor.", "d = logps - ref_logps", "d = logps.sub_(ref_logps).clone()"),
+    ("second_is_half_of_d", "The square is missing in k2: it is d² / 2.", "0.5 * d**2", "0.5 * d"),
 ])  # fmt: skip
 
 # --- Exercise 8: the optimum
@@ -202,6 +214,15 @@ changes("optimal_policy", optimum, [
      "ref_logps + rewards / beta", "ref_logps + 0 * rewards"),
     ("rewards_divided_in_place", "You divide the rewards in place, which the caller still needs. Make a new tensor.",
      "rewards / beta", "rewards.div_(beta)"),
+    ("reference_multiplied_afterwards", "You multiply softmax(reward / beta) by p_0 and do not normalise again. Add "
+     "log p_0 *before* the softmax.",
+     "(exponent - log_z[:, None]).exp()", "(rewards / beta).softmax(-1) * ref_logps.exp()"),
+    ("beta_kept_from_zero", "You keep beta from being small (max(beta, 0.01), or beta + a little). It may be tiny: "
+     "with logsumexp nothing overflows.", "rewards / beta", "rewards / max(beta, 0.01)"),
+    ("z_that_overflows", "The probabilities are right. For log Z you take exp first, which overflows or vanishes: use "
+     "logsumexp.", ".exp(), log_z", ".exp(), exponent.exp().sum(-1).log()"),
+    ("largest_reward_not_added_back", "The largest reward is taken out before the exponential, which is right, and "
+     "not added back to log Z.", ".exp(), log_z", ".exp(), log_z - rewards.amax(-1) / beta"),
 ])  # fmt: skip
 
 
@@ -301,6 +322,20 @@ changes("policy_loss", loss_of_samples, [
      "(logps - ref_logps)", "(logps.detach() - ref_logps)"),
     ("loss_that_centres_the_rewards_in_place", "You change the rewards in place, which the caller still needs. Make a "
      "new tensor.", "drawn = rewards", "drawn = rewards.sub_(rewards.mean(1, keepdim=True))"),
+    ("loss_of_the_log_ratio", "The advantages weigh the log-ratio. Only log p of the policy is made more or less "
+     "likely: log p_0 stays in the reward.", "advantages * logps", "advantages * (logps - ref_logps)"),
+    ("loss_of_a_ratio", "You multiply by the ratio exp(log p - log p, detached), which is 1. Its gradient is right; "
+     "the loss asked for holds log p itself.", "advantages * logps", "advantages * (logps - logps.detach()).exp()"),
+    ("loss_whitened_over_the_batch", "You whiten the advantages over the batch. Here the plain difference is asked "
+     "for.",
+     "(shaped - others).detach()",
+     "(shaped - others).detach()\n    advantages = (advantages - advantages.mean()) / advantages.std()"),
+    ("loss_of_good_answers_alone", "Answers with a negative advantage do not count in your loss. They tell what to do "
+     "less of.", ".detach()", ".detach().clamp(min=0)"),
+    ("loss_with_rewards_of_the_first_prompt", "The rewards are those of the first prompt for all prompts. Gather them "
+     "row by row.", "rewards.gather(1, actions)", "rewards[0][actions]"),
+    ("loss_as_a_plain_number", "You return a plain number (.item()). Nothing can be learned from it: return the "
+     "tensor.", ".mean()", ".mean().item()"),
 ])  # fmt: skip
 
 # --- Exercise 10: where an answer ends
@@ -433,4 +468,6 @@ changes("rollout_logps", token_logps, [
      "logps * mask", "logps / math.log(2) * mask"),
     ("padding_overwritten", "You overwrite the padding of the tokens in place, which the caller still needs. Make a "
      "new tensor.", "rows = torch", "tokens[mask == 0] = 0\n    rows = torch"),
+    ("never_behind_the_end", "Behind the end you have a very large negative number, as if those tokens were "
+     "impossible. 0 is asked for: they do not count.", "logps * mask", "logps.masked_fill(mask == 0, -1e9)"),
 ])  # fmt: skip

@@ -161,7 +161,7 @@ def _estimates(answer, seed: int, logits: torch.Tensor, rewards: torch.Tensor, k
 @policy_gradient_estimate.case(rule="gradient_estimates")
 def one_sample_a_prompt(answer, seed):
     """One sample a prompt, many estimates: their mean is the exact gradient, and they spread as the formula says."""
-    return _estimates(answer, seed, *_small_world(seed, 3, 7, level=2.5, spread=1.6), 1, draws=288)
+    return _estimates(answer, seed, *_small_world(seed, 3, 7, level=2.5, spread=2.0), 1, draws=288)
 
 
 @policy_gradient_estimate.case(rule="gradient_estimates")
