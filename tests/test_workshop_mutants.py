@@ -64,6 +64,7 @@ CHANGES = [
     ("text", "f(x, reduction='sum')", "f(x, reduction='sum') -> f(x, reduction='mean')"),
     ("other name", "def f():\n    for i, a in x:\n        b[i] = a", "b[i] = a -> b[a] = a"),
     ("order", "a.zero()\nb.backward()", "a.zero(); b.backward() -> b.backward(); a.zero()"),
+    ("order", "a += b\nb += 1", "a += b; b += 1 -> b += 1; a += b"),
     ("order", "a.step()", "a.step() -> a.step(); a.step()"),
     ("other name", "def f(a, b):\n    return a + 1", "return a + 1 -> return b + 1"),
     ("default", "def f(a=None):\n    return a", "def f(a=None): -> def f(a=1):"),
@@ -106,6 +107,21 @@ def f(a: int = b, c: "list[int]" = d) -> float:
     for mutant in mutants_of(source):
         assert "Adds 1 to a." in mutant.source and "import math" in mutant.source
         assert "ValueError('a is ' + str(1))" in mutant.source or "raise" not in mutant.source, mutant
+
+
+@pytest.mark.parametrize(
+    "source, change",
+    [
+        ("a += b\nc += d", "a += b; c += d -> c += d; a += b"),
+        ("optimizer.zero_grad()", "optimizer.zero_grad() -> optimizer.zero_grad(); optimizer.zero_grad()"),
+        ("c = max(a, b)", "c = max(a, b) -> c = max(b, a)"),
+        ("c = x.sum(-1)", "c = x.sum(-1) -> c = x.sum(1)"),
+        ("def f(a):\n    b = a + 1\n    return b.clamp(0)", "return b.clamp(0) -> return b.clamp_(0)"),
+        ("c = torch.zeros(2, device=d)", "c = torch.zeros(2, device=d) -> c = torch.zeros(2)"),
+    ],
+)
+def test_what_only_looks_different_is_not_made(source, change):
+    assert change not in [mutant.change for mutant in mutants_of(source)]
 
 
 def test_a_change_is_made_once_and_has_a_name_of_its_own():
@@ -188,6 +204,14 @@ def test_a_weak_probe_lets_a_mutant_through_and_a_strong_one_does_not(small_chap
     assert AT_ZERO in changes(weak) and AT_ZERO not in changes(strong)
     assert weak.mutants == strong.mutants and strong.killed > weak.killed
     assert mutants.share([strong]) > mutants.share([weak])
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_a_reference_loads_as_its_mutants_do(name):
+    """A decorator, a helper or a constant that is not found would kill every mutant, and the table would say 100 %."""
+    exercise, oracle = find_exercise(name), reference(find_exercise(name).topic)
+    source = mutants.unchanged(mutants.source_of(oracle, exercise))
+    assert callable(mutants.load(source, oracle, exercise))
 
 
 def test_a_mutant_of_a_helper_counts(small_chapter):

@@ -411,7 +411,7 @@ def _bound_together(place: Place) -> Iterator[list[str]]:
     """The names of each tuple that is assigned to in the function."""
     for node in ast.walk(place.function) if place.function else ():
         if isinstance(node, ast.Tuple) and isinstance(node.ctx, ast.Store):
-            yield [e.id for e in node.elts if isinstance(e, ast.Name)]
+            yield [e.id for e in node.elts if isinstance(e, ast.Name) and e.id != "_"]
 
 
 @operator
@@ -497,9 +497,18 @@ def order(place: Place) -> Iterator:
         yield [node, node]
     if isinstance(node, SIMPLE):
         after = getattr(place.parents[0], place.field)[place.index + 1 :][:1]
-        if (
-            after
-            and isinstance(after[0], SIMPLE)
-            and any(isinstance(s, (ast.Expr, ast.AugAssign)) for s in (node, *after))
-        ):
+        if after and isinstance(after[0], SIMPLE) and _may_depend(node, after[0]):
             yield InPlaceOfTwo([after[0], node])
+
+
+def _may_depend(one: ast.stmt, two: ast.stmt) -> bool:
+    """Whether the order of two statements may matter. Two plain assignments are left alone: either the second needs the
+    first, and then the mutant dies at once, or their order does not matter.
+    """
+    if isinstance(one, ast.Expr) or isinstance(two, ast.Expr):
+        return True
+    if not (isinstance(one, ast.AugAssign) or isinstance(two, ast.AugAssign)):
+        return False
+    targets = [(s.target if isinstance(s, ast.AugAssign) else s.targets[0]) for s in (one, two)]
+    changed = [t.id for t in targets if isinstance(t, ast.Name)]
+    return len(changed) < 2 or _mentions(two, changed[0]) or _mentions(one, changed[1])

@@ -200,12 +200,12 @@ def room_for_the_answer(input_ids, labels, max_length):
 
 @alternative("truncate_example")
 def tensors_and_nonzero(input_ids, labels, max_length):
-    """Tensors, nonzero, and only the needed length in the message."""
+    """Tensors, nonzero, and the needed length in the message, too."""
     ids, targets = torch.tensor(input_ids), torch.tensor(labels)
     begin = max(0, len(ids) - max_length)
     where = (targets != -100).nonzero().flatten()
     if begin and len(where) and where[0] <= begin:
-        raise ValueError(f"the answer needs {len(ids) - int(where[0]) + 1} tokens, the maximum is {max_length}")
+        raise ValueError(f"{len(ids)} tokens: the answer needs {len(ids) - int(where[0]) + 1}, the maximum is {max_length}")
     return ids[begin:], targets[begin:]
 
 
@@ -241,15 +241,14 @@ def pad_sequence(examples, pad_id, side="right"):
 
 @alternative("collate")
 def filled_tensors(examples, pad_id, side="right"):
-    """torch.full, then each row written into its place; 32-bit ids, a bool mask, one key more."""
+    """torch.full, then each row written into its place; one key more."""
     lengths = [len(ids) for ids, _ in examples]
     shape = (len(examples), max(lengths))
-    input_ids = torch.full(shape, pad_id, dtype=torch.int32)
-    mask, labels = torch.zeros(shape, dtype=torch.bool), torch.full(shape, -100)
+    input_ids, mask, labels = torch.full(shape, pad_id), torch.zeros(shape, dtype=torch.long), torch.full(shape, -100)
     for r, (ids, targets) in enumerate(examples):
         place = slice(shape[1] - len(ids), None) if side == "left" else slice(len(ids))
-        input_ids[r, place], labels[r, place] = torch.tensor(ids, dtype=torch.int32), torch.tensor(targets)
-        mask[r, place] = True
+        input_ids[r, place], labels[r, place] = torch.tensor(ids), torch.tensor(targets)
+        mask[r, place] = 1
     return {"lengths": lengths, "labels": labels, "attention_mask": mask, "input_ids": input_ids}
 
 
@@ -350,14 +349,14 @@ def labels_moved_to_the_left(logits, labels, num_tokens=None):
 
 @alternative("sft_loss")
 def token_by_token(logits, labels, num_tokens=None):
-    """Two loops, and the plain number 0 where nothing is supervised."""
+    """Two loops, and zero times the logits where nothing is supervised."""
     losses = [
         -row[t].log_softmax(0)[wanted[t + 1]]
         for row, wanted in zip(logits, labels)
         for t in range(len(wanted) - 1)
         if wanted[t + 1] >= 0
     ]
-    return sum(losses) / (num_tokens or len(losses)) if losses else 0
+    return sum(losses) / (num_tokens or len(losses)) if losses else 0.0 * logits.sum()
 
 
 @alternative("sft_loss")
@@ -490,7 +489,7 @@ def weighted_means(model, updates, optimizer, lr_at, max_norm=1.0, after_step=No
             group.update(lr=lr_at(step))
         optimizer.step()
         model.zero_grad()
-        history.append(loss_of_update)
+        history.append(loss_of_update.item())
         if after_step is not None:
             after_step(step, loss_of_update)
     return history
@@ -712,7 +711,7 @@ def one_row_at_a_time(
             if key not in read:
                 with torch.no_grad():
                     read[key] = model(input_ids=torch.tensor([key])).logits[0, -1]
-            probs = (read[key].double() / (temperature or 1e-4)).softmax(-1)
+            probs = (read[key].double() / (temperature or 1e-6)).softmax(-1)
             u = torch.rand((), generator=generator, dtype=torch.float64)
             said.append(min(int((probs.cumsum(-1) < u).sum()), len(probs) - 1))
         answers.append(said)
