@@ -28,8 +28,8 @@ changes("mean_loss", mean_loss, [
     ("mean_of_each_row", "You averaged along the last axis only, so a table gives a column of means. Average over "
      "all elements.",
      "losses.sum() / losses.numel()", "losses.mean(dim=-1)"),
-    ("mean_along_two_axes", "You averaged along two axes, so a block of three leaves a row of means, and a single "
-     "number has no axis at all. Without an axis, `mean` takes all elements, whatever the shape.",
+    ("mean_along_two_axes", "You averaged along two axes, so a block with three axes leaves a row of means. Without "
+     "an axis, `mean` takes all elements, whatever the shape.",
      "losses.sum() / losses.numel()", "losses.mean(0).mean(0) if losses.dim() > 1 else losses.mean(0)"),
     ("largest_loss", "You returned the largest loss, not the mean.",
      "losses.sum() / losses.numel()", "losses.max()"),
