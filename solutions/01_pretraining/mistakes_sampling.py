@@ -296,7 +296,7 @@ changes("nsp_pairs", nsp_pairs, [
      "pairwise(document)", "list(pairwise(document))[::2]"),
     ("one_pair_a_document", "You made one pair from each document. Every sentence that has a successor is the first "
      "of a pair.",
-     "pairwise(document)", "pairwise(document[:2])"),
+     "pairs = []", "pairs, documents = [], [document[:2] for document in documents]"),
     ("unlucky_draws_dropped", "When the draw hits the same document you make no pair at all, so sentences are lost "
      "(and real pairs outweigh the others). Draw again instead.",
      "while not is_next and second == successor", "if not is_next",
