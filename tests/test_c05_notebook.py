@@ -21,11 +21,11 @@ def claims(values: dict) -> None:
     assert sum(reinforced) / len(reinforced) > start + 0.5
     assert values["cache_factor"] > 1.2 and 0.05 < values["share_generating"] < 0.9
     places = values["places"]  # of five runs without the KL, where the utility is best and where the score is
-    assert min(place["best utility"] for place in places) > start + 0.5, "without the KL, too, the answers get better first"
+    assert median(place["best utility"] for place in places) > start + 1, "without the KL, too, answers get better first"
     falls = [place["best utility"] - place["utility there"] for place in places]
     climbs = [place["best score"] - place["its score"] for place in places]
-    assert median(falls) > 1 and values["turned"] > len(places) / 2, "then the true utility turns down"
-    assert median(climbs) > 0.3, "and the learned reward climbs on"
+    assert median(falls) > 2 and values["turned"] >= 4, "then the true utility turns down"
+    assert median(climbs) > 0.5, "and the learned reward climbs on"
     assert median(place["KL there"] for place in places) > 1.5 * max(kls), "far away from where it began"
     _, after, *hacked = values["kinds"]
     assert median(kinds["right"] for kinds in hacked) < after["right"] - 0.1, "less of it is right"

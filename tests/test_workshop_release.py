@@ -46,9 +46,10 @@ def test_a_released_key_is_left_alone_while_it_says_the_same(tmp_path):
     release_key("00_start_here", tmp_path)
     assert "note" in read_key(path)
     exercise["points"] += 1
-    write_key(content, path)
-    release_key("00_start_here", tmp_path)
-    assert same_key(read_key(key_path("00_start_here", KEYS)), read_key(path))
+    for outdated in (content, {"topic": "00_start_here"}, {"of": ["another form"]}):
+        write_key(outdated, path)
+        release_key("00_start_here", tmp_path)
+        assert same_key(read_key(key_path("00_start_here", KEYS)), read_key(path))
 
 
 @pytest.mark.parametrize("topic", CHAPTERS)

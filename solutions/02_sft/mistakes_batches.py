@@ -134,8 +134,8 @@ changes("truncate_example", truncated, [
      "return input_ids[extra:], labels[extra:]",
      "tail = min(extra, len(labels) - 1 - supervised[-1]) if supervised else 0\n    return input_ids[extra - tail : len(labels) - tail], labels[extra - tail : len(labels) - tail]"),
     ("lists_cut_in_place",
-     "You cut the lists that you were given (del, .pop or a slice assignment). Whoever called you may need them "
-     "whole: a slice makes a new list.",
+     "You changed the lists that you were given (del, .pop or a slice assignment does). Whoever called you may need "
+     "them whole: a slice makes a new list.",
      "return input_ids[extra:], labels[extra:]",
      "del input_ids[:extra], labels[:extra]\n    return input_ids, labels"),
     ("refused_though_it_fits",
@@ -252,8 +252,8 @@ changes("collate", collated, [
      "Your batch is sorted by length. Row i should be example i: whoever called you may know them by their place.",
      "targets in examples", "targets in sorted(examples, key=lambda example: -len(example[0]))"),
     ("example_lists_padded_in_place",
-     "You padded the lists of the examples themselves (with +=, .append, .extend or .insert), so they stay padded "
-     "for the next epoch. Make new lists.",
+     "You changed the examples themselves (padded their lists with +=, .append, .extend or .insert, or sorted them), "
+     "so they stay so for the next epoch. Make new lists.",
      "labels.append(_padded(targets, -100, length, side))",
      "labels.append(_padded(targets, -100, length, side))\n        ids[:], targets[:] = input_ids[-1], labels[-1]"),
     ("lists_not_stacked",
@@ -477,8 +477,8 @@ changes("pack_examples", packed, [
      "Your ValueError says nothing. Write a sentence that tells the reader what does not fit.",
      'raise ValueError(f"An example has {len(ids)} tokens, a row only {length}.")', "raise ValueError"),
     ("first_labels_overwritten",
-     "You wrote -100 into the examples' own labels. The next epoch packs them anew, and whoever else uses them finds "
-     "them changed: work on a copy.",
+     "You changed the examples themselves (wrote -100 into their labels, say). The next epoch packs them anew, and "
+     "whoever else uses them finds them changed: work on a copy.",
      "rows[r].append((ids, [-100, *labels[1:]]))", "labels[0] = -100\n        rows[r].append((ids, labels))"),
     ("padding_found_by_its_id",
      "In your mask every token with the id pad_id counts as padding and looks at itself alone. Many models pad with "
@@ -492,6 +492,10 @@ changes("pack_examples", packed, [
      "An example of one token keeps its label in your rows. It is the first of its example, and nothing that belongs "
      "to it stands before it: -100.",
      "[-100, *labels[1:]]", "[-100, *labels[1:]] if len(labels) > 1 else labels"),
+    ("mask_of_integers",
+     "Your mask holds 0 and 1 as integers. Attention adds a mask of numbers to the scores; a bool mask says who may "
+     "look at whom.",
+     "mask[:, None]}", "mask.long()[:, None]}"),
 ])
 
 

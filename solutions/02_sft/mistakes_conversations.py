@@ -120,8 +120,8 @@ changes("render_chat", rendered, [
      "in messages:", 'in messages + [{"role": "assistant", "content": ""}] * add_generation_prompt:',
      "if add_generation_prompt:", "if False:"),
     ("generation_prompt_appended_to_the_messages",
-     "You appended a message to the caller's list, so the conversation grows with every call. Leave `messages` as it "
-     "is and add to your own list of pieces.",
+     "You changed the messages that you were given (appended one, say), so the conversation is another with the next "
+     "call. Leave `messages` as it is and add to your own list of pieces.",
      "return ids, mask",
      'if add_generation_prompt:\n        messages.append({"role": "assistant", "content": ""})\n    return ids, mask'),
     ("generation_prompt_after_every_message",
@@ -365,11 +365,11 @@ changes("answer_labels", labelled, [
      "return labels",
      "prompt = {token for token, spoken in zip(input_ids, assistant_mask) if not spoken}\n    return [-100 if label in prompt else label for label in labels]"),
     ("input_ids_overwritten",
-     "You wrote -100 into input_ids itself: labels and input are one list now, and -100 is no id the model can "
+     "You changed input_ids itself: labels and input may be one list now, and -100 is no id that the model can "
      "embed. Make a new list.",
      "return labels", "input_ids[:] = labels\n    return input_ids"),
     ("mask_overwritten",
-     "You changed the mask that you were given (with last_only you set its earlier 1s to 0). Whoever called you may "
+     "You changed the mask that you were given (set earlier 1s to 0 for last_only, say). Whoever called you may "
      "still need it: work on a copy.",
      "return labels", "assistant_mask[:] = [int(label != -100) for label in labels]\n    return labels"),
     ("labels_rolled",

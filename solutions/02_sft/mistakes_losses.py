@@ -141,6 +141,14 @@ changes("sft_loss", masked_loss, [
      "Where nothing is supervised you return a new tensor, which is cut off from the logits: backward raises an "
      "error there. Let the 0 be a sum over nothing.",
      "if num_tokens is None:", "if not counted.any():\n        return torch.tensor(0.0)\n    if num_tokens is None:"),
+    ("softmax_over_positions",
+     "Your softmax runs over the positions of a row. The alternatives to a token are the other words of the "
+     "vocabulary: the last axis.",
+     "predictions.log_softmax(-1)", "predictions.log_softmax(1)"),
+    ("labels_changed_in_place",
+     "You changed the labels that you were given: a function with an underscore at its end (clamp_), or an "
+     "assignment to a part of them, does. Then the caller's -100s are lost: work on a copy.",
+     "targets.clamp(", "targets.clamp_("),
 ])
 
 
@@ -258,4 +266,8 @@ changes("sequence_logprob", summed_logps, [
      "You squeeze every axis of length 1, so a batch of one row, or rows of two tokens, lose an axis that was meant. "
      "squeeze(-1) takes the last one alone.",
      "[..., None])[..., 0]", "[..., None]).squeeze()"),
+    ("answer_labels_changed_in_place",
+     "You changed the labels that you were given: a function with an underscore at its end (clamp_), or an "
+     "assignment to a part of them, does. Then the caller's -100s are lost: work on a copy.",
+     "targets.clamp(", "targets.clamp_("),
 ])

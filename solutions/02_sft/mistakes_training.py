@@ -198,8 +198,8 @@ changes("train_sft", fine_tuned, [
      "memory of a GPU.",
      "loss.item()", "loss.detach()"),
     ("labels_taken_out_of_the_batch",
-     "You take the labels out of the caller's batches (pop), so there are none when the batches are used again. Read "
-     'them: batch["labels"].',
+     "You changed the batches that you were given (took the labels out with pop, or wrote into them), so they are "
+     'others when they are used again. Read them: batch["labels"].',
      '_summed(logits, batch["labels"])', '_summed(logits, batch.pop("labels"))'),
     ("updates_asked_for_their_number",
      "You ask for the number of updates. They may come out of a generator, which has no length and can be gone "
@@ -207,4 +207,21 @@ changes("train_sft", fine_tuned, [
      "losses = []", "losses = [None] * len(updates)",
      "losses.append(sum(shares))", "losses[step] = sum(shares)",
      "losses[-1]", "losses[step]"),
+    ("clipped_one_by_one",
+     "You clip the gradient of each parameter by itself, which changes the direction of the whole. One call for all: "
+     "clip_grad_norm_(model.parameters(), max_norm).",
+     "torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm)",
+     "for parameter in model.parameters():\n            torch.nn.utils.clip_grad_norm_([parameter], max_norm)"),
+    ("updates_not_counted",
+     "Every update of yours is number 0. Count one more after each: lr_at and after_step are told the number.",
+     "enumerate(updates)", "((0, batches) for batches in updates)"),
+    ("labels_not_shifted_in_the_loop",
+     "You compared each position with its own token. The labels are not shifted yet, and the logits at t are the "
+     "guess about the token at t + 1: sft_loss does that.",
+     '_summed(logits, batch["labels"])',
+     'F.cross_entropy(logits.flatten(0, 1), batch["labels"].flatten(), reduction="sum")'),
+    ("every_position_counted",
+     "You divided by the number of all positions, prompts and padding included. Only supervised tokens are in the "
+     "loss: count the shifted labels that are not -100.",
+     "_tokens(batch) for", 'batch["labels"].numel() for'),
 ])

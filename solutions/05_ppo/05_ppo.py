@@ -747,12 +747,15 @@ for seed in SEEDS:
 
 
 # %% tags=["demo"]
-def band(ax, runs: list[list[dict]], name: str, color: str, label: str | None = None, over: str | None = None) -> None:
-    """The median of several runs, and between the lowest and the highest of them a band."""
+def band(
+    ax, runs: list[list[dict]], name: str, color: str, label: str | None = None, over: str | None = None, spare: int = 0
+) -> None:
+    """The median of several runs, and from the lowest to the highest a band, which spares so many at either side."""
     curves = torch.tensor([[point[name] for point in run] for run in runs])  # (seeds, updates)
     x = torch.tensor([[float(p[over]) for p in run] for run in runs]).cumsum(1).mean(0) if over else torch.arange(curves.shape[1])
     ax.plot(x, curves.median(0).values, color=color, label=label)
-    ax.fill_between(x, curves.amin(0), curves.amax(0), color=color, alpha=0.18, linewidth=0)
+    lowest_first = curves.sort(0).values
+    ax.fill_between(x, lowest_first[spare], lowest_first[-1 - spare], color=color, alpha=0.18, linewidth=0)
 
 
 panels = {
@@ -875,12 +878,12 @@ print(f"one batch: {timed[True]:.2f} s with the key/value cache, {timed[False]:.
 #
 # The score is a copy of what we want, learned from pairs of ordinary answers. What happens if we
 # take it at its word? $\beta = 0$: nothing holds the policy near the reference. The learning rate
-# stays as it was. To see what happens in the end, and not in one lucky run, there are five runs of
-# three times as many updates. To pay for them, an update draws half as many answers, and takes twice
-# as many steps on them, in quarters instead of halves.
+# stays as it was. To see what happens in the end, and not in one lucky run, there are five runs,
+# and more than twice as many updates. To pay for them, an update draws half as many answers, and
+# takes twice as many steps on them, in quarters instead of halves.
 
 # %% tags=["demo"]
-FAR_SEEDS, FAR_UPDATES = (0, 1, 2, 3, 4), device.at_most(96, least=4)
+FAR_SEEDS, FAR_UPDATES = range(device.at_most(5)), device.at_most(80, least=4)
 FAR = {"count": PROMPTS // 2, "parts": 4}
 hacked_policies, hacked_runs = [], []
 for seed in FAR_SEEDS:
@@ -899,15 +902,13 @@ def smooth(run: list[dict], width: int = 5) -> list[dict[str, float]]:
 hacked = [smooth(run) for run in hacked_runs]
 fig, axes = plt.subplots(1, 2, figsize=(10, 3.4))
 for ax, name, color in zip(axes, ("score", "utility"), (plots.ORANGE, plots.BLUE)):
-    for run in hacked:
-        ax.plot([point[name] for point in run], color=color, alpha=0.5, linewidth=0.8)
-    band(ax, hacked, name, color)
+    band(ax, hacked, name, color, spare=1)
     ax.set(xlabel="update", title=f"{panels[name]}, β = 0")
 plt.show()
 
 # %% [markdown]
-# The thick line is the median over the seeds, each thin one a single run. Now take two places from
-# each run: where the true utility is best, and where the score is.
+# The line is the median over the five seeds, and the band holds the middle three. Now take two places
+# from each run: where the true utility is best, and where the score is.
 
 
 # %% tags=["demo"]
@@ -979,14 +980,14 @@ plots.show_table([{"answers of": name} | shares for name, shares in kinds.items(
 # %% [markdown]
 # It is called reward hacking, and economists know it as Goodhart's law. Gao et al. (2022) drew its
 # curve: the true reward against the distance from the reference. Here is ours. Three runs with
-# other $\beta$ join it, trained in the same way for a third of the time, and the simplest way to
-# use a reward, **best-of-n**: draw $n$ answers from the reference and keep the one with the best
-# score, at a KL of at most $\log n - (n-1)/n$ (chapter 4).
+# other $\beta$ join it, trained in the same way but with fewer updates, and the simplest way to use
+# a reward, **best-of-n**: draw $n$ answers from the reference and keep the one with the best score,
+# at a KL of at most $\log n - (n-1)/n$ (chapter 4).
 
 # %% tags=["demo"]
 other_runs = {}
 for beta in (0.3, BETA, 0.02):
-    other_runs[beta] = smooth(train_ppo(0, beta, FAR_UPDATES // 3, **FAR)[1])
+    other_runs[beta] = smooth(train_ppo(0, beta, **FAR)[1])
 
 # %% tags=["demo"]
 torch.manual_seed(3)

@@ -67,7 +67,11 @@ def part_of_a_larger_update(answer, seed):
     """num_tokens given: the sum over this batch divided by it, because other batches of the same update count too."""
     logits, labels = _logits_and_labels(seed, 5, 17, 11)
     num_tokens = 97 + 2 * (seed % 5)
-    return {"loss": answer(logits, labels, num_tokens), "_sizes": _sizes(labels, 11) | {"num_tokens": num_tokens}}
+    return {
+        "loss": answer(logits, labels, num_tokens),
+        "loss_with_num_tokens_3": answer(logits, labels, 3),
+        "_sizes": _sizes(labels, 11) | {"num_tokens": num_tokens},
+    }
 
 
 @sft_loss.case
@@ -158,9 +162,11 @@ def rows_of_two_tokens(answer, seed):
     """A prompt of one token and an answer of one: a number for each row, and of a single row a tensor (1,)."""
     g = seeded(seed)
     logits, labels = torch.randn(3, 2, 5, generator=g), torch.randint(0, 5, (3, 2), generator=g)
-    labels[:, 0] = IGNORE
+    labels[:2, 0] = IGNORE
     single = as_tensor(answer(logits[:1], labels[:1]), "log p")
-    return {"logprobs": answer(logits, labels), "logprob_of_one_row": single, "its_shape": list(single.shape)}
+    if single.shape != (1,):
+        raise Unexpected(f"Of a single row a tensor of shape (1,) is expected; yours has {tuple(single.shape)}.")
+    return {"logprobs": answer(logits, labels), "logprob_of_one_row": single}
 
 
 @sequence_logprob.case
@@ -277,7 +283,7 @@ def several_batches_an_update(answer, seed):
 def what_counts_as_a_token(answer, seed):
     """A label on the first token of a row counts for nothing, and neither does a batch without any labels."""
     (first, second), (third,) = updates = _updates(seed, [[(3, 9), (2, 7)], [(2, 5)]])
-    first["labels"][:, 0] = first["input_ids"][:, 0]
+    first["labels"][:, :2] = first["input_ids"][:, :2]
     second["labels"][:] = IGNORE
     third["labels"][:] = IGNORE  # but for a single token that counts, the second of its row
     third["labels"][0, :2] = third["input_ids"][0, :2]
@@ -312,6 +318,7 @@ def clipping(answer, seed):
         "usual_norms": torch.tensor(usual["optimizer"].norms),
         "free_norms": torch.tensor(free["optimizer"].norms),
         "unembedding": clipped["model"].lm_head.weight,
+        "usual_unembedding": usual["model"].lm_head.weight,
     }
 
 
