@@ -218,23 +218,6 @@ def regression_on_a_design(wins):
 
 
 @alternative("fit_scores")
-def adam(wins):
-    """A thousand steps of Adam with a falling rate, in float64; the last player held at 0."""
-    wins = wins.double()
-    free = torch.zeros(len(wins) - 1, dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.Adam([free], lr=0.1)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(1 - step / 1000, 0.0))
-    for _ in range(1000):
-        optimizer.zero_grad()
-        scores = torch.cat([free, free.new_zeros(1)])
-        (-(wins * F.logsigmoid(scores[:, None] - scores)).sum() / wins.sum()).backward()
-        optimizer.step()
-        schedule.step()
-    scores = torch.cat([free.detach(), free.new_zeros(1)])
-    return scores - scores.mean()
-
-
-@alternative("fit_scores")
 def thousand_steps(wins):
     """The first hint, in a loop over Python numbers until nothing moves; a list comes back."""
     table = wins.tolist()
@@ -611,9 +594,3 @@ def as_a_tensor(n):
 def numpy_number(n):
     """A numpy float."""
     return np.log(n) - (1 - 1 / np.float64(n))
-
-
-@alternative("best_of_n_kl")
-def sum_of_logarithms(n):
-    """The logarithm of each factor (k + 1) / k, less 1 / (k (k + 1)), summed; exact, if slow: fsum."""
-    return math.fsum(math.log1p(1 / k) - 1 / (k * (k + 1)) for k in range(1, n))

@@ -62,8 +62,8 @@ changes("preference_probability", _probability, [
      _SIGMOID, "1 / (1 + 10**-difference)"),
     ("cut_off_from_the_rewards", "The values are right, but no gradient reaches the rewards. Look for .detach(), "
      ".data, .item() or torch.no_grad().", _SIGMOID, "torch.sigmoid(difference).detach()"),
-    ("temperature_on_each_reward", "You divide each reward by the temperature. On paper that is the same, but a small "
-     "temperature makes a huge reward infinite, and inf − inf is NaN. Take the difference first, then divide it.",
+    ("temperature_on_each_reward", "A huge reward becomes infinite before the difference is taken, as when each "
+     "reward is divided by a small temperature, and inf − inf is NaN. Take the difference first, then divide it.",
      "(first - second) / temperature", "first / temperature - second / temperature"),
     ("temperature_on_the_first_alone", "Only the first reward is divided by the temperature. It scales the "
      "difference: mind the parentheses.", "(first - second) / temperature", "first / temperature - second"),
@@ -73,6 +73,8 @@ changes("preference_probability", _probability, [
     ("shared_out_among_the_pairs", "Your probabilities sum to 1 over the pairs: a softmax of the differences. Each "
      "pair is a decision of its own: one sigmoid for each.", _SIGMOID,
      "difference.flatten().softmax(0).view_as(difference)"),
+    ("axes_of_one_dropped", "Your result has lost its axes of length 1: squeeze takes away more than you want. The "
+     "result has the common shape of the rewards.", _SIGMOID, "torch.sigmoid(difference).squeeze()"),
 ])  # fmt: skip
 
 
@@ -217,6 +219,16 @@ changes("ranking_pairs", _better_and_worse, [
     ("one_pair_of_a_kind", "You keep one pair for each two *ranks*, as a dict or a set of ranks does. Several answers "
      "may share a rank: each of them gives pairs.", "return [(i, j) for i, a in answers for j, b in answers if a < b]",
      "places = {a: i for i, a in answers}\n    return [(i, j) for a, i in places.items() for b, j in places.items() if a < b]"),
+    ("whatever_the_ranks", "You pair every answer with all later ones in the list: the ranks play no part. They say "
+     "who wins, and that answers of the same rank give no pair.", "a < b", "i < j"),
+    ("ties_and_oneself", "With <= an answer is better than itself, and answers that tie are each better than the "
+     "other. Only a smaller rank wins: <.", "a < b", "a <= b"),
+    ("index_of_a_rank", "You look up the place of a rank with list.index, which finds the first answer of that rank "
+     "and never the others that tie with it. Go through the places, not the ranks.", "(i, j) for",
+     "(ranks.index(a), ranks.index(b)) for"),
+    ("first_of_a_kind", "You keep one answer of each rank, the first. Several answers may share a rank: each of them "
+     "gives pairs.", "return [(i, j) for i, a in answers for j, b in answers if a < b]",
+     "places = {a: i for i, a in reversed(answers)}\n    return [(i, j) for a, i in places.items() for b, j in places.items() if a < b]"),
 ])  # fmt: skip
 
 

@@ -122,8 +122,16 @@ changes("pair_accuracy", _share_right, [
     ("chosen_above_the_mean", "You count chosen rewards above the mean of all rewards. Compare the two answers of a "
      "pair: other pairs have nothing to do with it.", _SHARE,
      "(chosen > torch.cat([chosen, rejected]).mean()).float().mean()"),
-    ("one_number_for_all", "You compare the means of both columns. Each pair counts: compare pair by pair, then "
-     "average.", "= rewards_chosen, rewards_rejected", "= rewards_chosen.mean(), rewards_rejected.mean()"),
+    ("one_number_for_all", "You compare one number of each column, as their means or their largest rewards. Each pair "
+     "counts: compare pair by pair, then average.", "= rewards_chosen, rewards_rejected",
+     "= rewards_chosen.mean(), rewards_rejected.mean()"),
+    ("sigmoids_compared", "You compare the sigmoids of the rewards. Far from zero they are all 1, or all 0, in a "
+     "float: compare the rewards themselves.", "= rewards_chosen, rewards_rejected",
+     "= torch.sigmoid(rewards_chosen), torch.sigmoid(rewards_rejected)"),
+    ("whole_rewards_alone", "You compare the rewards without their decimals. A tie is two equal rewards: leave them "
+     "as they are.", "= rewards_chosen, rewards_rejected", "= rewards_chosen.long(), rewards_rejected.long()"),
+    ("ties_divided_away", "You divide the number of ties by 2 with `//`, and half a pair is lost. A tie counts half: "
+     "divide with /.", _SHARE, "(right.sum() + tied.sum() // 2) / len(tied)"),
 ])  # fmt: skip
 
 
@@ -341,6 +349,9 @@ changes("best_of_n_probs", _best_of_draws, [
      "ties.double() @ probs", "probs"),
     ("nothing_over_nothing", "An answer that is never drawn gives 0/0 here, which is NaN. Its probability is 0: ask "
      "for that before you divide.", ".clamp(min=1e-300)", ""),
+    ("only_the_first_draw_counts", "You compute how probable it is that the *first* draw is this answer and all "
+     'others are worse. Any of the n draws may be the best, and several may be the same: take "none is better" less '
+     '"all are worse".', _KEPT, "probs * below ** (n - 1)"),
 ])  # fmt: skip
 
 

@@ -35,10 +35,11 @@ def several_pairs(answer, seed):
 
 @preference_probability.case
 def all_against_all(answer, seed):
-    """Shapes that broadcast: (5, 1) and (1, 3) give a table (5, 3), (5,) and a single number give (5,)."""
+    """Shapes that broadcast: (5, 1) and (1, 3) give a table (5, 3), (5, 1) and (1,) a column, (5,) and one number (5,)."""
     first, second = _two_rewards(seed, 5)
     return {
         "table": answer(first[:, None], second[None, :3]),
+        "column": answer(first[:, None], second[:1]),
         "against_one": answer(first, second[0]),
         "two_numbers": answer(first[0], second[1]),
     }
@@ -235,7 +236,7 @@ def _fitted(answer, wins: torch.Tensor) -> dict:
         pull = (w - (w + w.T) * torch.sigmoid(s[:, None] - s)).sum(1)
         rises = bool(pull @ s > 1e-3 * w.sum())
     sizes = {"the number of players": len(wins)}
-    return {"scores": scores, "likelihood_still_rises_further_out": rises, "_sizes": sizes}
+    return {"scores": scores, "all_scores_too_close_to_0": rises, "_sizes": sizes}
 
 
 @fit_scores.case(rtol=_FITTED)

@@ -99,10 +99,11 @@ def a_reward_without_opinion(answer, seed):
 
 
 @pair_accuracy.case
-def rewards_below_zero(answer, seed):
-    """All rewards are far below zero: only their order counts."""
+def rewards_far_from_zero(answer, seed):
+    """All rewards are far below zero, or far above: only their order counts."""
     chosen, rejected = _pairs(seed, 7, 5)
-    return {"accuracy": answer(chosen - 40, rejected - 40), "_sizes": {"the number of pairs": 7}}
+    sizes = {"the number of pairs": 7}
+    return {"below": answer(chosen - 40, rejected - 40), "above": answer(chosen + 40, rejected + 40), "_sizes": sizes}
 
 
 @pair_accuracy.case
