@@ -116,10 +116,10 @@ from autograder.grading import converter
 
 stock = converter.read_submission
 
-def read_submission(folder, name):
+def read_submission(folder, *rest):
     if folder.parent.name == "unlucky":
         raise MemoryError("nobody foresaw this")
-    return stock(folder, name)
+    return stock(folder, *rest)
 
 converter.read_submission = read_submission
 """

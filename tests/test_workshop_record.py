@@ -191,3 +191,9 @@ def test_a_dose_that_is_none_is_said(said, monkeypatch):
     monkeypatch.setenv("COURSE_DOSE", said)
     with pytest.raises(ValueError, match="neither a whole number from 1 on nor a fraction"):
         device.updates(10)
+
+
+def test_words_do_not_count_and_code_does():
+    one = 'def f(x):\n    """Twice."""\n    return 2 * x  # a comment'
+    other = 'def f(x):\n    """Two times x."""\n\n    return 2*x'
+    assert record._what_runs(one) == record._what_runs(other) != record._what_runs(one.replace("2", "3"))

@@ -71,6 +71,16 @@ changes("count_ngrams", count_ngrams, [
     ("everything_at_n_one", "For n = 1 your context is all that came before: `[-(n - 1):]` is `[-0:]`, the whole "
      "list. The context of a unigram is ().",
      "document[first:i]", "document[:i][-(n - 1) :]"),
+    ("context_with_the_token", "Your contexts hold the token itself that they should predict. The context ends "
+     "before it.",
+     "document[first:i]", "document[first : i + 1]"),
+    ("shorter_contexts_too", "You count each token under every shorter context as well. It is counted once, under "
+     "its n - 1 tokens before.",
+     "counts[context][document[i]] += 1",
+     "for k in range(len(context) + 1):\n                counts[context[k:]][document[i]] += 1"),
+    ("bos_dropped", "You dropped <bos> from the text, so the first token after it is never counted, and no context "
+     "holds <bos>. It is not predicted, but it is a token *before* others.",
+     "        for i in", "        document = document[1:]\n        for i in"),
     ("padded_with_nothing", "You filled the contexts at the beginning up with a token of your own (None, -1, …). "
      "Here such a context is just shorter: all tokens there are before it, and no more.",
      "tuple(document[first:i])", "(None,) * (n - 1 - i) + tuple(document[first:i])"),
@@ -166,6 +176,9 @@ changes("ngram_loss", ngram_loss, [
     ("documents_joined", "You joined the documents into one stream: contexts run from one into the next, and <bos> "
      "is predicted. Begin afresh in every document.",
      "for document in documents", "for document in [[token for each in documents for token in each]]"),
+    ("last_token_not_predicted", "You leave out the last token of each document (<eos>). It is predicted like any "
+     "other: check the end of your range.",
+     "len(document))", "len(document) - 1)"),
     ("only_the_last_documents_loss", "Only the last document is in your mean. Is the list (or the sum) made anew "
      "inside the loop?",
      "    losses = []\n    for document in documents:\n", "    for document in documents:\n        losses = []\n"),

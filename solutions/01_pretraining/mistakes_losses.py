@@ -50,6 +50,9 @@ changes("make_labels", make_labels, [
     ("labels_rolled", "You shifted the labels by one, and `roll` puts the first token behind the last. The loss "
      "shifts (here and in transformers); the labels repeat the ids, each in its own place.",
      "input_ids.masked_fill(is_padding, -100)", "input_ids.masked_fill(is_padding, -100).roll(-1, 1)"),
+    ("padding_id_from_the_mask", "You looked up the padding id where the mask is 0, and then for that *id*. A real "
+     "token may have it: the mask itself says, place by place, what is padding.",
+     "attention_mask == 0", "input_ids == (input_ids[attention_mask == 0][0] if (attention_mask == 0).any() else -1)"),
     ("one_row_of_the_mask_for_all", "You took one row of the mask for all. Rows differ in length: each has its own.",
      "attention_mask == 0", "attention_mask[-1:] == 0"),
 ])
@@ -128,6 +131,15 @@ changes("causal_lm_loss", causal_lm_loss, [
     ("counted_before_the_shift", "You asked which labels count before you shifted them, so the mask is one place "
      "off: it leaves out a real target and counts padding. Shift first, then look for -100 among the targets.",
      "targets != -100", "labels[:, :-1] != -100"),
+    ("cut_at_the_same_end", "You cut the last place off both the logits and the labels, so nothing is shifted: each "
+     "position is compared with its own token. Of the labels the *first* place goes.",
+     "logits[:, :-1], labels[:, 1:]", "logits[:, :-1], labels[:, :-1]"),
+    ("cut_at_the_same_beginning", "You cut the first place off both the logits and the labels, so nothing is "
+     "shifted: each position is compared with its own token. Of the logits the *last* place goes.",
+     "logits[:, :-1], labels[:, 1:]", "logits[:, 1:], labels[:, 1:]"),
+    ("exponential_of_the_loss", "You returned exp of the mean loss: that is the perplexity. The loss is the mean of "
+     "-log p itself.",
+     "return -chosen[counted].sum() / counted.sum()", "return (-chosen[counted].sum() / counted.sum()).exp()"),
     ("divided_by_the_batch", "You divided by the number of rows: a loss per text, which grows with its length. "
      "Divide by how many targets count.",
      "/ counted.sum()", "/ len(logits)"),
@@ -186,6 +198,9 @@ changes("mlm_loss", mlm_loss, [
     ("labels_moved_by_one", "You moved the labels by one place (`roll`), as if each position predicted the next "
      "token. Here each predicts the token *in its own place*: no shift.",
      "chosen = labels != -100", "labels = labels.roll(-1, 1)\n    chosen = labels != -100"),
+    ("exponential_of_the_masked_loss", "You returned exp of the mean loss. The loss is the mean of -log p itself.",
+     "return costs[chosen].sum() / chosen.sum().clamp(min=1)",
+     "return (costs[chosen].sum() / chosen.sum().clamp(min=1)).exp()"),
     ("divided_by_the_number_of_rows", "You divided by the number of rows. Divide by how many tokens were chosen.",
      "chosen.sum().clamp(min=1)", "len(logits)"),
     ("one_more_than_chosen", "You add 1 to the number of chosen tokens to avoid 0 / 0, which makes every loss too "

@@ -100,6 +100,10 @@ changes("next_token_probs", next_token_probs, [
      "its own.",
      "    if temperature == 0:\n        return (logits == logits.amax(-1, keepdim=True)).float()\n", "",
      "logits / temperature", "logits / max(temperature, 0.01)"),
+    ("zero_temperature_ignored", "At temperature 0 you sample as at temperature 1 (`if temperature:`, or "
+     "`temperature or 1`). In the limit all probability sits on the largest logit: treat 0 as a case of its own.",
+     "    if temperature == 0:\n        return (logits == logits.amax(-1, keepdim=True)).float()\n", "",
+     "logits / temperature", "logits / (temperature or 1.0)"),
     ("token_beyond_the_boundary", "You keep one token more where the sum reaches top_p exactly. `top_p or more` is "
      "reached then: the next token goes.",
      "sums - ordered < top_p", "sums - ordered <= top_p"),
@@ -210,8 +214,9 @@ changes("mask_tokens", mask_tokens, [
      "randint(0, vocab_size,", "randint(0, vocab_size - 1,"),
     ("first_id_never_drawn", "Your random ids begin at 1. Id 0 is one of [0, vocab_size) as well.",
      "randint(0, vocab_size,", "randint(1, vocab_size,"),
-    ("ids_of_this_text_alone", "You draw the random tokens from the ids that stand in this batch. They come from the "
-     "whole vocabulary, all ids equally likely.",
+    ("not_the_whole_vocabulary", "You draw the random tokens from a part of the vocabulary: the ids that stand in "
+     "this batch, or those above the special ones. They come from the whole of it, [0, vocab_size), all ids equally "
+     "likely.",
      "torch.randint(0, vocab_size, input_ids.shape, generator=generator)",
      "input_ids.flatten()[torch.randint(input_ids.numel(), input_ids.shape, generator=generator)]"),
     ("fixed_number_in_each_row", "You choose a fixed number in each row, the rate times its length, rounded: in "
@@ -266,8 +271,8 @@ changes("nsp_pairs", nsp_pairs, [
     ("always_a_first_sentence", "Your other sentences are always the first of their document. A model would learn to "
      "know first sentences, not what follows what. Draw from the whole document.",
      "[_draw(len(documents[other]), generator)]", "[0]"),
-    ("always_the_next_document", "Your other sentences always come from the document next in the list. Draw the "
-     "document at random, too.",
+    ("always_the_next_document", "Your other sentences always come from the document next to this one in the list. "
+     "Draw the document at random, too.",
      "(i + 1 + _draw(len(documents) - 1, generator)) % len(documents)", "(i + 1) % len(documents)"),
     ("one_other_document_for_all", "All your other sentences come from one document: it was drawn once, outside the "
      "loop. Draw for every pair.",
@@ -320,6 +325,13 @@ changes("nsp_pairs", nsp_pairs, [
      "empty. Read them by index, or with zip.",
      "for first, successor in pairwise(document):",
      "while len(document) > 1:\n            first, successor = document.pop(0), document[0]"),
+    ("drawn_from_all_sentences", "You draw the other sentence from all there are: it may come from the same "
+     "document, and be the very successor. Draw again when it does.",
+     "(i + 1 + _draw(len(documents) - 1, generator)) % len(documents)", "_draw(len(documents), generator)",
+     "second = successor\n", "second = successor if is_next else None\n", "second == successor", "second is None"),
+    ("order_swapped", "Your pairs are the wrong way round: the sentence that has a successor comes first, the other "
+     "one second.",
+     "(first, second, is_next)", "(second, first, is_next)"),
     ("one_kind_a_document", "You toss one coin for each document, so all its pairs are of one kind. Toss for each "
      "pair.",
      "        for first, successor in", "        kind = _draw(2, generator) == 1\n        for first, successor in",

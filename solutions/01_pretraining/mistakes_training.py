@@ -71,6 +71,14 @@ changes("learning_rate", learning_rate, [
     ("whole_cosine", "You use a whole cosine: the rate falls and rises again to max_lr. Half of one is asked for: "
      "the angle ends at pi.",
      "math.pi * done", "2 * math.pi * done"),
+    ("one_step_ahead", "Your whole schedule is one step ahead: at step 0 it gives the rate of step 1. Count the "
+     "updates from 0.",
+     "    if step <", "    step += 1\n    if step <"),
+    ("cosine_the_wrong_way", "Your cosine runs from min_lr *up* to max_lr: 1 - cos rises. 1 + cos falls.",
+     "1 + math.cos", "1 - math.cos"),
+    ("one_step_of_warm_up_at_least", "Without warm-up you still warm up for one step, so the rate at step 0 is 0. It "
+     "begins at max_lr then.",
+     "    if step <", "    warmup_steps = max(1, warmup_steps)\n    if step <"),
     ("highest_after_the_end", "Beyond total_steps your rate is max_lr again. It stays at min_lr.",
      "    if step < warmup_steps:", "    if step > total_steps:\n        return max_lr\n    if step < warmup_steps:"),
 ])

@@ -187,6 +187,11 @@ def gradient_through_the_values(logits, values):
 # --- Exercise 3: the gradient from samples
 
 
+def _answers_at(probs, uniform):
+    """The answers (prompts, k) at which the cumulated probabilities pass the uniform numbers (prompts, k)."""
+    return torch.searchsorted(probs.cumsum(-1), uniform).clamp(max=probs.shape[1] - 1)
+
+
 def estimate(logits, rewards, k, generator):
     probs = logits.softmax(-1).detach()
     actions = torch.multinomial(probs, k, replacement=True, generator=generator)
@@ -242,11 +247,11 @@ changes("policy_gradient_estimate", estimate, [
     ("one_draw_for_all_prompts", "The prompts share their random numbers (one uniform number, or one seed, for all of "
      "them). Their samples must be independent of each other.",
      "torch.multinomial(probs, k, replacement=True, generator=generator)",
-     "torch.searchsorted(probs.cumsum(-1), torch.rand(1, k, generator=generator).repeat(len(probs), 1)).clamp(max=probs.shape[1] - 1)"),
+     "_answers_at(probs, torch.rand(1, k, generator=generator).repeat(len(probs), 1))"),
     ("samples_spread_evenly", "Your k samples are spread evenly over the distribution (one random number, moved by "
      "1/k). The mean is right, but they are not independent draws.",
      "torch.multinomial(probs, k, replacement=True, generator=generator)",
-     "torch.searchsorted(probs.cumsum(-1), (torch.rand(len(probs), 1, generator=generator) + torch.arange(k)) / k).clamp(max=probs.shape[1] - 1)"),
+     "_answers_at(probs, (torch.rand(len(probs), 1, generator=generator) + torch.arange(k)) / k)"),
     ("mean_of_the_drawn_rewards", "Every sample gets the mean reward of the k samples. Each sample's score must be "
      "multiplied by its *own* reward.",
      "rewards.gather(1, actions)", "rewards.gather(1, actions).mean(1, keepdim=True).expand(-1, k)"),

@@ -317,7 +317,7 @@ changes("policy_loss", loss_of_samples, [
     ("loss_with_advantages_of_others", "The advantages have come into another order than the log-probabilities (a "
      "transpose, or a reshape of the wrong tensor).",
      "advantages * logps", "advantages.T.reshape(logps.shape) * logps"),
-    ("loss_with_rewards_detached_alone", "The advantages still carry a graph to the rewards or to the reference. They "
+    ("loss_with_only_the_policy_detached", "The advantages still carry a graph to the rewards or to the reference. They "
      "are constants altogether: detach what they come to.", "(shaped - others).detach()", "(shaped - others)",
      "(logps - ref_logps)", "(logps.detach() - ref_logps)"),
     ("loss_that_centres_the_rewards_in_place", "You change the rewards in place, which the caller still needs. Make a "

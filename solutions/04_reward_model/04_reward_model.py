@@ -100,8 +100,9 @@ def preference_probability(
 ) -> torch.Tensor:
     """The probability that the first of two answers is preferred, by Bradley and Terry's model.
 
-    reward_first, reward_second: tensors of equal shape, or of shapes that broadcast; the result has their common shape.
-    temperature > 0 divides the difference of the rewards. No reward is too large: the result is never NaN.
+    reward_first, reward_second: float tensors of equal shape, or of shapes that broadcast; the result has their common
+    shape, and gradients flow to both. temperature > 0 divides the difference of the rewards. No finite reward is too large,
+    at any temperature: the result is never NaN.
     """
     ### BEGIN SOLUTION
     return torch.sigmoid((reward_first - reward_second) / temperature)
@@ -133,7 +134,7 @@ widgets.annotator_explorer(preference_probability)
 
 # %% nbgrader={"grade": false, "grade_id": "bradley_terry_loss", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def bradley_terry_loss(rewards_chosen: torch.Tensor, rewards_rejected: torch.Tensor) -> torch.Tensor:
-    """The mean over the pairs of -log P(chosen is preferred), in nats: a scalar through which gradients flow.
+    """The mean over the pairs of -log P(chosen is preferred), in nats: a scalar, with gradients to both rewards.
 
     rewards_chosen, rewards_rejected: (pairs,), float. The loss and its gradient are finite for differences of any size.
     """
@@ -176,8 +177,8 @@ plt.show()
 def ranking_pairs(ranks: list[int]) -> list[tuple[int, int]]:
     """All comparisons that a ranking holds, as pairs of places (i, j): answer i is preferred to answer j.
 
-    ranks[i] is the rank of answer i, 1 or any other number: the smaller, the better. Places begin with 0. Two answers of
-    the same rank tie and give no pair. Each comparison occurs once; the pairs may come in any order.
+    ranks[i] is the rank of answer i, any integer: the smaller, the better. Places begin with 0. Two answers of the same
+    rank tie and give no pair. Each comparison occurs once; the pairs may come in any order. ranks is left as it is.
     """
     ### BEGIN SOLUTION
     places = range(len(ranks))
@@ -216,7 +217,7 @@ def fit_scores(wins: torch.Tensor) -> torch.Tensor:
     """The scores of greatest likelihood under Bradley and Terry's model, (players,), shifted so that they sum to 0.
 
     wins: (players, players), integers or floats; wins[i, j] >= 0 is how often i beat j, the diagonal is 0. A pair may never
-    have met. The likelihood has a maximum, and it should be found to within a thousandth. wins is left as it is.
+    have met. The likelihood has a maximum, and the scores there are to be found to four decimals. wins is left as it is.
     """
     ### BEGIN SOLUTION
     wins = wins.double()
@@ -238,7 +239,7 @@ check("fit_scores", fit_scores)
 # <details><summary><b>Hint 1</b>: the simplest way</summary>
 #
 # Begin with zeros. Repeat a thousand times: add the gradient above to the scores, divided by each player's number of
-# games. Subtract the mean at the end.
+# games. Subtract the mean at the end. Whoever stops too early has scores that are all too close to 0.
 # </details>
 # <details><summary><b>Hint 2</b>: Newton's method</summary>
 #
@@ -318,7 +319,7 @@ def center_rewards(rewards: torch.Tensor, prompt_ids: torch.Tensor) -> torch.Ten
     """The rewards, each less the mean of the rewards of all answers to the same prompt: (answers,).
 
     rewards: (answers,), float; prompt_ids: (answers,), integers: equal where two answers belong to the same prompt. They
-    come in any order and are any numbers. The rewards keep their order, and the input is left as it is.
+    come in any order and are any numbers, negative ones too. The rewards keep their order, and the input is left as it is.
     """
     ### BEGIN SOLUTION
     same = (prompt_ids[:, None] == prompt_ids[None, :]).to(rewards.dtype)  # (answers, answers)
@@ -369,7 +370,7 @@ def last_token_rewards(token_rewards: torch.Tensor, attention_mask: torch.Tensor
 
     token_rewards: (batch, seq), the head's output at every position; attention_mask: (batch, seq), 1 (or True) on real
     tokens and 0 (or False) on padding, which may stand on the right, on the left, or on both sides. Every row has at least
-    one real token; the real ones stand together.
+    one real token; the real ones stand together. Both are left as they are.
     """
     ### BEGIN SOLUTION
     places = torch.arange(attention_mask.shape[1], device=attention_mask.device)
@@ -500,7 +501,7 @@ print(f"yours {loss_ours:.6f}   trl {loss_theirs:.6f}   difference {trl_differen
 def pair_accuracy(rewards_chosen: torch.Tensor, rewards_rejected: torch.Tensor) -> torch.Tensor:
     """The share of pairs, a number from 0 to 1, in which the chosen answer has the larger reward; a tie counts half.
 
-    rewards_chosen, rewards_rejected: (pairs,).
+    rewards_chosen, rewards_rejected: (pairs,), float. Only equal rewards tie, not those that nearly are.
     """
     ### BEGIN SOLUTION
     return (torch.sign(rewards_chosen - rewards_rejected) + 1).mean() / 2
@@ -827,7 +828,8 @@ print("saved in", folder)
 def calibration_bins(probabilities: torch.Tensor, outcomes: torch.Tensor, num_bins: int) -> dict[str, torch.Tensor]:
     """What a reliability diagram shows, in num_bins bins of equal width over [0, 1].
 
-    probabilities: (pairs,), predicted probabilities that the first answer wins; outcomes: (pairs,), 1 where it did, else 0.
+    probabilities: (pairs,), predicted probabilities that the first answer wins; outcomes: (pairs,), integers, 1 where it
+    did, else 0.
     Bin b, from 0, holds the predictions p with b / num_bins <= p < (b + 1) / num_bins; the last one holds p = 1, too.
     Returns "predicted", the mean prediction in each bin, and "observed", the share of outcomes that are 1 in it, NaN where
     a bin is empty; "count", how many predictions it holds, 0 where it is empty: each (num_bins,). And "error", a number:
@@ -992,7 +994,7 @@ plt.show()
 def best_of_n(rewards: torch.Tensor, n: int) -> torch.Tensor:
     """For each prompt, the place of the best among its first n samples: (prompts,), integers from 0 to n - 1.
 
-    rewards: (prompts, samples) with samples >= n >= 1. Of equally good samples the earlier one.
+    rewards: (prompts, samples) with samples >= n >= 1, left as they are. Of equally good samples the earlier one.
     """
     ### BEGIN SOLUTION
     return rewards[:, :n].argmax(1)
@@ -1014,8 +1016,8 @@ check("best_of_n", best_of_n)
 def best_of_n_probs(probs: torch.Tensor, rewards: torch.Tensor, n: int) -> torch.Tensor:
     """How probable each answer is as the best of n independent draws: (answers,), which sums to 1.
 
-    probs: (answers,), the probabilities of a draw, float64, some perhaps 0; rewards: (answers,), in no order; n >= 1. Of
-    equally good draws the first is kept: answers of the same reward share what falls to them in proportion to their probs.
+    probs: (answers,), the probabilities of a draw, float64, some perhaps 0; rewards: (answers,), float, in no order; n >= 1.
+    Of equally good draws the first is kept: answers of one reward share what falls to them in proportion to their probs.
     """
     ### BEGIN SOLUTION
     worse = (rewards[None, :] < rewards[:, None]).to(probs.dtype) @ probs  # (answers,): a draw is worse than this answer
@@ -1047,7 +1049,7 @@ check("best_of_n_probs", best_of_n_probs)
 
 # %% nbgrader={"grade": false, "grade_id": "best_of_n_kl", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def best_of_n_kl(n: int) -> float:
-    """The upper bound log n - (n - 1) / n, in nats, for the KL divergence of best of n from the policy that is sampled."""
+    """The upper bound log n - (n - 1) / n, in nats, for the KL divergence of best of n, n >= 1, from the sampled policy."""
     ### BEGIN SOLUTION
     return math.log(n) - (n - 1) / n
     ### END SOLUTION

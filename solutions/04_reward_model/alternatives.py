@@ -20,9 +20,9 @@ def logistic_written_out(reward_first, reward_second, temperature=1.0):
 
 @alternative("preference_probability")
 def softmax_of_two(reward_first, reward_second, temperature=1.0):
-    """The softmax of the two rewards, which subtracts the larger one itself."""
+    """The softmax of the two rewards, the larger one subtracted."""
     both = torch.stack(torch.broadcast_tensors(reward_first, reward_second), dim=-1)
-    return (both / temperature).softmax(-1)[..., 0]
+    return ((both - both.amax(-1, keepdim=True)) / temperature).softmax(-1)[..., 0]
 
 
 @alternative("preference_probability")
@@ -38,9 +38,17 @@ def exponential_of_a_logarithm(reward_first, reward_second, temperature=1.0):
 
 
 @alternative("preference_probability")
-def each_divided(reward_first, reward_second, temperature=1.0):
-    """Both rewards are divided by the temperature; expit."""
-    return torch.special.expit(reward_first / temperature - reward_second / temperature)
+def inverse_temperature(reward_first, reward_second, temperature=1.0):
+    """The difference times one over the temperature; expit, in float64."""
+    return torch.special.expit(torch.sub(reward_first.double(), reward_second) * (1 / temperature))
+
+
+@alternative("preference_probability")
+def side_by_side(reward_first, reward_second, temperature=1.0):
+    """Two formulas, for differences above zero and below."""
+    d = (reward_first - reward_second) / temperature
+    small = (-d.abs()).exp()
+    return torch.where(d >= 0, 1 / (1 + small), small / (1 + small))
 
 
 # --- Exercise 2: the loss of the pairs
@@ -81,6 +89,20 @@ def loop_over_pairs(rewards_chosen, rewards_rejected):
     return total / len(rewards_chosen)
 
 
+@alternative("bradley_terry_loss")
+def largest_taken_out(rewards_chosen, rewards_rejected):
+    """max(-d, 0) + log(1 + exp(-|d|)), averaged by hand."""
+    d = rewards_chosen - rewards_rejected
+    return ((-d).clamp(min=0) + torch.log1p(torch.exp(-d.abs()))).sum() / d.numel()
+
+
+@alternative("bradley_terry_loss")
+def log_softmax_of_two(rewards_chosen, rewards_rejected):
+    """The logarithm of a softmax over the two answers of each pair."""
+    return -torch.stack([rewards_chosen, rewards_rejected]).log_softmax(0)[0].mean()
+
+
+
 # --- Exercise 3: pairs from a ranking
 
 
@@ -118,6 +140,14 @@ def numpy_places(ranks):
 def a_set_of_pairs(ranks):
     """A set."""
     return {(i, j) for i, j in itertools.permutations(range(len(ranks)), 2) if ranks[i] < ranks[j]}
+
+
+@alternative("ranking_pairs")
+def group_by_group(ranks):
+    """The answers of each rank, against those of all larger ranks; a generator."""
+    groups = {rank: [i for i, r in enumerate(ranks) if r == rank] for rank in set(ranks)}
+    return ((i, j) for a in groups for b in groups if a < b for i in groups[a] for j in groups[b])
+
 
 
 # --- Exercise 4: scores from a table of wins
@@ -187,6 +217,24 @@ def regression_on_a_design(wins):
     return scores - scores.mean()
 
 
+@alternative("fit_scores")
+def thousand_steps(wins):
+    """The first hint, in a loop over Python numbers until nothing moves; a list comes back."""
+    table = wins.tolist()
+    k, scores = len(table), [0.0] * len(table)
+    for _ in range(1000):
+        pulls = [
+            sum(table[i][j] - (table[i][j] + table[j][i]) / (1 + math.exp(scores[j] - scores[i])) for j in range(k))
+            for i in range(k)
+        ]
+        games = [sum(table[i][j] + table[j][i] for j in range(k)) for i in range(k)]
+        scores = [s + pull / n for s, pull, n in zip(scores, pulls, games)]
+        if max(map(abs, pulls)) < 1e-6:
+            break
+    return [s - sum(scores) / k for s in scores]
+
+
+
 # --- Exercise 5: what pairs cannot tell
 
 
@@ -230,6 +278,26 @@ def answer_by_answer(rewards, prompt_ids):
     return torch.stack([r - rewards[prompt_ids == p].mean() for r, p in zip(rewards, prompt_ids)])
 
 
+@alternative("center_rewards")
+def sorted_and_split(rewards, prompt_ids):
+    """Sorted by prompt, split by the counts, centred, and written back in the old order."""
+    order = prompt_ids.argsort()
+    _, counts = prompt_ids.unique(return_counts=True)
+    parts = rewards[order].split(counts.tolist())
+    centered = torch.empty_like(rewards)
+    centered[order] = torch.cat([part - part.mean() for part in parts])
+    return centered
+
+
+@alternative("center_rewards")
+def numpy_bincount(rewards, prompt_ids):
+    """numpy: unique, bincount with weights; an array comes back."""
+    r = rewards.numpy()
+    _, group = np.unique(prompt_ids.numpy(), return_inverse=True)
+    return r - (np.bincount(group, r) / np.bincount(group))[group]
+
+
+
 # --- Exercise 6: one number for an answer
 
 
@@ -269,6 +337,22 @@ def cumulated_mask(token_rewards, attention_mask):
     return token_rewards[range(len(last)), last]
 
 
+@alternative("last_token_rewards")
+def ones_followed_by_zeros(token_rewards, attention_mask):
+    """Where the mask falls from 1 to 0, with a 0 set behind each row; a boolean mask as the index."""
+    mask = F.pad(attention_mask.long(), (0, 1))
+    return token_rewards[(mask[:, :-1] - mask[:, 1:]) == 1]
+
+
+@alternative("last_token_rewards")
+def begin_and_length(token_rewards, attention_mask):
+    """The first real place plus the number of real tokens, less one; in float64."""
+    mask = attention_mask.to(torch.int32)
+    last = mask.argmax(dim=1) + mask.sum(dim=1) - 1
+    return torch.take_along_dim(token_rewards.double(), last[:, None], dim=1).flatten()
+
+
+
 # --- Exercise 7: how often is it right
 
 
@@ -298,6 +382,14 @@ def counted_in_a_loop(rewards_chosen, rewards_rejected):
     """A loop over Python numbers."""
     points = [0.5 if c == r else float(c > r) for c, r in zip(rewards_chosen.tolist(), rewards_rejected.tolist())]
     return sum(points) / len(points)
+
+
+@alternative("pair_accuracy")
+def one_comparison_turned(rewards_chosen, rewards_rejected):
+    """Half of one plus the share of wins less the share of losses."""
+    won, lost = rewards_chosen.gt(rewards_rejected), rewards_chosen.lt(rewards_rejected)
+    return 0.5 * (1 + won.double().mean() - lost.double().mean())
+
 
 
 # --- Exercise 8: does it know how sure it may be
@@ -355,6 +447,33 @@ def one_hot_bins(probabilities, outcomes, num_bins):
     return {"predicted": predicted / count, "observed": observed / count, "count": count.int(), "error": error}
 
 
+@alternative("calibration_bins")
+def lists_of_pairs(probabilities, outcomes, num_bins):
+    """Python lists, pair by pair; a prediction is compared with the edges as fractions."""
+    bins = [[] for _ in range(num_bins)]
+    for p, y in zip(probabilities.tolist(), outcomes.tolist()):
+        bins[min(int(p * num_bins), num_bins - 1)].append((p, y))
+    mean = lambda values: sum(values) / len(values) if values else math.nan  # noqa: E731
+    predicted, observed = ([mean([pair[k] for pair in b]) for b in bins] for k in (0, 1))
+    gaps = [abs(p - o) * len(b) for p, o, b in zip(predicted, observed, bins) if b]
+    found = {"predicted": torch.tensor(predicted), "observed": torch.tensor(observed)}
+    return found | {"count": torch.tensor([len(b) for b in bins]), "error": torch.tensor(sum(gaps) / len(probabilities))}
+
+
+@alternative("calibration_bins")
+def table_of_bins(probabilities, outcomes, num_bins):
+    """A table (bins, pairs) of booleans; nanmean."""
+    edges = torch.arange(num_bins + 1) / num_bins
+    inside = (probabilities >= edges[:-1, None]) & (probabilities < edges[1:, None])
+    inside[-1] |= probabilities == 1
+    predicted = torch.where(inside, probabilities, torch.nan).nanmean(1)
+    observed = torch.where(inside, outcomes.float(), torch.nan).nanmean(1)
+    weights = inside.float().mean(1)
+    error = ((predicted - observed).abs().nan_to_num() * weights).sum()
+    return {"observed": observed, "predicted": predicted, "error": error, "count": inside.sum(1).float()}
+
+
+
 # --- Exercise 9: best of n
 
 
@@ -380,6 +499,23 @@ def numpy_argmax(rewards, n):
 def python_max(rewards, n):
     """Python's max over places, the first of equals; a tensor of int32."""
     return torch.tensor([max(range(n), key=row.__getitem__) for row in rewards.tolist()], dtype=torch.int32)
+
+
+@alternative("best_of_n")
+def stable_sort(rewards, n):
+    """A stable sort in descending order; the first place."""
+    return rewards[:, :n].sort(dim=1, descending=True, stable=True).indices[:, 0]
+
+
+@alternative("best_of_n")
+def running_best(rewards, n):
+    """Sample by sample, replaced where a later one is better."""
+    best, place = rewards[:, 0].clone(), torch.zeros(len(rewards), dtype=torch.long)
+    for i in range(1, n):
+        place = torch.where(rewards[:, i] > best, i, place)
+        best = torch.maximum(best, rewards[:, i])
+    return place
+
 
 
 # --- Exercise 10: what best of n samples from
@@ -425,6 +561,18 @@ def draw_after_draw(probs, rewards, n):
     for _ in range(n - 1):
         best = p * (better @ best) + best * (~better.T @ p)
     return torch.from_numpy(best)
+
+
+@alternative("best_of_n_probs")
+def quantile_intervals(probs, rewards, n):
+    """numpy: cumulated in sorted order, the last of a tie and the first of it by searchsorted; float64."""
+    p, r = probs.numpy(), rewards.numpy()
+    order = np.argsort(r, kind="stable")
+    cumulated = np.concatenate([[0.0], np.cumsum(p[order])])
+    below, upto = (cumulated[np.searchsorted(r[order], r, side)] for side in ("left", "right"))
+    tied = upto - below
+    return p * np.divide(upto**n - below**n, tied, out=np.zeros_like(p), where=p > 0)
+
 
 
 # --- Exercise 11: how far it goes

@@ -62,6 +62,19 @@ changes("preference_probability", _probability, [
      _SIGMOID, "1 / (1 + 10**-difference)"),
     ("cut_off_from_the_rewards", "The values are right, but no gradient reaches the rewards. Look for .detach(), "
      ".data, .item() or torch.no_grad().", _SIGMOID, "torch.sigmoid(difference).detach()"),
+    ("temperature_on_each_reward", "A huge reward becomes infinite before the difference is taken, as when each "
+     "reward is divided by a small temperature, and inf − inf is NaN. Take the difference first, then divide it.",
+     "(first - second) / temperature", "first / temperature - second / temperature"),
+    ("temperature_on_the_first_alone", "Only the first reward is divided by the temperature. It scales the "
+     "difference: mind the parentheses.", "(first - second) / temperature", "first / temperature - second"),
+    ("logistic_upside_down", "Right on paper: exp(d) / (1 + exp(d)). But exp of a large difference is infinite in a "
+     "float, and inf / inf is NaN. torch.sigmoid computes the same without that.", _SIGMOID,
+     "difference.exp() / (1 + difference.exp())"),
+    ("shared_out_among_the_pairs", "Your probabilities sum to 1 over the pairs: a softmax of the differences. Each "
+     "pair is a decision of its own: one sigmoid for each.", _SIGMOID,
+     "difference.flatten().softmax(0).view_as(difference)"),
+    ("axes_of_one_dropped", "Your result has lost its axes of length 1: squeeze takes away more than you want. The "
+     "result has the common shape of the rewards.", _SIGMOID, "torch.sigmoid(difference).squeeze()"),
 ])  # fmt: skip
 
 
@@ -84,9 +97,9 @@ changes("bradley_terry_loss", _loss, [
      "larger reward.", "chosen - rejected", "rejected - chosen"),
     ("without_the_minus", "This is the log-likelihood. It is to grow, but optimisers minimise: the loss is its "
      "negative.", "-F", "F"),
-    ("logarithm_of_a_sigmoid", "Right on paper: log(sigmoid(d)). But where d is far below zero the sigmoid is 0 in a "
-     "float, its logarithm −inf, and the gradient is lost. F.logsigmoid computes both at once, without that.", _LOG,
-     "torch.sigmoid(difference).log()"),
+    ("logarithm_of_a_sigmoid", "Right on paper: log(sigmoid(d)), or −log(1 + exp(−d)). But where d is far below zero "
+     "the sigmoid is 0 in a float, and exp(−d) infinite: so is the logarithm, and the gradient is lost. F.logsigmoid "
+     "computes both steps at once, without that.", _LOG, "torch.sigmoid(difference).log()"),
     ("logarithm_with_a_crutch", "A small number inside the logarithm keeps it finite, but then a pair that is far "
      "behind has no gradient: the worst mistakes are the ones that are never mended. Use F.logsigmoid.", _LOG,
      "(torch.sigmoid(difference) + 1e-8).log()"),
@@ -122,6 +135,20 @@ changes("bradley_terry_loss", _loss, [
     ("a_loss_for_each_pair", "You return a loss for each pair. One number is asked for, their mean.", ".mean()", ""),
     ("loss_without_a_graph", "The value is right, but no gradient flows. Look for .item(), .detach(), .data or "
      "torch.no_grad().", ".mean()", ".mean().detach()"),
+    ("cross_entropy_of_a_probability", "Right on paper: the cross-entropy of sigmoid(d) and the label 1. But "
+     "F.binary_cross_entropy gets a probability that is already 0 in a float: it cuts the logarithm off at −100, and "
+     "the gradient is lost. Give it the difference: F.logsigmoid, or binary_cross_entropy_with_logits.",
+     "-F.logsigmoid(difference)",
+     'F.binary_cross_entropy(torch.sigmoid(difference), torch.ones_like(difference), reduction="none")'),
+    ("logarithm_of_the_mean", "You average the probabilities first and take the logarithm then. The likelihood is a "
+     "product over the pairs, its logarithm a sum of logarithms: the mean comes last.", "-F.logsigmoid(difference)",
+     "-torch.sigmoid(difference).mean().log()"),
+    ("focal_loss", "You weigh each pair's loss by 1 − P once more (a focal loss). The likelihood asks for the plain "
+     "mean of −log P.", "losses.mean()", "(losses * torch.sigmoid(-difference)).mean()"),
+    ("with_a_margin", "You ask the chosen answer to be ahead by 1: a margin inside the sigmoid. The likelihood of "
+     "Bradley and Terry's model has none.", "chosen - rejected", "chosen - rejected - 1"),
+    ("sigmoid_of_each", "You take the sigmoid of each reward and then the difference. The model has one sigmoid, of "
+     "the difference of the rewards.", "chosen - rejected", "torch.sigmoid(chosen) - torch.sigmoid(rejected)"),
 ])  # fmt: skip
 
 
@@ -176,6 +203,32 @@ changes("ranking_pairs", _better_and_worse, [
      "enumerate(ranks)", "enumerate(ranks[:-1])"),
     ("next_rank_alone", "You pair answers only where the ranks are 1 apart. Any smaller rank wins against any larger "
      "one.", "a < b", "b - a == 1"),
+    ("order_for_ranks", "You read the list as an order, the best answer first. It holds ranks: ranks[i] is how good "
+     "answer i is.", "(i, j) for", "(a - 1, b - 1) for", "a < b", "i < j"),
+    ("order_for_ranks_from_zero", "You read the list as an order of places, the best first. It holds ranks: ranks[i] "
+     "says how good answer i is, and places come from enumerate.", "(i, j) for", "(a, b) for", "a < b", "i < j"),
+    ("ranks_less_one_for_places", "Your pairs hold the ranks, less 1. A rank is no place, from whatever number you "
+     "count: the caller asks where in its list the two answers stand.", "(i, j) for", "(a - 1, b - 1) for"),
+    ("ties_the_other_way", "Two answers of the same rank give a pair here, the later one first. Nobody said which is "
+     'better: an `else` that catches "equal" too makes such pairs.', "a < b", "a < b or (a == b and i > j)"),
+    ("first_answer_forgotten", "The first answer of the list occurs in no pair. Look at the beginning of your range: "
+     "places begin with 0.", "list(enumerate(ranks))", "list(enumerate(ranks))[1:]"),
+    ("list_sorted_in_place", "`ranks.sort()` sorts the caller's own list, and your places are those of the sorted "
+     "one. Leave it as it is, and compare the ranks of all places.", "answers = list",
+     "ranks.sort()\n    answers = list"),
+    ("one_pair_of_a_kind", "You keep one pair for each two *ranks*, as a dict or a set of ranks does. Several answers "
+     "may share a rank: each of them gives pairs.", "return [(i, j) for i, a in answers for j, b in answers if a < b]",
+     "places = {a: i for i, a in answers}\n    return [(i, j) for a, i in places.items() for b, j in places.items() if a < b]"),
+    ("whatever_the_ranks", "You pair every answer with all later ones in the list: the ranks play no part. They say "
+     "who wins, and that answers of the same rank give no pair.", "a < b", "i < j"),
+    ("ties_and_oneself", "With <= an answer is better than itself, and answers that tie are each better than the "
+     "other. Only a smaller rank wins: <.", "a < b", "a <= b"),
+    ("index_of_a_rank", "You look up the place of a rank with list.index, which finds the first answer of that rank "
+     "and never the others that tie with it. Go through the places, not the ranks.", "(i, j) for",
+     "(ranks.index(a), ranks.index(b)) for"),
+    ("first_of_a_kind", "You keep one answer of each rank, the first. Several answers may share a rank: each of them "
+     "gives pairs.", "return [(i, j) for i, a in answers for j, b in answers if a < b]",
+     "places = {a: i for i, a in reversed(answers)}\n    return [(i, j) for a, i in places.items() for b, j in places.items() if a < b]"),
 ])  # fmt: skip
 
 
@@ -240,6 +293,26 @@ changes("fit_scores", _likeliest, [
     ("table_made_into_shares", "The scores are right, but you divided the caller's table in place: it holds something "
      "else now. Work on a copy.", _DOUBLE, "table, wins = wins, wins.double()", _FOUND,
      "if table.is_floating_point():\n        table.div_((table + table.T).clamp(min=1))\n    return scores"),
+    ("stopped_after_ten_steps", "Your ascent stops after a few steps, before the top: the scores are too close to 0. "
+     "Take more steps, and look whether the gradient has become zero.", "range(25)", "range(10)", _STEP,
+     "gradient / games.sum(1)"),
+    ("stopped_after_a_hundred_steps", "A hundred steps are enough where everybody met everybody, and too few for a "
+     "table like a chain. Take a thousand, or go on until the scores no longer move.", "range(25)", "range(100)", _STEP,
+     "gradient / games.sum(1)"),
+    ("a_single_step_of_newton", "You take one step of Newton's method. The likelihood is no parabola: repeat the "
+     "step, a handful of times is enough.", "range(25)", "range(1)"),
+    ("half_an_imaginary_win_each", "Your table has half a win more for everybody against everybody. That keeps scores "
+     "finite where somebody never lost, but it is not the greatest likelihood of the table you were given.",
+     "wins.double()", "wins.double() + 0.5 * (1 - torch.eye(len(wins)))"),
+    ("pulled_towards_zero", "You maximise the likelihood less a penalty on the size of the scores. That pulls them "
+     "towards 0; the plain likelihood is asked for.", "(wins - games * p).sum(1), games",
+     "(wins - games * p).sum(1) - scores, games", "weight + 1,", "weight + torch.eye(len(wins)),"),
+    ("everybody_has_won_once", "You count at least one win for everybody against everybody, also where two never met. "
+     "A pair without games says nothing: leave its zeros.", "wins.double()", "wins.double().clamp(min=1)"),
+    ("whole_wins_alone", "You turn the wins into integers, and halves are lost. The table may hold fractions: turn it "
+     "into floats.", "wins.double()", "wins.long().double()"),
+    ("exponentials_shifted", "You shifted the strengths, not their logarithms: the scores do not sum to 0. Take the "
+     "logarithm, then subtract its mean.", _FOUND, "return (scores.exp() / scores.exp().mean()).log()"),
 ])  # fmt: skip
 
 
@@ -290,4 +363,18 @@ changes("center_rewards", _centred, [
      "rewards -= means\n    return rewards"),
     ("moved_to_the_common_mean", "You subtract the prompt's mean and add the mean of all again. Then the constant is "
      "another one: the rewards of a prompt are to sum to 0.", _CENTRED, "return rewards - means + rewards.mean()"),
+    ("ids_as_indices", "You use the prompts' numbers as indices, from 0 up to the largest. They may be any numbers, "
+     "negative ones too: compare them, or let unique(return_inverse=True) number them for you.",
+     "means = torch.stack([own.mean() for own in of_prompt])",
+     "means = torch.stack([rewards[prompt_ids == p].mean() for p in range(int(prompt_ids.max()) + 1)])[prompt_ids]"),
+    ("divided_by_one_less", "You divide the sum of a prompt's rewards by the number of its answers less 1. The plain "
+     "mean is asked for: divide by their number.", "own.mean()", "own.sum() / max(len(own) - 1, 1)"),
+    ("a_mean_for_each_prompt", "You return one mean for each prompt. One number for each *answer* is asked for: its "
+     "reward less the mean of its prompt.", _CENTRED,
+     "return torch.stack([rewards[prompt_ids == p].mean() for p in prompt_ids.unique()])"),
+    ("divided_by_the_mean", "You divide by the mean of the prompt. A constant that was *added* is removed by "
+     "subtracting.", _CENTRED, "return rewards / means"),
+    ("only_the_first_prompt", "You centre the answers to one prompt and leave the others as they were. Go on through "
+     "all prompts: is there a `return` inside the loop?", _CENTRED,
+     "return torch.where(prompt_ids == prompt_ids.min(), rewards - means, rewards)"),
 ])  # fmt: skip

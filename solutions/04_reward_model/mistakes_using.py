@@ -60,6 +60,19 @@ changes("last_token_rewards", _at_the_last_token, [
      "(batch,) would quietly become a table. Take the axis away.", "[:, 0]", ""),
     ("cut_off_from_the_head", "The values are right, but no gradient flows back to the head. Look for .detach(), "
      ".item(), .tolist().", "[:, 0]", "[:, 0].detach()"),
+    ("length_for_place", "You read at the place whose number is the length: one behind the last token, and outside of "
+     "a row without padding. Places begin with 0, and a row may begin with padding: look for the last 1 of the mask.",
+     _LAST, "mask.sum(1)"),
+    ("the_first_padding", "You read at the first 0 of the mask, on the padding itself; where a row has none, at its "
+     "beginning. Look for the last 1.", _LAST, "mask.argmin(1)"),
+    ("the_last_rows_place", "You read all rows where the last one ends. Each row has its own last token.", _READ,
+     "token_rewards[:, last[-1]]"),
+    ("last_column_masked", "You multiply by the mask and read the last column: 0 for every row that ends earlier. The "
+     "mask is to say *where* to read.", _READ, "(token_rewards * mask)[:, -1]"),
+    ("places_themselves", "You return the places of the last tokens. Read the head's output there.", _READ, "last"),
+    ("head_output_masked_in_place", "The numbers are right, but you set the padding of the caller's tensor to 0: "
+     "`masked_fill_` and `*=` write into what you were given. Make a new one.", "return ",
+     "token_rewards.data.mul_(mask)\n    return "),
 ])  # fmt: skip
 
 
@@ -99,6 +112,26 @@ changes("pair_accuracy", _share_right, [
      "are not comparable: compare pair by pair.", "= rewards_chosen, rewards_rejected",
      "= rewards_chosen[:, None], rewards_rejected"),
     ("pair_by_pair", "You return what came of each pair. One number is asked for: their mean.", ".mean()", ""),
+    ("close_counts_as_a_tie", "Rewards that are nearly equal count as a tie here: torch.isclose, or a rounded "
+     "difference. A tie is two equal rewards, ==.", "(chosen > rejected).float(), (chosen == rejected)",
+     "((chosen > rejected) & ~chosen.isclose(rejected)).float(), chosen.isclose(rejected)"),
+    ("divided_by_the_answers", "You divide by the number of answers, two a pair. Divide by the pairs.", ".mean()",
+     ".mean() / 2"),
+    ("mean_difference", "You average by how much the chosen answer is ahead. Accuracy asks only whether it is.", _SHARE,
+     "(chosen - rejected).mean()"),
+    ("chosen_above_the_mean", "You count chosen rewards above the mean of all rewards. Compare the two answers of a "
+     "pair: other pairs have nothing to do with it.", _SHARE,
+     "(chosen > torch.cat([chosen, rejected]).mean()).float().mean()"),
+    ("one_number_for_all", "You compare one number of each column, as their means or their largest rewards. Each pair "
+     "counts: compare pair by pair, then average.", "= rewards_chosen, rewards_rejected",
+     "= rewards_chosen.mean(), rewards_rejected.mean()"),
+    ("sigmoids_compared", "You compare the sigmoids of the rewards. Far from zero they are all 1, or all 0, in a "
+     "float: compare the rewards themselves.", "= rewards_chosen, rewards_rejected",
+     "= torch.sigmoid(rewards_chosen), torch.sigmoid(rewards_rejected)"),
+    ("whole_rewards_alone", "You compare the rewards without their decimals. A tie is two equal rewards: leave them "
+     "as they are.", "= rewards_chosen, rewards_rejected", "= rewards_chosen.long(), rewards_rejected.long()"),
+    ("ties_divided_away", "You divide the number of ties by 2 with `//`, and half a pair is lost. A tie counts half: "
+     "divide with /.", _SHARE, "(right.sum() + tied.sum() // 2) / len(tied)"),
 ])  # fmt: skip
 
 
@@ -172,6 +205,29 @@ changes("calibration_bins", _bins, [
     ("accuracy_of_the_bin", 'Your "observed" is how often the more probable side won. Below one half that is the '
      "other answer: take the share of outcomes that are 1.", "outcomes.double()",
      "((probabilities >= 0.5) == (outcomes == 1)).double()"),
+    ("divided_by_the_bins_too", "You weight each bin by its share of the predictions and then take the mean over the "
+     "bins: that divides twice. Sum the weighted distances.", _ERROR, "(gap.abs() * held / held.sum()).mean()"),
+    ("empty_bins_in_the_divisor", "You sum the distances and divide by the number of bins. A bin should weigh as much "
+     "as it holds predictions, and an empty one nothing.", _ERROR, "gap.abs().sum() / num_bins"),
+    ("root_mean_square", "Your error is the root of the mean square. The expected calibration error averages the "
+     "distances themselves.", _ERROR, "((gap.square() * held).sum() / held.sum()).sqrt()"),
+    ("ones_in_a_bin_of_their_own", "A prediction of exactly 1 gets a bin of its own behind the last. It belongs to "
+     "the last one, which holds both its edges.", ".clamp(max=num_bins - 1)", ""),
+    ("to_the_nearest_edge", "You round to the nearest edge. A prediction belongs to the bin that it lies in: round "
+     "*down*.", "(p * num_bins).long()", "(p * num_bins).round().long()"),
+    ("one_bin_too_few", "You multiply by num_bins − 1, so the bins are too wide and the last is nearly empty. "
+     "Multiply by num_bins, and let 1 itself fall into the last one.", "(p * num_bins)", "(p * (num_bins - 1))"),
+    ("zeros_fall_out", "You take lower < p ≤ upper, as many libraries do: then a prediction of exactly 0 falls into "
+     "no bin, and an edge into the one below. Here an edge belongs to the bin above it.", _PAIRS,
+     "kept = probabilities > 0\n    p, won = probabilities[kept].double(), outcomes[kept].double()", _WHICH,
+     "which = (p * num_bins).ceil().long() - 1"),
+    ("losses_for_wins", 'Your "observed" is the share of outcomes that are 0. Count those that are 1.',
+     "outcomes.double()", "1 - outcomes.double()"),
+    ("sums_of_the_predictions", 'Your "predicted" is the sum of the predictions in each bin. Divide by how many it '
+     "holds.", '"predicted": predicted', '"predicted": predicted * count'),
+    ("share_of_all_wins", 'Your "observed" is what part of *all* wins each bin holds. Divide the wins in a bin by the '
+     "predictions in it.", "which.bincount(won, num_bins) / count",
+     "which.bincount(won, num_bins).where(count > 0, torch.nan) / won.sum()"),
 ])  # fmt: skip
 
 
@@ -211,6 +267,18 @@ changes("best_of_n", _place_of_the_best, [
      "first.argmax(1)", "F.one_hot(first.argmax(1), rewards.shape[1])"),
     ("the_n_best", "You return the places of the n largest rewards. Best of n draws n and keeps *one*.",
      "first.argmax(1)", "rewards.topk(n, dim=1).indices"),
+    ("rank_of_the_first", "You return the rank of the first sample: argsort twice gives ranks. The place of the best "
+     "sample is asked for, which argsort once gives, or argmax.", "first.argmax(1)",
+     "first.argsort(dim=1, descending=True, stable=True).argsort(dim=1)[:, 0]"),
+    ("places_as_floats", "Right places, but as floats: they cannot be used as an index. Leave them integers.",
+     "argmax(1)", "argmax(1).float()"),
+    ("rest_set_to_zero", "You set the rewards behind the first n to 0, and where all others are negative 0 is the "
+     "largest. Cut them off, or set them to minus infinity.", "rewards[:, :n]",
+     "rewards * (torch.arange(rewards.shape[1]) < n)"),
+    ("second_best", "You return the second best. Sorting in ascending order, the best stands last.", "first.argmax(1)",
+     "first.argsort(dim=1, stable=True)[:, -min(2, n)]"),
+    ("rest_overwritten", "Right places, but you wrote minus infinity into the caller's table. Work on a copy, or cut "
+     "the table off.", "first = rewards", "rewards[:, n:] = -torch.inf\n    first = rewards"),
 ])  # fmt: skip
 
 
@@ -265,6 +333,25 @@ changes("best_of_n_probs", _best_of_draws, [
      "ties = rewards[:, None] == rewards", "ties = torch.eye(len(probs))"),
     ("all_on_the_best", "You put everything on the best answer. With a few draws it may not have come up: how "
      "probable that is, is the question.", _KEPT, "(rewards == rewards.max()).to(probs.dtype)"),
+    ("order_for_ranks_of_answers", "You sorted by reward and then indexed with the same order again. That does not "
+     "undo it: write `result[order] = sorted`, or index with order.argsort().", _KEPT,
+     "((upto**n - below**n) * share)[rewards.argsort(stable=True)][rewards.argsort(stable=True)]"),
+    ("ties_take_all_and_normalised", "Each of several answers with the same reward gets what falls to all of them, "
+     "and then you normalise: that takes from the others. They share it in proportion to their probabilities, and "
+     "nothing has to be normalised.", _KEPT,
+     "(upto**n - below**n) * (probs > 0) / ((upto**n - below**n) * (probs > 0)).sum()"),
+    ("each_tie_beats_the_others", "Each of several equally good answers is treated as if it beat the others, so it "
+     "wins whenever it is drawn and nothing is better: the sum exceeds 1. They share what falls to them in proportion "
+     "to their probabilities.", "below, level = beats.double() @ probs, ties.double() @ probs",
+     "below, level = (beats | ties).double() @ probs - probs, probs"),
+    ("ties_fall_to_nobody", "Where equally good answers are both drawn, none of them wins in your formula: the sum is "
+     "below 1. The first of them is kept: they share what falls to all of them in proportion to their probabilities.",
+     "ties.double() @ probs", "probs"),
+    ("nothing_over_nothing", "An answer that is never drawn gives 0/0 here, which is NaN. Its probability is 0: ask "
+     "for that before you divide.", ".clamp(min=1e-300)", ""),
+    ("only_the_first_draw_counts", "You compute how probable it is that the *first* draw is this answer and all "
+     'others are worse. Any of the n draws may be the best, and several may be the same: take "none is better" less '
+     '"all are worse".', _KEPT, "probs * below ** (n - 1)"),
 ])  # fmt: skip
 
 
@@ -277,7 +364,7 @@ def _bound(n):
 
 changes("best_of_n_kl", _bound, [
     ("logarithm_alone", "You return log n. That is the most it could be; (n − 1)/n comes off, because the best sample "
-     "need not be from the very top.", " - (n - 1) / n", ""),
+     "need not be from the very top. (With `//` for `/`, (n − 1)//n is 0.)", " - (n - 1) / n", ""),
     ("added_instead_of_subtracted", "You add (n − 1)/n. It is subtracted.", " - (n", " + (n"),
     ("without_dividing", "You subtract n − 1. It is (n − 1)/n: a KL divergence is never negative.", " / n", ""),
     ("one_over_n", "You subtract 1/n. It is (n − 1)/n, that is 1 − 1/n: for n = 1 nothing has changed, and the KL is "
@@ -291,4 +378,12 @@ changes("best_of_n_kl", _bound, [
     ("upside_down", "The sign is turned: a KL divergence is never negative.", "math.log(n) - (n - 1) / n",
      "(n - 1) / n - math.log(n)"),
     ("n_over_n_less_one", "You subtract n/(n − 1). It is (n − 1)/n.", "(n - 1) / n", "n / max(n - 1, 1e-9)"),
+    ("everything_over_n", "You divide the logarithm by n too. Only n − 1 is divided: look at the brackets.",
+     "math.log(n) - (n - 1) / n", "(math.log(n) - (n - 1)) / n"),
+    ("brackets_missing", "You subtract n, and 1/n again: the brackets around n − 1 are missing.", "(n - 1) / n",
+     "n - 1 / n"),
+    ("logarithm_of_one_less", "You take the logarithm of n − 1. It is log n, less (n − 1)/n.", "math.log(n)",
+     "math.log(max(n - 1, 1))"),
+    ("logarithm_of_one_more", "You take the logarithm of n + 1, as log1p does. It is log n, less (n − 1)/n.",
+     "math.log(n)", "math.log1p(n)"),
 ])  # fmt: skip

@@ -78,11 +78,8 @@ def _logits_and_labels(
 
 
 def _loss(answer, logits: torch.Tensor, labels: torch.Tensor) -> dict:
-    rows, length, vocab = logits.shape
-    sizes = {
-        "the batch size": rows,
-        "the length of a row": length,
-        "the size of the vocabulary": vocab,
+    sizes = {  # what a loss is divided by, rightly or wrongly
+        "the batch size": len(labels),
         "the number of targets": int((labels[:, 1:] != IGNORE).sum()),
         "the number of positions": labels.numel(),
         "the number of positions that predict something": labels[:, 1:].numel(),

@@ -220,4 +220,4 @@ def text_beyond_ascii(answer, seed):
 @bits_per_byte.case
 def spaces_and_line_breaks(answer, seed):
     """Spaces and line breaks are bytes of the text, at its ends too."""
-    return _bits(answer, _token_losses(seed, 7), "  one day\n\nmia ran ." + " and ran ." * (seed % 4) + "\n")
+    return _bits(answer, _token_losses(seed, 7), "   one day\n\nmia ran ." + " and then ran ." * (seed % 4) + "\n")

@@ -153,6 +153,7 @@ def clipping(answer, seed):
         "free_norms": torch.tensor(small["optimizer"].norms),
         "norms_without_max_norm": torch.tensor(unsaid["optimizer"].norms),
         "weight": large["model"].weight,
+        "weight_without_max_norm": unsaid["model"].weight,
     }
 
 

@@ -31,7 +31,7 @@ def _masked(answer, seed: int, ids: torch.Tensor, special: torch.Tensor, vocab: 
         "is_special": special,
         "corrupted": _small(corrupted),
         "labels": _small(labels),
-        "hold_integers": not (corrupted.is_floating_point() or labels.is_floating_point()),
+        "hold_integers": not any(x.is_floating_point() or x.dtype == torch.bool for x in (corrupted, labels)),
     }
 
 
@@ -116,9 +116,7 @@ def _mlm_inputs(seed: int, rows: int, length: int, vocab: int) -> tuple[torch.Te
 
 def _mlm_data(answer, logits: torch.Tensor, labels: torch.Tensor) -> dict:
     sizes = {
-        "the batch size": labels.shape[0],
-        "the length of a row": labels.shape[1],
-        "the size of the vocabulary": logits.shape[-1],
+        "the batch size": len(labels),
         "the number of chosen tokens": int((labels != IGNORE).sum()),
         "the number of positions": labels.numel(),
     }
@@ -170,7 +168,7 @@ def mlm_gradient(answer, seed):
 # ---------------------------------------------------------------------------------------------------------------------
 nsp_pairs = Exercise("nsp_pairs", TOPIC, "Exercise 11: pairs for next-sentence prediction")
 
-LENGTHS = (47, 1, 55)  # in sentences, of the documents of one_pair_a_sentence
+LENGTHS = (47, 1, 2, 55)  # in sentences, of the documents of one_pair_a_sentence
 MANY, SHORT = 61, 5  # documents, and sentences in each, of varied_others
 FOUR, LONG = 4, 121
 

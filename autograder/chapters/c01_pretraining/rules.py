@@ -35,6 +35,7 @@ def masking_choice(data: dict) -> Summary:
     ids, corrupted, labels = data["input_ids"], data["corrupted"], data["labels"]
     chosen = labels != IGNORE
     return _chosen_share(data, chosen) | facts(
+        some_token_is_chosen=chosen.any(),
         some_label_is_not_the_original_id=(labels[chosen] != ids[chosen]).any(),
         some_token_changed_without_being_chosen=(corrupted[~chosen] != ids[~chosen]).any(),
         both_tensors_hold_integers=data["hold_integers"],
@@ -107,8 +108,10 @@ def pairs_firsts(data: dict) -> Summary:
     firsts = Counter((a, s) for a, s, *_ in data["pairs"].tolist())
     rightful = [(d, s) for d, n in enumerate(LENGTHS) for s in range(n - 1)]
     inner = [(d, s) for d, n in enumerate(LENGTHS) for s in range(1, n - 1, 2)]
+    missing = sum(not firsts[place] for place in rightful)
     return facts(
-        some_sentence_is_never_first=any(not firsts[place] for place in rightful),
+        some_sentence_is_never_first=missing,
+        many_are_never_first=missing > 5,
         some_sentence_is_first_twice=any(times > 1 for times in firsts.values()),
         some_last_sentence_is_first=any(firsts[d, n - 1] for d, n in enumerate(LENGTHS)),
         every_other_sentence_is_skipped=not any(firsts[place] for place in inner),
@@ -159,8 +162,10 @@ def pairs_shared_sentence(data: dict) -> Summary:
 def pairs_varied(data: dict) -> Summary:
     """Whether the others come from everywhere: from many documents, and from each of four."""
     others = _places(data["pairs"], real=False)
-    met = {(a[0], b[0]) for a, b in _places(data["pairs_of_four_documents"], real=False)}
-    unmet = {(a, b) for a, _ in met for b in range(FOUR) if a != b} - met  # for documents that have others at all
+    four = data["pairs_of_four_documents"]
+    firsts = Counter(four[:, 0].tolist())
+    met = {(a[0], b[0]) for a, b in _places(four, real=False) if firsts[a[0]] > 1}
+    unmet = {(a, b) for a, _ in met for b in range(FOUR) if a != b} - met
     return facts(
         from_many_documents=len({b[0] for _, b in others}) > 5,
         from_one_document_for_each=len({(a[0], b[0]) for a, b in others}) == len({a[0] for a, _ in others}),

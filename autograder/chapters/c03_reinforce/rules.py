@@ -33,8 +33,9 @@ def _moments(data: dict, **moments: np.ndarray) -> Summary:
         # Samples that are drawn and come again tell by their numbers only of a seed; what is not drawn tells what it is.
         alike = bool((estimates[0] == estimates[0][0]).all())
         return facts(every_estimate_is_the_same=True) | ({"the_only_estimate": Entry(estimates[0])} if alike else {})
-    draws = means({f"{name}_draws": rows for name, rows in moments.items()})
-    return facts(every_estimate_is_the_same=False) | draws | checksum(data["inputs"])
+    found = means({f"{name}_draws": rows for name, rows in moments.items()})
+    found = {name.removesuffix("_draws"): entry for name, entry in found.items()}  # read in the report
+    return facts(every_estimate_is_the_same=False) | found | checksum(data["inputs"])
 
 
 @rule

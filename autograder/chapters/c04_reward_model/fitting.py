@@ -1,5 +1,7 @@
 """Probes of chapter 04's first half: Bradley and Terry's probability and loss, rankings, scores, what is identified."""
 
+import itertools
+
 import torch
 
 from autograder.chapters.probing import as_tensor, gradients_of, seeded
@@ -8,7 +10,12 @@ from autograder.exercise import Exercise, Unexpected
 TOPIC = "04_reward_model"
 
 # ---------------------------------------------------------------------------------------------------------------------
-preference_probability = Exercise("preference_probability", TOPIC, "Exercise 1: who is preferred")
+preference_probability = Exercise(
+    "preference_probability",
+    TOPIC,
+    "Exercise 1: who is preferred",
+    gradients={"reward_first": 0, "reward_second": 1},
+)
 
 
 def _two_rewards(seed: int, *shape: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -28,9 +35,14 @@ def several_pairs(answer, seed):
 
 @preference_probability.case
 def all_against_all(answer, seed):
-    """Rewards of shapes (5, 1) and (1, 3) give a table (5, 3): each of the first against each of the second."""
+    """Shapes that broadcast: (5, 1) and (1, 3) give a table (5, 3), (5, 1) and (1,) a column, (5,) and one number (5,)."""
     first, second = _two_rewards(seed, 5)
-    return {"probability": answer(first[:, None], second[None, :3])}
+    return {
+        "table": answer(first[:, None], second[None, :3]),
+        "column": answer(first[:, None], second[:1]),
+        "against_one": answer(first, second[0]),
+        "two_numbers": answer(first[0], second[1]),
+    }
 
 
 @preference_probability.case
@@ -55,6 +67,13 @@ def far_apart(answer, seed):
 
 
 @preference_probability.case
+def no_reward_is_too_large(answer, seed):
+    """Rewards as large as a float32 holds, at temperature 0.1: the larger one is sure to be preferred, and nothing is NaN."""
+    first, second = torch.tensor([1e38, 5e37, -1e38, 2e38]), torch.tensor([5e37, 1e38, -5e37, seed % 7])
+    return {"probability": answer(first, second, 0.1)}
+
+
+@preference_probability.case
 def gradient_of_the_probability(answer, seed):
     """Gradients flow to both rewards."""
     first, second = (rewards.requires_grad_() for rewards in _two_rewards(seed, 5))
@@ -64,7 +83,12 @@ def gradient_of_the_probability(answer, seed):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-bradley_terry_loss = Exercise("bradley_terry_loss", TOPIC, "Exercise 2: the loss of the pairs")
+bradley_terry_loss = Exercise(
+    "bradley_terry_loss",
+    TOPIC,
+    "Exercise 2: the loss of the pairs",
+    gradients={"rewards_chosen": 0, "rewards_rejected": 1},
+)
 
 
 @bradley_terry_loss.case
@@ -84,14 +108,15 @@ def a_single_pair(answer, seed):
 def a_shift_of_both(answer, seed):
     """The same number added to both rewards changes nothing."""
     chosen, rejected = _two_rewards(seed, 5)
-    return {"loss": answer(chosen - 7, rejected - 7)}
+    return {"loss": answer(chosen - 7, rejected - 7), "_sizes": {"the number of pairs": 5}}
 
 
 @bradley_terry_loss.case
 def huge_differences(answer, seed):
     """Differences of 10 000: a loss near 0 where the chosen answer is ahead, 10 000 where it is behind; never infinite."""
     chosen, rejected = _two_rewards(seed, 3)
-    return {"ahead": answer(1e4 + chosen, rejected), "behind": answer(chosen - 1e4, rejected)}
+    sizes = {"the number of pairs": 3}
+    return {"ahead": answer(1e4 + chosen, rejected), "behind": answer(chosen - 1e4, rejected), "_sizes": sizes}
 
 
 @bradley_terry_loss.case
@@ -140,7 +165,8 @@ def _pairs(value) -> torch.Tensor:
 @ranking_pairs.case
 def five_answers(answer, seed):
     """A ranking of five answers gives ten pairs, each once, the better answer first."""
-    return {"pairs": _pairs(answer(_ranks(seed, 1, 2, 3, 4, 5)))}
+    sizes = {"the number of answers": 5, "the number of pairs": 10}
+    return {"pairs": _pairs(answer(_ranks(seed, 1, 2, 3, 4, 5))), "_sizes": sizes}
 
 
 @ranking_pairs.case
@@ -157,8 +183,8 @@ def answers_that_tie(answer, seed):
 
 @ranking_pairs.case
 def ranks_with_gaps(answer, seed):
-    """Ranks need not follow on one another: only which is smaller counts."""
-    return {"pairs": _pairs(answer(_ranks(seed, 2, 5, 11, 12, 30, 31)))}
+    """Ranks need not begin with 1 nor follow on one another: only which is smaller counts."""
+    return {"pairs": _pairs(answer(_ranks(seed, -4, 0, 5, 11, 12, 30))), "_sizes": {"the number of pairs": 15}}
 
 
 @ranking_pairs.case
@@ -198,17 +224,32 @@ def _scores(value) -> torch.Tensor:
     return as_tensor(value, "The scores")
 
 
+def _fitted(answer, wins: torch.Tensor) -> dict:
+    """The scores, and whether the likelihood of the table rises further when all of them are taken further from 0.
+
+    Where it does, an ascent was on its way and stopped too early. A part in a thousand of a game is no rise.
+    """
+    scores, rises = _scores(answer(wins)), False
+    if scores.shape == (len(wins),):
+        s, w = scores.detach().double(), wins.double()
+        s = s - s.mean()
+        pull = (w - (w + w.T) * torch.sigmoid(s[:, None] - s)).sum(1)
+        rises = bool(pull @ s > 1e-3 * w.sum())
+    sizes = {"the number of players": len(wins)}
+    return {"scores": scores, "all_scores_too_close_to_0": rises, "_sizes": sizes}
+
+
 @fit_scores.case(rtol=_FITTED)
 def five_players(answer, seed):
     """Five that met a dozen times each: the scores of greatest likelihood, which sum to 0."""
-    return {"scores": _scores(answer(_wins(seed, 5, 13))), "_sizes": {"the number of players": 5}}
+    return _fitted(answer, _wins(seed, 5, 13))
 
 
 @fit_scores.case(rtol=_FITTED)
 def two_players(answer, seed):
     """Two players: the difference of their scores is the logarithm of their odds."""
     lost = 3 + seed % 4
-    return {"scores": _scores(answer(torch.tensor([[0, lost], [11, 0]])))}
+    return _fitted(answer, torch.tensor([[0, lost], [11, 0]]))
 
 
 @fit_scores.case(rtol=_FITTED)
@@ -217,7 +258,18 @@ def some_never_met(answer, seed):
     wins = _wins(seed, 7, 9)
     wins[0, 3] = wins[3, 0] = wins[1, 5] = wins[5, 1] = wins[2, 6] = wins[6, 2] = 0
     wins[4, 0], wins[0, 4] = 170 + seed % 20, 90
-    return {"scores": _scores(answer(wins))}
+    return _fitted(answer, wins)
+
+
+@fit_scores.case(rtol=_FITTED)
+def a_chain_of_players(answer, seed):
+    """Six players of whom each met its neighbours alone: the way to the greatest likelihood is long."""
+    g, wins = seeded(seed), torch.zeros(6, 6)
+    order = torch.randperm(6, generator=g).tolist()
+    for better, worse in itertools.pairwise(order):
+        wins[better, worse] = 11 + torch.randint(0, 5, (), generator=g)
+        wins[worse, better] = 5 + torch.randint(0, 3, (), generator=g)
+    return _fitted(answer, wins)
 
 
 @fit_scores.case(rtol=_FITTED)
@@ -225,15 +277,7 @@ def shares_of_wins(answer, seed):
     """The table may hold fractions, as when a tie is half a win for each."""
     wins = _wins(seed, 3, 7).double()
     half = torch.tensor([[0.0, 1.5, 0.5], [1.5, 0.0, 2.5], [0.5, 2.5, 0.0]], dtype=torch.float64)
-    return {"scores": _scores(answer(wins + half)).double()}
-
-
-@fit_scores.case(rtol=_FITTED)
-def table_unchanged(answer, seed):
-    """The table you are given is the same afterwards."""
-    wins = _wins(seed, 3, 11).float()
-    scores = _scores(answer(wins))
-    return {"scores": scores, "table": wins}
+    return _fitted(answer, wins + half)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -264,9 +308,9 @@ def constants_of_prompts(answer, seed):
 
 @center_rewards.case
 def any_numbers_for_prompts(answer, seed):
-    """Prompts may be numbered in any way: only whether two numbers are equal counts."""
+    """Prompts may be numbered in any way, below zero too: only whether two numbers are equal counts."""
     rewards, prompt_ids = _answers_of_prompts(seed)
-    return {"centered": answer(rewards, torch.tensor([91, 7, 1009, 40])[prompt_ids])}
+    return {"centered": answer(rewards, torch.tensor([-3, 7, 1009, -1])[prompt_ids])}
 
 
 @center_rewards.case
@@ -279,7 +323,7 @@ def a_single_prompt(answer, seed):
 
 
 @center_rewards.case
-def rewards_unchanged(answer, seed):
-    """The rewards you are given are the same afterwards."""
-    rewards, prompt_ids = _answers_of_prompts(seed)
-    return {"centered": as_tensor(answer(rewards, prompt_ids), "The centred rewards").clone(), "rewards": rewards}
+def one_answer_for_each_prompt(answer, seed):
+    """Every answer is the only one to its prompt: it is its own mean, and nothing is left of it."""
+    rewards = 2 + torch.randn(5, generator=seeded(seed))
+    return {"centered": answer(rewards, torch.tensor([4, 0, 3, 8, 1])), "_sizes": {"the number of answers": 5}}

@@ -8,7 +8,9 @@ from autograder.exercise import Exercise, Unexpected
 TOPIC = "04_reward_model"
 
 # ---------------------------------------------------------------------------------------------------------------------
-last_token_rewards = Exercise("last_token_rewards", TOPIC, "Exercise 6: one number for an answer")
+last_token_rewards = Exercise(
+    "last_token_rewards", TOPIC, "Exercise 6: one number for an answer", gradients={"token_rewards": 0}
+)
 
 
 def _padded(seed: int, length: int, begins: list[int], ends: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -51,7 +53,7 @@ def a_single_token(answer, seed):
 def a_mask_of_booleans(answer, seed):
     """The mask may hold True and False instead of 1 and 0."""
     token_rewards, mask = _padded(seed, 9, [0, 2, 0], [4, 9, 7])
-    return {"rewards": answer(token_rewards, mask.bool())}
+    return {"rewards": answer(token_rewards, mask.bool()), "_sizes": {"the batch size": 3}}
 
 
 @last_token_rewards.case
@@ -93,14 +95,24 @@ def pairs_that_tie(answer, seed):
 def a_reward_without_opinion(answer, seed):
     """A reward model that says the same of everything is right half of the time."""
     same = torch.full((7,), 0.7)
-    return {"accuracy": answer(same, same.clone())}
+    return {"accuracy": answer(same, same.clone()), "_sizes": {"the number of pairs": 7}}
 
 
 @pair_accuracy.case
-def rewards_below_zero(answer, seed):
-    """All rewards are far below zero: only their order counts."""
+def rewards_far_from_zero(answer, seed):
+    """All rewards are far below zero, or far above: only their order counts."""
     chosen, rejected = _pairs(seed, 7, 5)
-    return {"accuracy": answer(chosen - 40, rejected - 40)}
+    sizes = {"the number of pairs": 7}
+    return {"below": answer(chosen - 40, rejected - 40), "above": answer(chosen + 40, rejected + 40), "_sizes": sizes}
+
+
+@pair_accuracy.case
+def nearly_equal(answer, seed):
+    """Rewards that differ in the seventh digit alone are not equal: the larger one is ahead."""
+    chosen, rejected = torch.full((7,), 0.75), torch.full((7,), 0.75)
+    chosen[seed % 2 : 5] += 2**-22
+    rejected[5:] += 2**-22
+    return {"accuracy": answer(chosen, rejected), "_sizes": {"the number of pairs": 7}}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -117,8 +129,8 @@ def _predictions(seed: int, count: int, low: float, high: float, bins: int) -> t
     return probabilities, outcomes
 
 
-def _read_bins(value) -> dict:
-    """What a reliability diagram shows. Raises Unexpected where an entry is missing."""
+def _read_bins(value, pairs: int, bins: int) -> dict:
+    """What a reliability diagram of so many pairs shows. Raises Unexpected where an entry is missing."""
     names = ("predicted", "observed", "count", "error")
     if not isinstance(value, dict):
         raise Unexpected(f"A dict with the entries {', '.join(names)} should come back, not {type(value).__name__}.")
@@ -126,7 +138,8 @@ def _read_bins(value) -> dict:
     if missing:
         raise Unexpected(f"The dict should have the entries {', '.join(names)}; yours lacks {', '.join(missing)}.")
     found = {name: _array(value[name], name) for name in names[:3]}
-    return found | {"error": torch.tensor(as_number(value["error"], "The entry error"))}
+    sizes = {"the number of predictions": pairs, "the number of bins": bins}
+    return found | {"error": torch.tensor(as_number(value["error"], "The entry error")), "_sizes": sizes}
 
 
 def _array(value, name: str) -> torch.Tensor:
@@ -140,20 +153,20 @@ def _array(value, name: str) -> torch.Tensor:
 @calibration_bins.case
 def five_bins(answer, seed):
     """Ninety-seven predictions in five bins: their mean, the share of wins, their number, and the mean distance."""
-    return _read_bins(answer(*_predictions(seed, 97, 0.0, 1.0, 5), 5))
+    return _read_bins(answer(*_predictions(seed, 97, 0.0, 1.0, 5), 5), 97, 5)
 
 
 @calibration_bins.case
 def bins_of_unequal_weight(answer, seed):
     """Most predictions in two of seven bins: a bin weighs as much as it holds."""
     many, few = _predictions(seed, 61, 0.15, 0.42, 7), _predictions(seed + 1, 17, 0.0, 1.0, 7)
-    return _read_bins(answer(torch.cat([many[0], few[0]]), torch.cat([many[1], few[1]]), 7))
+    return _read_bins(answer(torch.cat([many[0], few[0]]), torch.cat([many[1], few[1]]), 7), 78, 7)
 
 
 @calibration_bins.case
 def empty_bins(answer, seed):
     """Bins into which nothing falls hold NaN and count 0; they do not spoil the error."""
-    return _read_bins(answer(*_predictions(seed, 23, 0.23, 0.64, 9), 9))
+    return _read_bins(answer(*_predictions(seed, 23, 0.23, 0.64, 9), 9), 23, 9)
 
 
 @calibration_bins.case
@@ -161,14 +174,20 @@ def probabilities_on_the_edges(answer, seed):
     """0, 1 and the edges between four bins: an edge belongs to the bin above it, and 1 to the last."""
     probabilities = torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0, 1.0, 0.125, 0.375, 0.625, 0.875, 0.5, 0.25, 0.25])
     outcomes = torch.tensor([0, 1, 0, 1, 1, seed % 2, 1, 0, 1, 0, 1, 0, 0])
-    return _read_bins(answer(probabilities, outcomes, 4))
+    return _read_bins(answer(probabilities, outcomes, 4), 13, 4)
 
 
 @calibration_bins.case
 def errors_that_do_not_cancel(answer, seed):
     """Too sure in one bin and not sure enough in another: the distances add up, they do not cancel."""
     probabilities = torch.tensor([0.12, 0.22, 0.17, 0.81, 0.86, 0.91, 0.88]) + (seed % 5) / 200
-    return _read_bins(answer(probabilities, torch.tensor([1, 1, 0, 1, 0, 0, 0]), 3))
+    return _read_bins(answer(probabilities, torch.tensor([1, 1, 0, 1, 0, 0, 0]), 3), 7, 3)
+
+
+@calibration_bins.case
+def a_single_bin(answer, seed):
+    """One bin for all: the mean prediction, the share of wins, and how far apart they are."""
+    return _read_bins(answer(*_predictions(seed, 31, 0.0, 1.0, 1), 1), 31, 1)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -200,7 +219,7 @@ def fewer_than_there_are(answer, seed):
 @best_of_n.case
 def best_of_one(answer, seed):
     """n = 1 is plain sampling: the first sample of every prompt."""
-    return {"index": answer(_samples(seed, 3, 5, 1), 1)}
+    return {"index": answer(_samples(seed, 3, 5, 1), 1), "_sizes": {"the number of prompts": 3}}
 
 
 @best_of_n.case
@@ -209,13 +228,13 @@ def equal_rewards(answer, seed):
     rewards = _samples(seed, 3, 9, 7)
     for row in range(3):
         rewards[row, [1 + (row + seed) % 2, 5]] = 20.0
-    return {"index": answer(rewards, 7)}
+    return {"index": answer(rewards, 7), "_sizes": {"the number of prompts": 3, "n": 7}}
 
 
 @best_of_n.case
 def all_below_zero(answer, seed):
     """All rewards are negative: the largest is the one nearest to zero."""
-    return {"index": answer(_samples(seed, 5, 7, 5) - 50, 5)}
+    return {"index": answer(_samples(seed, 7, 9, 5) - 50, 5), "_sizes": {"the number of prompts": 7, "n": 5}}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -241,21 +260,22 @@ def different_rewards(answer, seed):
 @best_of_n_probs.case
 def one_draw(answer, seed):
     """n = 1: the policy itself."""
-    return {"probs": answer(*_policy(seed, 5), 1)}
+    return {"probs": answer(*_policy(seed, 5), 1), "_sizes": {"the number of answers": 5}}
 
 
 @best_of_n_probs.case
 def rewards_that_tie(answer, seed):
     """Answers of equal reward share what falls to them in proportion to their own probabilities."""
     probs, rewards = _policy(seed, 9)
-    rewards = ((rewards + 1.9) / 2.1 + 0.01).floor()  # three and three and three of a kind
-    return {"probs": answer(probs, rewards, 5), "_sizes": {"n": 5}}
+    order = ((rewards + 1.9) / 0.7).round().long()
+    rewards = torch.tensor([0.5, 0.5, 1.5, 1.5, 1.5, 1.5, 2.5, 2.5, 2.5])[order]
+    return {"probs": answer(probs, rewards, 5), "_sizes": {"n": 5, "the number of answers": 9}}
 
 
 @best_of_n_probs.case
 def very_many_draws(answer, seed):
     """n = 400: nearly all of it is on the best answer."""
-    return {"probs": answer(*_policy(seed, 5), 400)}
+    return {"probs": answer(*_policy(seed, 5), 400), "_sizes": {"n": 400, "the number of answers": 5}}
 
 
 @best_of_n_probs.case
@@ -263,7 +283,7 @@ def an_impossible_answer(answer, seed):
     """The best answer has probability 0, and keeps it."""
     probs, rewards = _policy(seed, 5)
     probs[rewards.argmax()] = 0
-    return {"probs": answer(probs / probs.sum(), rewards, 4)}
+    return {"probs": answer(probs / probs.sum(), rewards, 4), "_sizes": {"n": 4, "the number of answers": 5}}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
