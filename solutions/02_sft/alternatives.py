@@ -451,6 +451,16 @@ def losses_times_weights(logits, labels, num_tokens=None):
 
 
 @alternative("sft_loss")
+def a_leaf_where_nothing_is_supervised(logits, labels, num_tokens=None):
+    """A new tensor that asks for a gradient where nothing is supervised: backward works, and nothing is learned."""
+    targets = labels[:, 1:].flatten()
+    if (targets == -100).all():
+        return torch.zeros((), requires_grad=True)
+    total = F.nll_loss(logits[:, :-1].flatten(0, 1).log_softmax(-1), targets, reduction="sum")
+    return total / (num_tokens or (targets != -100).sum())
+
+
+@alternative("sft_loss")
 def through_sequence_logprob(logits, labels, num_tokens=None):
     """Minus the sum over the rows of the next exercise's number."""
     total = -summed_over_unmasked_places(logits, labels).sum()

@@ -363,7 +363,7 @@ def nothing_to_pad(answer, seed):
 
 @collate.case
 def whole_numbers(answer, seed):
-    """All three tensors are int64: embeddings and losses take no other whole numbers, and here the mask is one, too."""
+    """All three tensors are int64, the attention mask as well: no booleans, no floats, no shorter integers."""
     batch = _tensors(answer([_example(seed, 3, 2), _example(seed + 1, 4, 5 + seed % 3)], 3), *_BATCH)
     for name, tensor in batch.items():
         if tensor.dtype != torch.int64:
