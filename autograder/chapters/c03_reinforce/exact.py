@@ -180,7 +180,7 @@ def rewards_far_from_zero(answer, seed):
 def prompts_that_are_alike(answer, seed):
     """Fifteen prompts with the same logits and rewards: the answers to each are drawn independently of the others'."""
     logits, rewards = _small_world(seed, 1, 5, level=80.7)
-    return _estimates(answer, seed, logits.repeat(15, 1), rewards.repeat(15, 1), 1, draws=72)
+    return _estimates(answer, seed, logits.repeat(15, 1), rewards.repeat(15, 1), 1)
 
 
 @policy_gradient_estimate.case(rule="repeatable_estimates")
