@@ -313,6 +313,17 @@ changes("fit_scores", _likeliest, [
      "into floats.", "wins.double()", "wins.long().double()"),
     ("exponentials_shifted", "You shifted the strengths, not their logarithms: the scores do not sum to 0. Take the "
      "logarithm, then subtract its mean.", _FOUND, "return (scores.exp() / scores.exp().mean()).log()"),
+    ("scores_sorted", "Your scores come back sorted. The caller expects them in the order of its players.", _FOUND,
+     "return scores.sort().values"),
+    ("ranks_for_scores", "You return the ranks of the players. How far apart they are is what the wins say, too: "
+     "return the scores.", _FOUND, "return scores.argsort().argsort().double()"),
+    ("twice_the_difference", "Your scores are twice as large as they should be: the gap of two players should be the "
+     "log-odds of a game between them. Is there a factor of 2 in your probability or in your gradient?", _FOUND,
+     "return scores * 2"),
+    ("base_two", "Your scores are logarithms to base 2. With the sigmoid of exercise 1, the base is e.", _FOUND,
+     "return scores / math.log(2)"),
+    ("wins_counted_twice_over", "You add the two directions before you fit, and then nobody is better than anybody: "
+     "w[i, j] and w[j, i] must stay apart.", _DOUBLE, "wins = (wins + wins.T).double()"),
 ])  # fmt: skip
 
 
@@ -377,4 +388,10 @@ changes("center_rewards", _centred, [
     ("only_the_first_prompt", "You centre the answers to one prompt and leave the others as they were. Go on through "
      "all prompts: is there a `return` inside the loop?", _CENTRED,
      "return torch.where(prompt_ids == prompt_ids.min(), rewards - means, rewards)"),
+    ("sorted_means_repeated", "You repeat the prompts' means in the order of their numbers, as if the answers were "
+     "sorted. Give each answer the mean of its *own* prompt.", _CENTRED,
+     "return rewards - means[prompt_ids.argsort(stable=True)]"),
+    ("standardised_over_everything", "You subtract one mean and divide by one standard deviation, those of all "
+     "answers. Each prompt has a constant of its own, and nothing is divided.", _CENTRED,
+     "return (rewards - rewards.mean()) / rewards.std()"),
 ])  # fmt: skip

@@ -115,13 +115,10 @@ changes("pair_accuracy", _share_right, [
     ("close_counts_as_a_tie", "Rewards that are nearly equal count as a tie here: torch.isclose, or a rounded "
      "difference. A tie is two equal rewards, ==.", "(chosen > rejected).float(), (chosen == rejected)",
      "((chosen > rejected) & ~chosen.isclose(rejected)).float(), chosen.isclose(rejected)"),
-    ("divided_by_the_answers", "You divide by the number of answers, two a pair. Divide by the pairs.", ".mean()",
+    ("divided_by_both_answers", "You divide by the number of answers, two a pair. Divide by the pairs.", ".mean()",
      ".mean() / 2"),
     ("mean_difference", "You average by how much the chosen answer is ahead. Accuracy asks only whether it is.", _SHARE,
      "(chosen - rejected).mean()"),
-    ("chosen_above_the_mean", "You count chosen rewards above the mean of all rewards. Compare the two answers of a "
-     "pair: other pairs have nothing to do with it.", _SHARE,
-     "(chosen > torch.cat([chosen, rejected]).mean()).float().mean()"),
     ("one_number_for_all", "You compare one number of each column, as their means or their largest rewards. Each pair "
      "counts: compare pair by pair, then average.", "= rewards_chosen, rewards_rejected",
      "= rewards_chosen.mean(), rewards_rejected.mean()"),
@@ -352,6 +349,10 @@ changes("best_of_n_probs", _best_of_draws, [
     ("only_the_first_draw_counts", "You compute how probable it is that the *first* draw is this answer and all "
      'others are worse. Any of the n draws may be the best, and several may be the same: take "none is better" less '
      '"all are worse".', _KEPT, "probs * below ** (n - 1)"),
+    ("cumulated_at_the_end", "You return the cumulated probabilities. One probability for each answer is asked for: "
+     "that it is the best.", _KEPT, "((upto**n - below**n) * share).cumsum(0)"),
+    ("weighted_by_the_probability", "You multiply what falls to a reward by the answer's probability, and forget to "
+     "divide by that of all answers of this reward: the sum is below 1.", "* share", "* probs"),
 ])  # fmt: skip
 
 

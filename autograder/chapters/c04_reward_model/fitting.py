@@ -68,9 +68,10 @@ def far_apart(answer, seed):
 
 @preference_probability.case
 def no_reward_is_too_large(answer, seed):
-    """Rewards as large as a float32 holds, at temperature 0.1: the larger one is sure to be preferred, and nothing is NaN."""
-    first, second = torch.tensor([1e38, 5e37, -1e38, 2e38]), torch.tensor([5e37, 1e38, -5e37, seed % 7])
-    return {"probability": answer(first, second, 0.1)}
+    """Rewards nearly as large as a float32 holds, at temperature 0.2: the larger one is sure to be preferred; no NaN."""
+    # Divided by the temperature, the rewards are infinite, and their differences are not.
+    first, second = torch.tensor([1e38, 9e37, -1e38, 5e37]), torch.tensor([9e37, 1e38, -9e37, -(seed % 7)])
+    return {"probability": answer(first, second, 0.2)}
 
 
 @preference_probability.case
@@ -285,11 +286,11 @@ center_rewards = Exercise("center_rewards", TOPIC, "Exercise 5: what pairs canno
 
 
 def _answers_of_prompts(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rewards of eleven answers to prompts 0 to 3, which come mixed and have 5, 3, 2 and 1 answers."""
+    """Rewards of eleven answers to prompts 0 to 3, which come mixed, two side by side, and have 5, 3, 2 and 1 answers."""
     g = seeded(seed)
-    prompt_ids = torch.tensor([2, 0, 1, 0, 3, 0, 1, 2, 0, 1, 0])
+    prompt_ids = torch.tensor([2, 0, 0, 1, 3, 0, 1, 2, 0, 1, 0])
     rewards = 1.3 + 2 * torch.randn(11, generator=g) + prompt_ids
-    rewards[1] = (rewards[3] + 2 * rewards[5]) / 3  # prompt 0's first answer is neither its best nor its worst
+    rewards[1] = (rewards[2] + 2 * rewards[5]) / 3  # prompt 0's first answer is neither its best nor its worst
     return rewards, prompt_ids
 
 

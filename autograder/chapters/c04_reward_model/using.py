@@ -69,11 +69,14 @@ pair_accuracy = Exercise("pair_accuracy", TOPIC, "Exercise 7: how often is it ri
 
 
 def _pairs(seed: int, pairs: int, right: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rewards around 1 of the chosen and the rejected answers of so many pairs, so many of them in the right order."""
+    """Rewards around 1 of the chosen and the rejected answers of so many pairs, so many of them in the right order.
+
+    Those in the wrong order are so by much, so that the means say the opposite of the pairs.
+    """
     g = seeded(seed)
     rejected = 1 + 1.5 * torch.randn(pairs, generator=g)
     apart = 0.3 + torch.rand(pairs, generator=g)
-    sign = torch.where(torch.randperm(pairs, generator=g) < right, 1.0, -1.0)
+    sign = torch.where(torch.randperm(pairs, generator=g) < right, 1.0, -9.0)
     return rejected + sign * apart, rejected
 
 
