@@ -44,12 +44,13 @@ def watched(answer: Callable, seen: Seen, trains: bool) -> Callable:
         before = [snapshot(argument, trains) for argument in arguments]
         result = answer(*given, **named)
         seen.finished += 1
-        names = _names(answer, given, named)
         changed = [i for i, argument in enumerate(arguments) if not same(snapshot(argument, trains), before[i])]
         memory = _memory(result)
         shared = [i for i, argument in enumerate(arguments) if memory & _memory(argument)]
-        seen.changed |= {i: names[i] for i in changed}
-        seen.shared |= {i: names[i] for i in shared}
+        if changed or shared:
+            names = _names(answer, given, named)
+            seen.changed |= {i: names[i] for i in changed}
+            seen.shared |= {i: names[i] for i in shared}
         if changed:
             result = copied(result)  # it may be the very thing that is put back now
             for i in changed:

@@ -20,7 +20,7 @@ def as_tensor(value, what: str) -> torch.Tensor:
 def as_pair(value, what: str) -> tuple:
     """The value, if it is two things. Raises Unexpected."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise Unexpected(f"The function should return two things, {what}; it returned {type(value).__name__}.")
+        raise Unexpected(f"The function should return two things, {what}; it returned {_in_words(value)}.")
     return tuple(value)
 
 
@@ -29,7 +29,16 @@ def as_number(value, what: str) -> float:
     try:
         return float(value)
     except (TypeError, ValueError, RuntimeError):
-        raise Unexpected(f"{what} should be a number; your function returned {type(value).__name__}.") from None
+        raise Unexpected(f"{what} should be a number; your function returned {_in_words(value)}.") from None
+
+
+def _in_words(value) -> str:
+    """What came, where something else was expected: its type, and of a tensor or a tuple how large it is."""
+    if isinstance(value, torch.Tensor):
+        return f"a tensor of shape {tuple(value.shape)}"
+    if isinstance(value, (tuple, list)):
+        return f"a {type(value).__name__} of {len(value)}"
+    return type(value).__name__
 
 
 def mask_of(lengths: list[int], seq: int) -> torch.Tensor:
@@ -73,6 +82,8 @@ def plain_losses(losses, function: str, one: str) -> torch.Tensor:
         raise Unexpected(
             "A loss in your list still holds its computation graph, so memory grows with each step. Keep loss.item()."
         )
+    if any(isinstance(x, torch.Tensor) for x in losses):
+        raise Unexpected("The losses in your list are tensors; plain numbers are asked for. Keep loss.item().")
     return torch.tensor([as_number(x, "Each loss in the list") for x in losses])
 
 

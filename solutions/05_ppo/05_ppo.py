@@ -710,7 +710,8 @@ def train_ppo(seed: int, beta: float, updates: int = UPDATES, count: int = PROMP
         def evaluate(rows, batch=batch, stopped=stopped, errors=errors):
             part = {key: batch[key][rows] for key in ("input_ids", "attention_mask", *LEARNED_FROM, "tokens")}
             logps, values = logps_of(logits_of(policy, part), part["tokens"]), values_of(value_model, part)
-            stopped.append(clip_fraction(logps.detach(), part["logps"], part["advantages"], part["mask"], CLIP).item())
+            share = clip_fraction(logps.detach(), part["logps"], part["advantages"], part["mask"], CLIP)
+            stopped.append(float(share))
             errors.append(value_loss(values.detach(), part["values"], part["returns"], part["mask"], VALUE_CLIP).item())
             return logps, values
 

@@ -436,24 +436,6 @@ def clipped_by_hand(evaluate, batch, minibatches, optimizer, clip_range, value_c
 
 
 @alternative("ppo_update")
-def tensors_in_the_list(evaluate, batch, minibatches, optimizer, clip_range, value_clip, value_coef, max_norm=1.0):
-    """Gradients are set to zero after the step, and before the first; detached tensors in the list."""
-    losses = []
-    optimizer.zero_grad()
-    for rows in iter(minibatches):
-        part = {name: tensor.index_select(0, rows) for name, tensor in batch.items()}
-        logps, values = evaluate(rows)
-        loss = bounds_by_the_sign(logps, part["logps"], part["advantages"], part["mask"], clip_range)
-        loss = loss.add(picked_entries(values, part["values"], part["returns"], part["mask"], value_clip), alpha=value_coef)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_((p for g in optimizer.param_groups for p in g["params"]), max_norm)
-        optimizer.step()
-        optimizer.zero_grad()
-        losses.append(loss.detach())
-    return losses
-
-
-@alternative("ppo_update")
 def old_numbers_copied_first(evaluate, batch, minibatches, optimizer, clip_range, value_clip, value_coef, max_norm=1.0):
     """The minibatches become a list, and the batch is copied before anything is learned."""
     kept = {name: tensor.detach().clone() for name, tensor in batch.items()}
@@ -466,4 +448,22 @@ def old_numbers_copied_first(evaluate, batch, minibatches, optimizer, clip_range
         torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], max_norm=max_norm)
         optimizer.step()
         losses.append(total.item())
+    return losses
+
+
+@alternative("ppo_update")
+def zeroed_after_the_step(evaluate, batch, minibatches, optimizer, clip_range, value_clip, value_coef, max_norm=1.0):
+    """Gradients are set to zero after the step, and before the first; a step with a closure argument."""
+    losses = []
+    optimizer.zero_grad()
+    for rows in iter(minibatches):
+        part = {name: tensor.index_select(0, rows) for name, tensor in batch.items()}
+        logps, values = evaluate(rows)
+        loss = bounds_by_the_sign(logps, part["logps"], part["advantages"], part["mask"], clip_range)
+        loss = loss.add(picked_entries(values, part["values"], part["returns"], part["mask"], value_clip), alpha=value_coef)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_((p for g in optimizer.param_groups for p in g["params"]), max_norm)
+        optimizer.step(None)
+        optimizer.zero_grad()
+        losses.append(float(loss))
     return losses

@@ -121,6 +121,10 @@ changes("token_rewards", _token_rewards, [
      "what follows from it is summed later, in the advantages.", "-beta * log_ratio", "-beta * log_ratio.cumsum(1) * mask"),
     ("gradient_through_the_reward", "Your rewards still hang on the graph of logps, so a gradient would flow through them. A reward is "
      "a constant for the policy gradient: detach the log-ratio.", "(logps - ref_logps).detach()", "(logps - ref_logps)"),
+    ("nothing_detached", "Your rewards still hang on the graph of what they are made of, so a gradient would flow through them. A reward "
+     "is a constant for the policy gradient: detach it.", "(logps - ref_logps).detach()", "(logps - ref_logps)", "scores.detach()", "scores"),
+    ("score_in_the_last_column", "You put the score into the last column and mask it afterwards: an answer shorter than its row never "
+     "hears of it. The last real token is where the row's mask ends.", "rows, last]", "rows, -1]", "return rewards", "return rewards * mask"),
     ("gradient_through_the_score", "Your rewards still hang on the graph of the scores. A reward is a constant for the policy gradient: "
      "detach the scores too.", "scores.detach()", "scores"),
     ("gradient_through_the_reference", "Your rewards still hang on the graph of ref_logps. A reward is a constant for the policy "
@@ -196,6 +200,14 @@ changes("gae", _gae, [
      "rewards.masked_fill(mask == 0, 0.0)", "rewards * mask", "values.masked_fill(mask == 0, 0.0)", "values * mask"),
     ("divided_by_the_length", "You divide by the length of the answer. Nothing is averaged here: an advantage is a sum of surprises.",
      "return advantages", "return advantages / mask.sum(1, keepdim=True)"),
+    ("value_overwritten_too_early", "You take the token's own value for the next one: it was stored before delta was computed. Store it "
+     "after.", "gamma * v_next - values[:, t]", "gamma * values[:, t] - values[:, t]"),
+    ("only_rewards_cleared", "Values on the padding find their way into your advantages. Set values to 0 there, as you do with the rewards.",
+     _ENDED, "pass", "return advantages", "return advantages.masked_fill(mask == 0, 0.0)"),
+    ("only_values_cleared", "Rewards on the padding find their way into your advantages. Set rewards to 0 there, as you do with the values.",
+     "rewards = rewards.masked_fill(mask == 0, 0.0)", "pass", "return advantages", "return advantages.masked_fill(mask == 0, 0.0)"),
+    ("lam_and_gamma_swapped", "gamma and lam have changed places in your recursion. gamma discounts the next value; their product carries "
+     "the advantage.", "gamma * v_next", "lam * v_next"),
     ("already_whitened", "You whiten the advantages here. That is another exercise; the returns need them as they are.",
      "return advantages", "return _masked_whiten(advantages, mask)"),
     ("rewards_of_the_next_token", "Your delta takes the reward of the *next* token. rewards[:, t] is what token t itself earned.",
@@ -237,6 +249,11 @@ changes("masked_whiten", _masked_whiten, [
      "(variance + 1e-8)", "variance"),
     ("divided_by_the_variance", "You divide by the variance. Whitened numbers have a spread of 1: divide by its square root.",
      "(variance + 1e-8).sqrt()", "variance + 1e-8"),
+    ("wrong_default", "Without shift_mean your function adds the mean back. The default is True: the mean is shifted to 0.",
+     "shift_mean=True", "shift_mean=False"),
+    ("variance_by_the_squares", "You take the mean of the squares minus the square of the mean. Among numbers that are all the same, rounding "
+     "makes that negative, and its root NaN: take the mean of (x - mean) squared.", "((values - mean).square() * mask).sum() / n",
+     "values.square().sum() / n - mean.square()"),
     ("mean_not_removed", "The mean is still there, with shift_mean=True as well: subtract it.", "(values - mean) / spread", "values / spread",
      "whitened if shift_mean else whitened + mean", "whitened"),
     ("shift_mean_ignored", "shift_mean changes nothing in your function. With False, the mean has to be added back at the end.",
@@ -308,5 +325,7 @@ changes("advantages_and_returns", _advantages_and_returns, [
      "whiten the advantages.", "_gae(rewards,", "_gae(_masked_whiten(rewards, mask),", "_masked_whiten(advantages, mask)", "advantages"),
     ("rewards_and_advantages_whitened", "You whiten the rewards before `gae`, and the advantages after it. The returns are then in "
      "another scale than the rewards: leave the rewards as they are.", "_gae(rewards,", "_gae(_masked_whiten(rewards, mask),"),
+    ("whitened_row_by_row", "You whiten every row by itself. Mean and spread are those of the whole batch.", "_masked_whiten(advantages, mask)",
+     "torch.cat([_masked_whiten(a[None], m[None]) for a, m in zip(advantages, mask)])"),
     ("gamma_and_lam_swapped", "You hand gamma and lam to `gae` in the wrong order.", "gamma, lam)\n    returns", "lam, gamma)\n    returns"),
 ])  # fmt: skip

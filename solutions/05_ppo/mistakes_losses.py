@@ -46,6 +46,9 @@ changes("clipped_policy_loss", _clipped_policy_loss, [
      "return -(", "return ("),
     ("not_clipped", "Nothing is clipped: this is ratio times advantage, and a few steps on the same answers carry the policy far "
      "away.", "torch.minimum(ratio * advantages, clipped * advantages)", "ratio * advantages"),
+    ("the_usual_range", "You clip to 0.8 and 1.2 whatever clip_range says.", "clamp(1 - clip_range, 1 + clip_range)", "clamp(0.8, 1.2)"),
+    ("ratio_capped", "You cap the ratio, or its logarithm, besides clipping it. A bad token that became much likelier then has no "
+     "gradient: nothing but clip_range bounds a ratio.", "log_ratio.exp()", "log_ratio.clamp(-2, 2).exp()"),
     ("always_clipped", "You use the clipped ratio alone. Then a token that went the *wrong* way beyond the range has no gradient "
      "either and is never corrected: take the minimum with the unclipped term.",
      "torch.minimum(ratio * advantages, clipped * advantages)", "clipped * advantages"),
@@ -60,8 +63,8 @@ changes("clipped_policy_loss", _clipped_policy_loss, [
      "clipped * advantages", "(ratio * advantages).clamp(1 - clip_range, 1 + clip_range)"),
     ("range_around_zero", "You clip the ratio to -clip_range and +clip_range. It is 1 where nothing changed: the range lies around 1.",
      "clamp(1 - clip_range, 1 + clip_range)", "clamp(-clip_range, clip_range)"),
-    ("padding_masked_after_exp", "On padding your ratio overflows: exp of a hundred is infinite, and infinity times 0 is NaN, in the loss or "
-     "in its gradient. Set the difference of the logarithms to 0 there, before exp.", ".masked_fill(mask == 0, 0.0)", ""),
+    ("padding_masked_after_exp", "On padding something overflows in your ratio: infinity times 0 is NaN, in the loss or in its gradient. "
+     "Set the log-probabilities, or their difference, to 0 there before any exp.", ".masked_fill(mask == 0, 0.0)", ""),
     ("padding_out_of_the_loss_alone", "Your loss is right, but its gradient is NaN on padding: the exponential overflows there, and masking "
      "afterwards hides it from the loss, not from the gradient. Set the difference of the logarithms to 0 before exp.",
      ".masked_fill(mask == 0, 0.0)", "", "(objective * mask).sum()", "objective.masked_fill(mask == 0, 0.0).sum()"),
@@ -100,8 +103,8 @@ changes("clip_fraction", _clip_fraction, [
      "stops a token.", "((advantages > 0) & up) | ((advantages < 0) & down)", "up"),
     ("below_whatever_the_sign", "You count every ratio below the range, whatever A is. The sign of A decides which end of the range "
      "stops a token.", "((advantages > 0) & up) | ((advantages < 0) & down)", "down"),
-    ("share_of_all_places", "You take the share of all places, padding included, both above and below the line. Only answer tokens "
-     "count.", "(stopped * mask).sum() / mask.sum()", "stopped.float().mean()"),
+    ("share_of_all_places", "You take the share of all places, padding included. Only answer tokens count, among those that are "
+     "stopped and in the number you divide by.", "(stopped * mask).sum() / mask.sum()", "stopped.float().mean()"),
     ("padding_in_the_divisor", "You divide by the number of all places. Divide by the number of answer tokens.",
      "/ mask.sum()", "/ mask.numel()"),
     ("share_of_each_answer", "You take each answer's share and then the mean of those. Every token of the batch weighs the same.",
@@ -110,10 +113,12 @@ changes("clip_fraction", _clip_fraction, [
     ("stopped_share_of_answers", "You divide by the number of answers. Divide by the number of answer tokens.", "mask.sum()", "len(mask)"),
     ("share_that_is_not_stopped", "You return the share of tokens that are *not* stopped: 1 minus what is asked for.",
      "return (", "return 1 - ("),
-    ("old_over_new", "Your ratio is inverted: the probability now belongs above the line, the old one below.",
+    ("old_over_new", "Your ratio is inverted: it is the probability now divided by the one then.",
      "logps - old_logps", "old_logps - logps"),
     ("range_of_the_logarithm", "You compare the logarithm of the ratio with the range. Compare the ratio itself, with 1 - c and 1 + c.",
      "(logps - old_logps).exp()", "1 + logps - old_logps"),
+    ("the_common_range", "You compare with 0.8 and 1.2 whatever clip_range says.", "1 + clip_range", "1.2", "1 - clip_range", "0.8"),
+    ("no_exp", "You compare the *difference of the logarithms* with 1 - c and 1 + c. Its exponential is the ratio.", ".exp()", ""),
     ("times_one_hundred", "You return percent. A share lies between 0 and 1.", "return (", "return 100 * ("),
     ("the_bound_counts_as_stopped", "You count tokens whose ratio is exactly at the end of the range. There the two terms are equal and "
      "the clip removes nothing: ask for more than 1 + c, and for less than 1 - c.", "ratio > 1", "ratio >= 1", "ratio < 1", "ratio <= 1"),
@@ -139,8 +144,8 @@ _RANGE = "old_values + (values - old_values).clamp(-clip_range, clip_range)"
 changes("value_loss", _value_loss, [
     ("smaller_of_the_two", "You take the smaller of the two squared errors: the value clip the wrong way. Then moving far away from "
      "the return costs nothing beyond the range. The larger one counts.", "torch.maximum", "torch.minimum"),
-    ("value_not_clipped", "Nothing is clipped: this is the plain squared error. The second error, that of the clipped value, is "
-     "missing.", _TWO_ERRORS, "(values - returns).square()"),
+    ("value_not_clipped", "The second error never counts: this is the plain squared error. Either it is missing, or the value is "
+     "clipped about something else than the *old* value.", _TWO_ERRORS, "(values - returns).square()"),
     ("clipped_value_alone", "You use the clipped value alone. A value that moved the wrong way beyond the range then has no gradient "
      "that brings it back: take the larger of both squared errors.", _TWO_ERRORS, "(clipped - returns).square()"),
     ("no_half", "The factor 1/2 is missing.", "0.5 * ", ""),
@@ -209,8 +214,8 @@ _CLIP = "torch.nn.utils.clip_grad_norm_(parameters, max_norm)"
 changes("ppo_update", _ppo_update, [
     ("old_logps_taken_now", "You take the *present* log-probabilities as the old ones at every step. The ratio is then always 1 and "
      'nothing is ever clipped: the old ones are those of the rollout, batch["logps"].', 'old["logps"]', "logps.detach()"),
-    ("old_values_taken_now", "You take the *present* values as the old ones, so that no value is ever clipped. The old ones are those "
-     'of the rollout, batch["values"].', 'old["values"]', "values.detach()"),
+    ("old_values_taken_now", "No value is ever clipped: the second error is missing, or the *present* values are taken for the old ones. "
+     'The old ones are those of the rollout, batch["values"].', 'old["values"]', "values.detach()"),
     ("first_rows_of_the_batch", "You compare the minibatch with the *first* rows of the batch. Old log-probabilities, advantages and "
      "returns must be those of the same answers: index them with the row numbers.", "tensor[rows]", "tensor[: len(rows)]"),
     ("rows_sorted", "The rows of the batch come sorted, those of evaluate in the order of the minibatch: use the same row numbers, in "
@@ -229,10 +234,13 @@ changes("ppo_update", _ppo_update, [
      'old["mask"], value_clip)', 'old["mask"], clip_range)'),
     ("clips_swapped", "You hand clip_range to the value loss and value_clip to the policy loss. It is the other way round.",
      'old["mask"], value_clip)', 'old["mask"], clip_range) ', 'old["mask"], clip_range)\n', 'old["mask"], value_clip)\n'),
-    ("gradients_pile_up", "The gradients are never set back to zero, so each step repeats all earlier ones: optimizer.zero_grad() "
-     "before backward.", "        optimizer.zero_grad()\n", ""),
+    ("gradients_pile_up", "The gradients are not set back to zero for each step, so each step repeats all earlier ones: "
+     "optimizer.zero_grad() in the loop, before backward.", "        optimizer.zero_grad()\n", ""),
+    ("tensors_kept", "Your list holds tensors. Plain numbers are asked for: loss.item() takes the number out.", "loss.item()", "loss.detach()"),
+    ("zeroed_after_backward", "You set the gradients to zero after backward and before the step: nothing is learned. It belongs before "
+     "backward.", "        optimizer.zero_grad()\n", "", _CLIP, "optimizer.zero_grad()"),
     ("never_clipped", "The gradient's norm is not clipped: torch.nn.utils.clip_grad_norm_ between backward and step.", _CLIP, "pass"),
-    ("group_by_group", "You clip each parameter group by itself. The norm of *all* parameters together is clipped to max_norm.",
+    ("group_by_group", "You clip the gradient in parts, one parameter or one group at a time. The norm of *all* parameters together is clipped to max_norm.",
      _CLIP, '[torch.nn.utils.clip_grad_norm_(group["params"], max_norm) for group in optimizer.param_groups]'),
     ("first_group_alone", "You clip the gradient of the first parameter group only. The optimizer holds the value model's parameters "
      "too: go through all of optimizer.param_groups.", _CLIP,

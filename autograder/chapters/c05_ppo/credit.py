@@ -112,10 +112,10 @@ def anything_on_padding(answer, seed):
 
 @token_rewards.case
 def a_policy_far_away(answer, seed):
-    """A policy far from the reference, and a large beta: the log-ratio counts as it is, whatever its size."""
+    """A policy far from the reference, a large beta and large scores: they count as they are, whatever their size."""
     logps, ref_logps = _logps(seed, 3, 11)
-    ref_logps = ref_logps - 9 * torch.rand(3, 11, generator=seeded(seed + 1))
-    rewards = answer(_scores(seed, 3), logps, ref_logps, mask_of([11, 5, 8], 11), 1.7)
+    ref_logps = ref_logps - 40 * torch.rand(3, 11, generator=seeded(seed + 1))
+    rewards = answer(25 * _scores(seed, 3), logps, ref_logps, mask_of([11, 5, 8], 11), 1.7)
     return {"rewards": as_tensor(rewards, "The rewards")}
 
 
@@ -215,16 +215,20 @@ def the_mean_stays(answer, seed):
 
 @masked_whiten.case
 def no_padding(answer, seed):
-    """A mask of ones."""
+    """A mask of ones, and shift_mean=True said aloud."""
     ones = torch.ones(3, 5, dtype=torch.long)
-    return {"whitened": as_tensor(answer(_numbers(seed, 3, 5, 3.0, 0.9), ones), "The result")}
+    return {"whitened": as_tensor(answer(_numbers(seed, 3, 5, 3.0, 0.9), ones, shift_mean=True), "The result")}
 
 
 @masked_whiten.case
 def tiny_numbers(answer, seed):
-    """Numbers of size 0.0001: here the 1e-8 beside the variance shows."""
+    """Numbers of size 0.0001 and smaller: here the 1e-8 beside the variance shows."""
     mask = mask_of([5, 3, 4], 5)
-    return {"whitened": as_tensor(answer(_numbers(seed, 3, 5, 1e-4), mask), "The result")}
+    sizes = {"of_size_0.0001": 1e-4, "of_size_0.00001": 1e-5}
+    return {name: as_tensor(answer(_numbers(seed, 3, 5, size), mask), "The result") for name, size in sizes.items()}
+
+
+_CONSTANTS = [0.1 + 0.0837 * i for i in range(29)]
 
 
 @masked_whiten.case
@@ -232,7 +236,11 @@ def all_the_same(answer, seed):
     """Entries that are all the same become 0, not NaN."""
     x = torch.full((3, 5), 2.5 + seed % 4)
     x[:, 4] = 77.0
-    return {"whitened": as_tensor(answer(x, mask_of([4, 2, 1], 5)), "The result")}
+    whitened = as_tensor(answer(x, mask_of([4, 2, 1], 5)), "The result")
+    alone = as_tensor(answer(x, mask_of([1, 0, 0], 5)), "The result")
+    # Constants that no binary fraction is: their mean is rounded, so all that is asked is to stay near 0.
+    others = (as_tensor(answer(torch.full((3, 7), c), mask_of([7, 3, 5], 7)), "The result") for c in _CONSTANTS)
+    return {"whitened": whitened, "a_single_entry": alone, "others_near_0": all(bool((w.abs() < 0.05).all()) for w in others)}
 
 
 @masked_whiten.case
@@ -268,6 +276,13 @@ def full_rows(answer, seed):
 def all_that_is_to_come(answer, seed):
     """gamma = lam = 1: the return of a token is the sum of the rewards from it on, whatever the values said."""
     return _targets(answer, _episodes(seed, _lengths(seed, 3, 11), 11), 1.0, 1.0)
+
+
+@advantages_and_returns.case
+def tiny_surprises(answer, seed):
+    """Rewards and values of size 0.0001: what is whitened is divided by a little more than its spread."""
+    rewards, values, mask = _episodes(seed, _lengths(seed, 3, 7), 7)
+    return _targets(answer, (1e-4 * rewards, 1e-4 * values, mask), 0.9, 0.7)
 
 
 @advantages_and_returns.case

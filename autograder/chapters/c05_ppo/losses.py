@@ -41,6 +41,17 @@ def _clipped(answer, seed: int, ratio: tuple[float, float], advantage: tuple[flo
 
 
 @clipped_policy_loss.case
+def a_mixed_batch(answer, seed):
+    """Answers of different lengths, ratios inside and outside: the mean goes over all answer tokens of the batch."""
+    old_logps, mask = _old_logps(seed, 4, 9), mask_of([9, 2, 4, 6], 9)
+    logps = (old_logps + 0.6 * torch.randn(4, 9, generator=seeded(seed + 1))).requires_grad_()
+    advantages = torch.randn(4, 9, generator=seeded(seed + 2)) + 0.3
+    advantages[0, 4] = 0.0  # a token like any other: it counts in the mean
+    loss = answer(logps, old_logps, advantages, mask, 0.3)
+    return {"loss": loss, "gradient": _gradient(loss, logps, "log-probabilities"), "_sizes": _counts(mask)}
+
+
+@clipped_policy_loss.case
 def good_and_already_likelier(answer, seed):
     """A > 0 and the ratio above the range: enough was gained from these tokens, the gradient is 0."""
     return _clipped(answer, seed, (1.3, 1.7), (0.5, 2.0))
@@ -71,22 +82,22 @@ def within_the_range(answer, seed):
 
 
 @clipped_policy_loss.case
-def a_mixed_batch(answer, seed):
-    """Answers of different lengths, ratios inside and outside: the mean goes over all answer tokens of the batch."""
-    old_logps, mask = _old_logps(seed, 4, 9), mask_of([9, 2, 4, 6], 9)
-    logps = (old_logps + 0.6 * torch.randn(4, 9, generator=seeded(seed + 1))).requires_grad_()
-    advantages = torch.randn(4, 9, generator=seeded(seed + 2)) + 0.3
-    loss = answer(logps, old_logps, advantages, mask, 0.3)
-    return {"loss": loss, "gradient": _gradient(loss, logps, "log-probabilities"), "_sizes": _counts(mask)}
-
-
-@clipped_policy_loss.case
 def the_first_step(answer, seed):
     """At the first step old and new are one tensor: the ratio is 1, and still the gradient is that of ratio times A."""
     logps, mask = _old_logps(seed, 3, 5).requires_grad_(), mask_of([5, 2, 3], 5)
     advantages = torch.randn(3, 5, generator=seeded(seed + 2)) + 0.4
     loss = answer(logps, logps, advantages, mask, 0.2)
     return {"loss": loss, "gradient": _gradient(loss, logps, "log-probabilities")}
+
+
+@clipped_policy_loss.case
+def far_from_the_old_policy(answer, seed):
+    """Bad tokens twenty to four hundred times as likely, good ones as much rarer: nothing but the range bounds a ratio."""
+    old_logps, mask = _old_logps(seed, 3, 7) - 7.0, mask_of([7, 3, 5], 7)
+    advantages = _between(seed + 2, 0.5, 2.0, 3, 7) * torch.where(torch.arange(7) % 2 == seed % 2, 1.0, -1.0)
+    logps = (old_logps - advantages.sign() * _between(seed + 1, 3.0, 6.0, 3, 7)).requires_grad_()
+    loss = answer(logps, old_logps, advantages, mask, 0.2)
+    return {"loss": loss, "gradient": _gradient(loss, logps, "log-probabilities"), "_sizes": _counts(mask)}
 
 
 @clipped_policy_loss.case
@@ -114,12 +125,16 @@ def _all_four(seed: int, rows: int, seq: int, wide: float = 0.5) -> tuple[torch.
     return old_logps + ratio.log(), old_logps, advantages + 0.1 * advantages.sign()
 
 
+def _fraction(value) -> float:
+    return as_number(value, "The clip fraction")
+
+
 @clip_fraction.case
 def tokens_of_all_four_kinds(answer, seed):
     """Ratios on both sides, advantages of both signs: the share of answer tokens whose gradient the clip removed."""
     mask = mask_of([31 - i for i in range(23)], 31)
     fraction = answer(*_all_four(seed, 23, 31), mask, 0.2)
-    return {"fraction": as_number(fraction, "The clip fraction"), "_sizes": _counts(mask)}
+    return {"fraction": _fraction(fraction), "_sizes": _counts(mask)}
 
 
 @clip_fraction.case
@@ -127,7 +142,7 @@ def unequal_lengths(answer, seed):
     """One long answer and many short ones: every token weighs the same. Padding does not count."""
     mask = mask_of([37, *(1 + i % 3 for i in range(12))], 37)
     fraction = answer(*_all_four(seed, 13, 37, wide=0.7), mask, 0.3)
-    return {"fraction": as_number(fraction, "The clip fraction"), "_sizes": _counts(mask)}
+    return {"fraction": _fraction(fraction), "_sizes": _counts(mask)}
 
 
 @clip_fraction.case
@@ -135,7 +150,7 @@ def good_tokens_only(answer, seed):
     """A > 0 everywhere: only ratios above the range are stopped."""
     logps, old_logps, advantages = _all_four(seed, 11, 23)
     fraction = answer(logps, old_logps, advantages.abs(), torch.ones(11, 23, dtype=torch.long), 0.2)
-    return {"fraction": as_number(fraction, "The clip fraction")}
+    return {"fraction": _fraction(fraction)}
 
 
 @clip_fraction.case
@@ -143,7 +158,7 @@ def bad_tokens_only(answer, seed):
     """A < 0 everywhere: only ratios below the range are stopped."""
     logps, old_logps, advantages = _all_four(seed, 11, 23)
     fraction = answer(logps, old_logps, -advantages.abs(), torch.ones(11, 23, dtype=torch.long), 0.3)
-    return {"fraction": as_number(fraction, "The clip fraction")}
+    return {"fraction": _fraction(fraction)}
 
 
 @clip_fraction.case
@@ -151,7 +166,7 @@ def nothing_is_stopped(answer, seed):
     """Ratios that left the range only where the clip does not bite: the fraction is 0."""
     logps, old_logps, advantages = _all_four(seed, 5, 13)
     fraction = answer(logps, old_logps, -(logps - old_logps).sign() * advantages.abs(), mask_of([13, 4, 7, 2, 9], 13), 0.2)
-    return {"fraction": as_number(fraction, "The clip fraction")}
+    return {"fraction": _fraction(fraction)}
 
 
 @clip_fraction.case
@@ -162,14 +177,14 @@ def on_the_bound(answer, seed):
     advantages = advantages.masked_fill(torch.arange(13) % 4 == 1, 0.0)
     mask = mask_of([13, 5, 8, 11, 3, 9, 12], 13)
     fraction = answer(torch.where(still, old_logps, logps), old_logps, advantages, mask, 0.0)
-    return {"fraction": as_number(fraction, "The clip fraction"), "_sizes": _counts(mask)}
+    return {"fraction": _fraction(fraction), "_sizes": _counts(mask)}
 
 
 @clip_fraction.case
 def clip_range_matters(answer, seed):
     """The same tokens with ranges of 0.2 and of 0.3."""
     given, mask = _all_four(seed, 17, 29), mask_of([29 - i for i in range(17)], 29)
-    narrow, wide = (as_number(answer(*given, mask, c), "The clip fraction") for c in (0.2, 0.3))
+    narrow, wide = (_fraction(answer(*given, mask, c)) for c in (0.2, 0.3))
     return {"narrow": narrow, "wide": wide}
 
 
@@ -244,7 +259,10 @@ class _Watched:
                 p.grad = None if set_to_none or p.grad is None else torch.zeros_like(p)
 
     @torch.no_grad()
-    def step(self) -> None:
+    def step(self, closure=None):
+        if closure is not None:
+            with torch.enable_grad():
+                closure()
         self.norms.append(gradient_norm(self.param_groups))
         for group in self.param_groups:
             for p in group["params"]:
