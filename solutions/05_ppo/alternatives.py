@@ -465,5 +465,5 @@ def zeroed_after_the_step(evaluate, batch, minibatches, optimizer, clip_range, v
         torch.nn.utils.clip_grad_norm_((p for g in optimizer.param_groups for p in g["params"]), max_norm)
         optimizer.step(None)
         optimizer.zero_grad()
-        losses.append(float(loss))
+        losses.append(loss.item())
     return losses
