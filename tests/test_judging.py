@@ -289,7 +289,9 @@ def test_draws_of_any_form_are_compared_without_failing(rule, got, want):
     if not entries_agree(got, want, 1e-4):
         assert isinstance(what_they_say(got, want, 1e-4, SIZES), str)
     print_got, print_want = (through_json(fingerprints.fingerprint({"x": entry})) for entry in (got, want))
-    assert fingerprints.agree(print_got, print_want) == entries_agree(got, want, 1e-4)
+    assert fingerprints.agree(print_got, print_want) == fingerprints.agree(print_want, print_got)
+    assert not fingerprints.agree(print_got, print_want) or entries_agree(got, want, 1e-4)
+    assert fingerprints.agree(print_got, print_got) == entries_agree(got, got, 1e-4)
 
 
 @pytest.mark.parametrize("got", [5e-324, 3e-310, 1e308, -1e308, True, 10**200])
