@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 START := course/00_start_here/00_start_here.ipynb
 
+# Recipes read this folder from their environment, where an apostrophe or a bracket in its name is no syntax.
+export HERE := $(CURDIR)
+
 # For your own arguments:
 LAB_ARGS ?=
 PYTEST_ARGS ?=
@@ -16,7 +19,7 @@ JOBS ?= 0
 # torch comes first and by itself: pip then takes the build for this machine, which the other packages accept.
 TORCH = $(shell sed -n '/^torch==/p' requirements.lock)
 
-.PHONY: help lab test release demo mutants bench bench-gpu lint setup lock test-lowest
+.PHONY: help lab test test-whole release record demo mutants bench bench-gpu lint setup lock test-lowest
 .DEFAULT_GOAL := help
 
 help:
@@ -24,9 +27,11 @@ help:
 	@echo
 	@echo '  make lab      open the course in JupyterLab          LAB_ARGS="--no-browser --port 9000"'
 	@echo '  make test     run all tests                          PYTEST_ARGS="-k judge"  JOBS=2'
+	@echo '  make test-whole  the same, with every chapter run in full and the grader tried on all seeds: an hour and more'
 	@echo '  make lint     check the style of the code'
 	@echo
 	@echo '  make release  generate course/ from solutions/       ARGS="01_pretraining"'
+	@echo '  make record   run chapters whole and keep what they measured  ARGS="01_pretraining"'
 	@echo '  make demo     grade a class of made-up submissions   ARGS="..."'
 	@echo '  make mutants  change the reference solutions, and list what the checks let through  ARGS="01_pretraining"'
 	@echo '  make bench    measure how fast grading is            ARGS="..."'
@@ -39,18 +44,22 @@ help:
 	@echo 'PYTHON=python3.12 chooses the Python that the environment is made with (3.11 or newer).'
 
 # The first page is an address, not a file to run: Jupyter then prints it too, for those whose browser is elsewhere.
-# Jupyter refuses to run as root, which is who a reader is in most containers, unless it is told to.
+# Jupyter refuses to run as root, which is who a reader is in most containers, unless it is told to. MPLBACKEND, where
+# somebody has set it for scripts, would hide the plots in every notebook.
 lab: $(STAMP)
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m jupyterlab --LabApp.default_url=/lab/tree/$(START) \
+	unset MPLBACKEND; PATH="$$HERE/$(BIN):$$PATH" $(BIN)/python -m jupyterlab --LabApp.default_url=/lab/tree/$(START) \
 	  $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_ARGS)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest $(if $(filter-out 0,$(JOBS)),-n $(JOBS) --dist loadfile --no-loadscope-reorder) $(PYTEST_ARGS)
 
+test-whole: export COURSE_WHOLE = 1
+test-whole: test
+
 lint: $(STAMP)
 	$(BIN)/python -m ruff check
 
-release demo mutants bench bench-gpu: $(STAMP)
+release record demo mutants bench bench-gpu: $(STAMP)
 	$(BIN)/python -m autograder.workshop.$(subst -,_,$@) $(ARGS)
 
 # --- Set-up: done when there is no $(STAMP), or when the pins changed, or when the folder was moved or copied (an
@@ -63,7 +72,7 @@ ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
 endif
 
 $(STAMP): requirements.lock pyproject.toml
-	@if [ -f $(STAMP) ] && [ "$$(cat $(STAMP))" != '$(CURDIR)' ]; then rm -rf $(VENV); fi
+	@if [ -f $(STAMP) ] && [ "$$(cat $(STAMP))" != "$$HERE" ]; then rm -rf $(VENV); fi
 	@if ! $(BIN)/python -c $(IS_NEW_ENOUGH) >/dev/null 2>&1 || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
 	  $(call make_venv,$(VENV)); \
 	fi
@@ -71,7 +80,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(call pip,$(VENV),$(TORCH))
 	@$(call pip,$(VENV),-r requirements.lock)
 	@$(call pip,$(VENV),--no-deps --no-build-isolation -e .)
-	@printf '%s' '$(CURDIR)' > $(STAMP)
+	@printf '%s' "$$HERE" > $(STAMP)
 
 IS_NEW_ENOUGH = 'import sys; print(sys.version.split()[0]); sys.exit(sys.version_info < (3, 11))'
 HAS_VENV = 'import ensurepip, venv'

@@ -1,6 +1,6 @@
 """How stock nbgrader grades this course. Run its commands from this folder:
 
-    nbgrader generate_assignment 01_pretraining     (after `make release`, which writes solutions/*/*.ipynb)
+    autograder prepare 01_pretraining               once: the chapter is made known to nbgrader
     nbgrader autograde 01_pretraining               reads classroom/submitted/STUDENT/01_pretraining/
     nbgrader generate_feedback 01_pretraining
     nbgrader export
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import SAWarning
 
+from autograder.evidence import STUB
 from autograder.grading import converter
 
 ROOT = Path(__file__).resolve().parent
@@ -42,8 +43,15 @@ CLASSROOM.mkdir(parents=True, exist_ok=True)
 # Nothing but the notebook leaves a chapter's folder: solutions, mistakes and alternatives lie beside it.
 c.CourseDirectory.ignore = ["*.py", "*.pyc", "__pycache__", ".ipynb_checkpoints", "*.tmp", "*.json", "*.md"]
 
-c.ClearSolutions.code_stub = {"python": 'raise NotImplementedError("Replace this line with your answer.")'}
-c.ClearSolutions.text_stub = "*Replace this line with your answer.*"
+# What an LMS delivers, in classroom/downloaded/CHAPTER/archive/, for `nbgrader zip_collect`. nbgrader formats this path.
+DOWNLOADED = str(CLASSROOM / "downloaded").replace("{", "{{").replace("}", "}}")
+c.ZipCollectApp.collect_directory_structure = os.path.join(DOWNLOADED, "{assignment_id}", "{collect_step}")
+
+c.ExportApp.plugin_class = "autograder.grading.export.CsvExport"  # names with commas stay in their column
+c.ExportPlugin.to = str(CLASSROOM / "grades.csv")
+
+c.ClearSolutions.code_stub = {"python": f'raise NotImplementedError("{STUB}")'}
+c.ClearSolutions.text_stub = f"*{STUB}*"
 
 converter.install()  # submissions in any state: see autograder/grading/converter.py
 

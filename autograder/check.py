@@ -3,15 +3,13 @@
 import os
 from collections.abc import Callable
 
-from autograder.evidence import MIME, PUBLIC_SEEDS, collect, collect_limited
+from autograder.evidence import GRADING_SEEDS, MIME, PUBLIC_SEEDS, collect, collect_limited
 from autograder.exercise import find_exercise
 from autograder.judging.judge import Verdict, judge_evidence, note_shaky
 from autograder.judging.key import load_key
 from autograder.judging.report import show, to_line
 from autograder.limits import Limits
 from autograder.progress import passing, record
-
-GRADING_SEEDS = "COURSE_GRADING_SEEDS"  # set by the grader in the kernel's environment
 
 
 class CheckFailed(Exception):

@@ -1,23 +1,29 @@
 """The command `autograder`: what a student can do without a notebook.
 
-autograder check 01_pretraining answers.py [--json]
+autograder check 01_pretraining answers.py [--only causal_lm_loss] [--json]
 autograder progress [01_pretraining]
+
+For instructors, in a checkout of the course:
+
+autograder prepare 01_pretraining
+autograder rejudge 01_pretraining
 """
 
 import argparse
+import difflib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from autograder.check import judge_with_key
 from autograder.evidence import PUBLIC_SEEDS, collect_limited
-from autograder.exercise import exercises_of
+from autograder.exercise import Exercise, UnknownExercise, exercises_of
 from autograder.judging.judge import Verdict, judge_evidence, note_shaky
 from autograder.judging.key import KEYS, KeyMissing, load_key, topics_with_key
 from autograder.judging.report import to_text
 from autograder.limits import Limits, Stopped, stream
-from autograder.progress import progress, record
+from autograder.progress import passing, progress, record
 
 LOADING_SECONDS = 120.0  # for a file whose own top level computes something
 
@@ -26,15 +32,16 @@ class BadFile(Exception):
     """The file cannot be checked; the message says why."""
 
 
-def check_file(topic: str, path: Path, limits: Limits) -> list[Verdict]:
-    """Judge a Python file that defines a chapter's functions, one verdict an exercise.
+def check_file(topic: str, path: Path, limits: Limits, only: Sequence[str] = ()) -> list[Verdict]:
+    """Judge a Python file that defines a chapter's functions, one verdict an exercise; `only`: these exercises.
 
-    The file runs in a child process, each exercise in a child of that. Raises BadFile when it cannot be loaded.
+    The file runs in a child process, each exercise in a child of that. Raises BadFile when it cannot be loaded, and
+    UnknownExercise for a name in `only` that the chapter does not have.
     """
     load_key(topic)
     import torch  # noqa: F401 - loaded here once, so that no limit counts it
 
-    exercises = exercises_of(topic)
+    exercises = _chosen(topic, only)
     source = _read_source(path)
 
     def answer_all() -> Iterator[dict]:
@@ -67,6 +74,18 @@ def check_file(topic: str, path: Path, limits: Limits) -> list[Verdict]:
     return verdicts + [_no_evidence(e.name, "It was not run.") for e in exercises[len(verdicts) :]]
 
 
+def _chosen(topic: str, only: Sequence[str]) -> list[Exercise]:
+    """The chapter's exercises, in its order: all, or those named."""
+    exercises = exercises_of(topic)
+    names = [exercise.name for exercise in exercises]
+    for name in only:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+            meant = f" Did you mean {near[0]!r}?" if near else ""
+            raise UnknownExercise(f"{topic} has no exercise {name!r}.{meant} It has: {', '.join(names)}.")
+    return [exercise for exercise in exercises if not only or exercise.name in only]
+
+
 def as_json(topic: str, path: Path, verdicts: list[Verdict]) -> dict:
     """The verdicts as JSON data; score and points are in points."""
     points = load_key(topic).points
@@ -75,7 +94,7 @@ def as_json(topic: str, path: Path, verdicts: list[Verdict]) -> dict:
         "file": str(path),
         "passed": all(v.passed for v in verdicts),
         "score": round(sum(points[v.exercise] * v.score for v in verdicts), 2),
-        "points": sum(points.values()),
+        "points": sum(points[v.exercise] for v in verdicts),
         "exercises": [
             {
                 "name": v.exercise,
@@ -134,14 +153,14 @@ def _line_of(error: BaseException, path: Path) -> str:
 
 def _check(arguments) -> int:
     try:
-        verdicts = check_file(arguments.topic, arguments.file, Limits.from_environment())
-    except (BadFile, KeyMissing) as error:
+        verdicts = check_file(arguments.topic, arguments.file, Limits.from_environment(), arguments.only)
+    except (BadFile, KeyMissing, UnknownExercise) as error:
         if arguments.json:
             print(json.dumps({"error": str(error)}))
         else:
             print(error, file=sys.stderr)
         return 2
-    note_shaky(verdicts)
+    note_shaky(verdicts, passing() if arguments.only else ())  # what is not checked now may have passed before
     for verdict in verdicts:
         record(verdict)
     result = as_json(arguments.topic, arguments.file, verdicts)
@@ -158,10 +177,25 @@ def _progress(arguments) -> int:
     return 0
 
 
-def _rejudge(arguments) -> int:
-    from autograder.grading.rejudge import main  # the instructor's side: needs nbgrader and solutions/
+NEEDS_A_CHECKOUT = "This command is for instructors. It needs a checkout of the course, set up by `make setup`; missing here: "
 
+
+def _rejudge(arguments) -> int:
+    try:
+        from autograder.grading.rejudge import main
+    except ModuleNotFoundError as error:
+        print(NEEDS_A_CHECKOUT + f"{error.name}.", file=sys.stderr)
+        return 2
     return main([arguments.topic])
+
+
+def _prepare(arguments) -> int:
+    try:
+        from autograder.workshop.prepare import main
+    except ModuleNotFoundError as error:
+        print(NEEDS_A_CHECKOUT + f"{error.name}.", file=sys.stderr)
+        return 2
+    return main(arguments.topics)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -172,6 +206,7 @@ def main(argv: list[str] | None = None) -> int:
     check = commands.add_parser("check", help="judge a Python file that defines a chapter's functions")
     check.add_argument("topic", help=f"the chapter: {topics}")
     check.add_argument("file", type=Path)
+    check.add_argument("--only", metavar="NAME", nargs="+", action="extend", default=[], help="these exercises alone")
     check.add_argument("--json", action="store_true", help="print the verdicts as JSON")
     check.set_defaults(run=_check)
     shown = commands.add_parser("progress", help="which exercises pass so far")
@@ -180,6 +215,9 @@ def main(argv: list[str] | None = None) -> int:
     rejudge = commands.add_parser("rejudge", help="instructors: judge the executed class again, running nothing")
     rejudge.add_argument("topic")
     rejudge.set_defaults(run=_rejudge)
+    prepare = commands.add_parser("prepare", help="instructors: make chapters ready for nbgrader to grade")
+    prepare.add_argument("topics", nargs="+", metavar="topic")
+    prepare.set_defaults(run=_prepare)
     arguments = parser.parse_args(argv)
     return arguments.run(arguments)
 

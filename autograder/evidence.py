@@ -25,6 +25,7 @@ STUB = "Replace this line with your answer."  # what an answer cell raises befor
 MIME = "application/vnd.course.evidence+json"
 VERSION = 1
 PUBLIC_SEEDS = (1, 2, 3)  # of the checks in a student's notebook; grading draws fresh ones
+GRADING_SEEDS = "COURSE_GRADING_SEEDS"  # the environment variable that holds them, in a kernel of the grader's
 STALLS_ALLOWED = 3  # cases of one exercise that may hang before the rest is not tried
 
 

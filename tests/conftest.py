@@ -34,10 +34,14 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """`make test JOBS=2` begins with the files that take longest: one that begins last would run alone."""
     if hasattr(config, "workerinput"):
+        from notebook_runs import in_full
+
         tests = Counter(item.path for item in items)
         slow = {item.path for item in items if item.get_closest_marker("slow")}
-        slow.add(tests.most_common(1)[0][0])  # the mutation matrix: each of its tests is short
-        items.sort(key=lambda item: (item.path not in slow, -tests[item.path]))  # stable: a file stays in one piece
+        slow |= {path for path in tests if path.stem.endswith("_matrix")}  # each of their tests is short
+        full = {f"test_c{topic[:2]}_notebook" for topic in in_full()}
+        # stable: a file stays in one piece
+        items.sort(key=lambda item: (item.path.stem not in full, item.path not in slow, -tests[item.path]))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

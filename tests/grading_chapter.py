@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import copytree
 
 import nbformat
 from nbformat.notebooknode import NotebookNode
@@ -68,6 +69,16 @@ importlib.reload(tiny_probes)  # the grader imports the course's own modules afr
 check("double", double)
 
 # %% tags=["demo"]
+import math
+
+HALF = 1.5
+
+
+def loud(text):
+    """The text in capitals."""
+    return text.upper()
+
+
 raise SystemExit("a demonstration must not run in grading")
 
 # %% [markdown]
@@ -151,6 +162,12 @@ class Course:
         nbformat.write(notebook, solutions / f"{TOPIC}.ipynb")
         course.nbgrader("generate_assignment", TOPIC, "--force")
         return course
+
+    def copy(self, root: Path) -> "Course":
+        """The same course elsewhere, for a test that changes it: releasing one takes long."""
+        copytree(self.root, root)
+        (root / "nbgrader_config.py").write_text(CONFIG.format(root=str(root)), encoding="utf-8")
+        return Course(root)
 
     @property
     def release(self) -> NotebookNode:

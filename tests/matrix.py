@@ -77,9 +77,12 @@ def reference_for(name: str) -> Reference:
 
 def with_other_draws(function):
     """The same function, given other random numbers than the ones the reference and the fingerprints were given."""
+    twins = {}  # a generator that is passed twice has gone on; it is kept, so that no other one gets its id
 
     def reseeded(x):
-        return torch.Generator().manual_seed(x.initial_seed() + 10**9) if isinstance(x, torch.Generator) else x
+        if not isinstance(x, torch.Generator):
+            return x
+        return twins.setdefault(id(x), (x, torch.Generator().manual_seed(x.initial_seed() + 10**9)))[1]
 
     return lambda *given, **options: function(*map(reseeded, given), **options)
 

@@ -95,6 +95,13 @@ def test_mlm_loss_is_that_of_transformers():
     torch.testing.assert_close(mlm_loss(output.logits, labels), output.loss, **CLOSE)
 
 
+def test_mlm_loss_of_nothing_is_zero_and_can_be_gone_back_from():
+    logits = torch.randn(2, 5, 7, generator=generator(), requires_grad=True)
+    loss = mlm_loss(logits, torch.full((2, 5), -100))
+    loss.backward()
+    assert loss.item() == 0 and (logits.grad == 0).all()
+
+
 # --- Sampling
 
 
@@ -147,6 +154,13 @@ def test_temperature_zero_is_the_limit_of_low_temperatures(seed, vocab):
     two_largest = logits.topk(2).values
     assume((two_largest[:, 0] - two_largest[:, 1] > 1e-3).all())
     torch.testing.assert_close(next_token_probs(logits, 0.0), next_token_probs(logits, 1e-5), **CLOSE)
+
+
+@pytest.mark.parametrize("top_p, kept", [(1 / 16, 1), (1 / 8, 1), (3 / 16, 2), (1 / 2, 4), (1.0, 8)])
+def test_top_p_that_is_reached_exactly_is_enough(top_p, kept):
+    """Eight equal tokens, whose probabilities and sums are exact."""
+    probs = next_token_probs(torch.full((1, 8), 2.5), top_p=top_p)
+    assert sorted(probs[0].tolist()) == [0.0] * (8 - kept) + [1 / kept] * kept
 
 
 # --- The schedule

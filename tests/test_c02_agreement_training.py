@@ -12,14 +12,14 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autograder.chapters import sft_learning
+from autograder.chapters.c02_sft import learning
 from autograder.evidence import PUBLIC_SEEDS
 from autograder.judging.reference import Reference
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}
 FAST = settings(max_examples=40, deadline=None, derandomize=True)
 IGNORE = -100
-CHOICES = [choose for name, choose in vars(sft_learning).items() if name.startswith(("_rows_", "_two_"))]
+CHOICES = [choose for name, choose in vars(learning).items() if name.startswith(("_rows_", "_two_"))]
 
 functions = Reference("02_sft").functions
 sft_loss = functions["sft_loss"]
@@ -320,11 +320,11 @@ def test_inputs_of_the_public_seeds_do_not_hang_on_rounding(monkeypatch, seed, m
     """The answer key travels to other machines: the same inputs must be picked there."""
 
     def picked() -> list[tuple]:
-        sft_learning._pick.cache_clear()
-        inputs = [sft_learning._pick(seed, choose) for choose in CHOICES]
+        learning._pick.cache_clear()
+        inputs = [learning._pick(seed, choose) for choose in CHOICES]
         return [(p.model_seed, [t.tolist() for t in p.prompts], p.end_id, p.pad_id) for p in inputs]
 
     before = picked()
     for bound in ("_CLEAR", "_APART"):
-        monkeypatch.setattr(sft_learning, bound, getattr(sft_learning, bound) + moved)
+        monkeypatch.setattr(learning, bound, getattr(learning, bound) + moved)
     assert picked() == before

@@ -1,5 +1,7 @@
 """Chapter 05, solved, runs from top to bottom, and what it claims is so."""
 
+from statistics import median
+
 import pytest
 from notebook_runs import MINUTES, run_and_assert
 
@@ -18,13 +20,17 @@ def claims(values: dict) -> None:
     assert min(reinforced) > start, "REINFORCE learns too, with every seed"
     assert sum(reinforced) / len(reinforced) > start + 0.5
     assert values["cache_factor"] > 1.2 and 0.05 < values["share_generating"] < 0.9
-    for run, places in zip(values["hacked"], values["best_places"]):
-        utility, score, there = run["utility"], run["score"], places["score"]
-        assert score[there] > max(score[0] + 1, score[places["utility"]] + 0.2), "the learned reward climbs on"
-        assert utility[there] < max(utility) - 0.5, "and the true utility has turned down"
-        assert run["kl"][there] > 1.5 * sum(kls) / len(kls), "far away from where it began"
+    places = values["places"]  # of five runs without the KL, where the utility is best and where the score is
+    assert median(place["best utility"] for place in places) > start + 1, "without the KL, too, answers get better first"
+    falls = [place["best utility"] - place["utility there"] for place in places]
+    climbs = [place["best score"] - place["its score"] for place in places]
+    assert median(falls) > 2 and values["turned"] >= 4, "then the true utility turns down"
+    assert median(climbs) > 0.5, "and the learned reward climbs on"
+    assert median(place["KL there"] for place in places) > 1.5 * max(kls), "far away from where it began"
     _, after, *hacked = values["kinds"]
-    assert max(kinds["right"] for kinds in hacked) < after["right"], "less of it is right"
+    assert median(kinds["right"] for kinds in hacked) < after["right"] - 0.1, "less of it is right"
+    others = values["others"]
+    assert others["0.3"][0] < others["0.02"][0], "the larger β, the nearer it stays"
     best = values["best_utility"]
     assert best[0] < best[2] < best[-1] and values["best_kl"][-1] < 4, "best of n goes up, and not far"
 

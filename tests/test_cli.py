@@ -4,6 +4,7 @@ import html.parser
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -219,6 +220,42 @@ def test_as_a_command_with_the_shipped_key(tmp_path):
         assert run.stderr == "" and json.loads(run.stdout)
 
 
+@pytest.mark.parametrize("only", [["perplexity"], ["bits_per_byte", "perplexity"]])
+def test_only_the_exercises_that_are_named_are_checked(answers, capsys, only):
+    source = "def perplexity(token_losses):\n    return token_losses.mean().exp().item()\n"
+    code, result = run_json(capsys, "01_pretraining", answers(source), "--only", *only)
+    assert [exercise["name"] for exercise in result["exercises"]] == [n for n in PRETRAINING if n in only]
+    assert result["points"] == sum(exercise["points"] for exercise in result["exercises"])
+    assert code == (only != ["perplexity"]) and result["passed"] == (only == ["perplexity"])
+    assert cli.main(["check", "01_pretraining", answers(source), *(w for n in only for w in ("--only", n))]) == code
+    assert capsys.readouterr().out.count("nothing to judge") == len(only) - 1
+
+
+def test_an_exercise_that_was_right_before_is_not_blamed_where_another_alone_is_checked(answers, capsys):
+    right = "def perplexity(token_losses):\n    return token_losses.mean().exp().item()\n"
+    resting = "import math\ndef bits_per_byte(token_losses, text):\n    return math.log2(perplexity(token_losses))\n"
+    assert cli.main(["check", "01_pretraining", answers(right + resting), "--only", "perplexity"]) == 0
+    assert cli.main(["check", "01_pretraining", answers(right + resting), "--only", "bits_per_byte"]) == 1
+    assert "begin there" not in capsys.readouterr().out
+
+
+def test_an_unknown_exercise_is_told_the_nearest(answers, capsys):
+    assert cli.main(["check", "01_pretraining", answers(RIGHT), "--only", "perplexty"]) == 2
+    assert "01_pretraining has no exercise 'perplexty'. Did you mean 'perplexity'?" in capsys.readouterr().err
+    assert cli.main(["check", "01_pretraining", answers(RIGHT), "--only", "mean_loss", "--json"]) == 2
+    assert "has no exercise 'mean_loss'" in json.loads(capsys.readouterr().out)["error"]
+
+
+INSTRUCTORS = [("prepare", "autograder.workshop.prepare"), ("rejudge", "autograder.grading.rejudge")]
+
+
+@pytest.mark.parametrize(("command", "module"), INSTRUCTORS)
+def test_what_is_for_instructors_says_so_where_it_is_not_installed(command, module, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, module, None)
+    assert cli.main([command, "00_start_here"]) == 2
+    assert "is for instructors" in capsys.readouterr().err
+
+
 # --- check, in a notebook
 
 
@@ -370,6 +407,38 @@ def test_a_place_that_cannot_be_written_never_stops_a_check(tmp_path, monkeypatc
     assert passing() == {"mean_loss"}, "what passed in this process is known all the same"
 
 
+def test_a_user_without_a_home_can_check(tmp_path):
+    """As in a container that is run with a user it does not know: Path.home() raises."""
+    program = """if True:
+        import pathlib
+        def home():
+            raise RuntimeError("Could not determine home directory.")
+        pathlib.Path.home = home
+        import torch
+        from autograder import check, progress
+        check("mean_loss", torch.mean)
+        print(progress("00_start_here"))
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "COURSE_PROGRESS_FILE"}
+    command = [sys.executable, "-c", program]
+    run = subprocess.run(
+        command, cwd=tmp_path, env=environment | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120
+    )
+    assert run.returncode == 0, run.stderr
+    assert re.search(r"mean_loss: (\d+) of \1 cases pass", run.stdout) and "0 of 1 pass" in run.stdout
+
+
+def test_in_grading_nobodys_progress_is_shown(monkeypatch):
+    """It would be that of whoever grades, in the feedback of every student."""
+    record(verdict_of(torch.mean))
+    monkeypatch.setenv("COURSE_GRADING_SEEDS", "123,456,789")
+    for topic in (None, "00_start_here"):
+        shown = progress(topic)
+        assert shown.rows == []
+        assert repr(shown) == shown._repr_html_()
+        assert repr(shown).startswith("Progress is not shown in grading") and "\n" not in repr(shown)
+
+
 # --- the report
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>&\"'</div>"
@@ -444,6 +513,18 @@ def test_a_stopped_answer_and_a_problem_are_escaped_too():
 
 def stub(losses):
     raise NotImplementedError("Replace this line with your answer.")
+
+
+def test_what_is_folded_away_shows_that_it_opens():
+    """Also where a page's own style makes a summary a block, which takes its triangle: an inline style is stronger."""
+    page = to_html(verdict_of(stub_that_fails))
+    summaries = page.split("<summary ")[1:]
+    assert summaries, "a second failing case is folded away"
+    assert all("display:list-item" in summary.partition(">")[0] for summary in summaries)
+
+
+def stub_that_fails(losses):
+    return "no number"
 
 
 @pytest.mark.parametrize("answer", [torch.mean, wrong, stub, hostile_message])

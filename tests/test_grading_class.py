@@ -3,6 +3,7 @@
 What each submission should score is derived from the functions in it, by the judge, on the seeds that graded it.
 """
 
+import base64
 import codecs
 import csv
 import json
@@ -32,7 +33,11 @@ from autograder.judging.reference import Reference
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
+PHOTO = b"\x89PNG\r\n\x1a\na derivation"
+SHOWN = f"data:image/png;base64,{base64.b64encode(PHOTO).decode()}"
 XSS = "<script>alert('student')</script>"
+
+BORROWED = {"double": RIGHT["double"], "shout": "def shout(text):\n    return loud(text) * math.floor(HALF) + END"}
 
 CHEAT = """
 import autograder, autograder.check, autograder.evidence, autograder.limits, tiny_probes, torch
@@ -55,12 +60,13 @@ def hand_in_everything(course: Course) -> dict[str, dict[str, str]]:
     release = course.release
     counts: dict[str, dict[str, str]] = {}
 
-    noisy = answered(release, **RIGHT, essay=f"My essay. {XSS}")
+    noisy = answered(release, **RIGHT, essay=f"My essay. {XSS} <img src='derivation.png'>")
     noisy.cells.append(new_code_cell(f"from IPython.display import HTML\nHTML({XSS!r})"))
     noisy.cells.append(new_code_cell("import sys; print('a progress bar', file=sys.stderr); 1/0"))
     noisy.cells.append(new_markdown_cell(XSS))
     folder = course.hand_in("perfect", noisy)
     (folder / "timestamp.txt").write_text("2026-11-01 12:00:00.000000 UTC\n")
+    (folder / "derivation.png").write_bytes(PHOTO)
     (folder / "tiny_probes.py").write_text("raise RuntimeError('a file of the student must not be imported')")
     counts["perfect"] = RIGHT
 
@@ -124,6 +130,48 @@ def hand_in_everything(course: Course) -> dict[str, dict[str, str]]:
     )
     course.hand_in("twice", twice)
     counts["twice"] = {}
+
+    # What a demonstration defines, cheap and long, in answers and in the student's edit of it.
+    demo = next(i for i, cell in enumerate(release.cells) if "demo" in cell.metadata.get("tags", []))
+    borrowing = answered(release, **BORROWED)
+    borrowing.cells[demo].source += "\nEND = ''"
+    course.hand_in("borrowing", borrowing)
+    counts["borrowing"] = RIGHT
+
+    needy = answered(release, double=RIGHT["double"], shout="def shout(text, by=late):\n    return text.upper()")
+    needy.cells[demo].source += "\nlate = train()"
+    course.hand_in("needy", needy)
+    counts["needy"] = {"double": RIGHT["double"]}
+
+    # Everything beside its stub, and a cell that ends the kernel a moment later.
+    beside = nbformat.from_dict(release)
+    beside.cells += [
+        new_code_cell("exit()"),
+        new_code_cell(RIGHT["shout"]),
+        new_markdown_cell("My essay, in a cell of its own."),
+    ]
+    beside.cells.insert(1, new_code_cell(RIGHT["double"]))
+    beside.cells.insert(4, new_code_cell("exit()"))
+    beside.cells.insert(5, new_code_cell("import torch\ntorch.set_default_dtype(torch.float64)"))
+    course.hand_in("beside", beside)
+    counts["beside"] = RIGHT
+
+    # From a Mac, in a folder, with the blank original.
+    course.hand_in("unzipped", release)
+    inside = course.hand_in("unzipped", b"", "notes.txt") / "homework"
+    inside.mkdir()
+    (inside / f"{TOPIC} (1).ipynb").write_text(nbformat.writes(answered(release, **RIGHT)), encoding="utf-8")
+    course.hand_in("unzipped", b"\0\5\x16\7", f"._{TOPIC}.ipynb")
+    counts["unzipped"] = RIGHT
+
+    folder = course.hand_in("pipe", b"", "notes.txt")
+    os.mkfifo(folder / f"{TOPIC}.ipynb")
+    (course.hand_in("folder", b"", "notes.txt") / f"{TOPIC}.ipynb").mkdir()
+    linked = course.hand_in("linked", b"", "notes.txt")
+    (linked / "notes.txt").unlink()
+    linked.rmdir()
+    linked.symlink_to(course.root / "classroom" / "submitted" / "perfect" / TOPIC)
+    counts |= {"pipe": {}, "folder": {}, "linked": {}}
 
     for student, content in {"empty": b"", "login-page": b"<html>Please log in</html>"}.items():
         course.hand_in(student, content)
@@ -206,13 +254,14 @@ def test_every_grade_is_in_the_gradebook(course, log, counts):
     with sqlite3.connect(course.root / "classroom" / "gradebook.db") as db:
         rows = db.execute("select auto_score, needs_manual_grade from grade").fetchall()
     assert len(rows) == 3 * len(counts)
-    assert sum(score is None for score, _ in rows) == 1  # the one essay that was written
-    assert sum(bool(needs) for _, needs in rows) == 1
+    assert sum(score is None for score, _ in rows) == 2  # the essays that were written, one in a cell of its own
+    assert sum(bool(needs) for _, needs in rows) == 2
 
 
 @pytest.mark.parametrize(
     ("student", "said"),
     [
+        ("perfect", SHOWN),
         ("battered", "called <code>my homework.ipynb</code>"),
         ("battered", "recognised by the function"),
         ("copied", "<code>shout_check</code> was missing"),
@@ -223,6 +272,15 @@ def test_every_grade_is_in_the_gradebook(course, log, counts):
         ("hanging", "Is there an endless loop?"),
         ("cheating", "<code>double_check</code> had been changed"),
         ("twice", "emitted 2 results"),
+        ("borrowing", "those of its imports, constants and functions"),
+        ("needy", "`late` is defined in a demonstration cell that is not run in grading"),
+        ("beside", "<code>shout</code> was as it was released, and a cell of your own defines"),
+        ("beside", "taken as the answer, for a person to read"),
+        ("unzipped", f"called <code>homework/{TOPIC} (1).ipynb</code>"),
+        ("unzipped", "holds no answers"),
+        ("pipe", "is not a regular file"),
+        ("folder", "is a folder"),
+        ("linked", "is a link to another one"),
         ("empty", "could not be graded"),
         ("empty", "is empty"),
         ("login-page", "is not a notebook"),
@@ -279,7 +337,7 @@ def test_a_bug_of_the_reference_costs_no_student_a_point(course, log, expected):
         assert "perfect: double_check could not be judged: ReferenceFailed" in log
         with sqlite3.connect(course.root / "classroom" / "gradebook.db") as db:
             rows = db.execute("select auto_score from grade where needs_manual_grade").fetchall()
-        assert rows == [(None,), (None,)]  # this cell, and the essay
+        assert rows == [(None,)] * 3  # this cell, and the essays of two
         course.python("-m", "autograder.grading.rejudge", TOPIC, "--student=perfect", rc=1)
     finally:
         chapter.write_text(whole)
@@ -350,6 +408,7 @@ def test_the_formgrader_shows_the_class_and_grades_one_submission(course, log, c
         perfect = next(n for n in notebooks if n["student"] == "perfect")
         page = formgrader.ask(f"formgrader/submissions/{perfect['id']}")
         assert "A number is doubled." in page
+        assert SHOWN in page
         assert XSS not in page
         for student in ("battered", "missing"):
             answer = formgrader.ask(f"formgrader/api/submission/{TOPIC}/{student}/autograde", "POST")

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import zipfile
 
 import nbformat
 import pytest
@@ -180,6 +181,138 @@ def test_the_right_name_comes_before_the_newest_file_and_checkpoints_never(noteb
     os.utime(tmp_path / "old.ipynb", (1, 1))
     assert sources(read_submission(tmp_path, NAME)) == ["new"]
     assert sources(hand_in(as_bytes(notebook))) == sources(notebook)
+
+
+def answers(cells) -> int:
+    """As the grader counts them: here an answer is a function that returns something."""
+    return sum("return" in cell.source for cell in cells)
+
+
+def of(source: str) -> bytes:
+    return nbformat.writes(new_notebook(cells=[new_code_cell(source)])).encode()
+
+
+def write_all(folder, files: dict[str, bytes]) -> None:
+    """The files, each newer than the one before."""
+    for age, (name, content) in enumerate(files.items()):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+        os.utime(folder / name, (age, age))
+
+
+BLANK, ONE, TWO = of("raise NotImplementedError"), of("def f(): return 1"), of("def f(): return 1\ndef g(): return 2")
+
+
+@pytest.mark.parametrize(
+    ("files", "chosen", "said"),
+    [
+        ({f"{NAME}.ipynb": ONE, f"__MACOSX/._{NAME}.ipynb": b"\0\5\x16\7Mac OS X"}, ONE, []),
+        (
+            {"x/y/hw.ipynb": ONE, "__MACOSX/x/y/._hw.ipynb": b"\0\5\x16\7", "._hw.ipynb": b"\0\5"},
+            ONE,
+            ["`x/y/hw.ipynb`"],
+        ),
+        ({f"{NAME}.ipynb": BLANK, f"{NAME} (1).ipynb": ONE}, ONE, [f"`{NAME} (1).ipynb`", "holds no answers"]),
+        ({f"{NAME}.ipynb": BLANK, "old.ipynb": ONE, "new.ipynb": BLANK}, ONE, ["`old.ipynb`", "holds no answers"]),
+        ({"a.ipynb": ONE, "b.ipynb": BLANK}, ONE, ["`a.ipynb`", "of 2 notebooks"]),
+        ({f"{NAME}.ipynb": BLANK, "other.ipynb": BLANK}, BLANK, ["only `90_tiny.ipynb` was graded"]),
+        ({f"{NAME}.ipynb": ONE, "newer.ipynb": ONE}, ONE, ["Beside `90_tiny.ipynb` lay `newer.ipynb`"]),
+        ({f"{NAME}.ipynb": b"<html>", "x.ipynb": ONE}, ONE, ["`x.ipynb`", "is not a notebook"]),
+        ({f"{NAME}.ipynb/{NAME}.ipynb": ONE}, ONE, [f"`{NAME}.ipynb/{NAME}.ipynb`", "is a folder"]),
+    ],
+)
+def test_of_what_lies_there_the_readable_and_answered_is_read_and_said(tmp_path, files, chosen, said):
+    write_all(tmp_path, files)
+    read = read_submission(tmp_path, NAME, answers)
+    assert sources(read) == [cell.source for cell in nbformat.reads(chosen.decode(), as_version=4).cells]
+    assert len(read.metadata.course.repairs) == bool(said)
+    assert all(words in " ".join(read.metadata.course.repairs) for words in said)
+
+
+def test_of_two_notebooks_of_other_names_the_one_with_more_answers_is_read(tmp_path):
+    one, two = (new_notebook(cells=[new_code_cell(f"def f{i}(): return 1") for i in range(n)]) for n in (1, 2))
+    write_all(tmp_path, {"two.ipynb": as_bytes(two), "one.ipynb": as_bytes(one)})
+    assert len(read_submission(tmp_path, NAME, answers).cells) == 2
+
+
+def test_a_notebook_in_a_zip_file_is_read(tmp_path):
+    with zipfile.ZipFile(tmp_path / "homework.zip", "w") as archive:
+        archive.writestr(f"__MACOSX/._{NAME}.ipynb", b"\0\5\x16\7")
+        archive.writestr(f"homework/{NAME}.ipynb", ONE)
+    read = read_submission(tmp_path, NAME, answers)
+    assert sources(read) == ["def f(): return 1"]
+    assert f"`homework.zip/homework/{NAME}.ipynb`" in read.metadata.course.repairs[0]
+    whole = (tmp_path / "homework.zip").read_bytes()
+    (tmp_path / "homework.zip").write_bytes(whole.replace(b"def f", b"xxxxx"))
+    (tmp_path / "other.zip").write_bytes(b"PK\3\4")
+    assert "damaged" in read_submission(tmp_path, NAME).metadata.course.unreadable
+
+
+@pytest.mark.timeout(20)
+def test_what_is_no_regular_file_is_refused_with_a_sentence(tmp_path):
+    place = tmp_path / f"{NAME}.ipynb"
+    os.mkfifo(place)
+    assert "is not a regular file" in read_submission(tmp_path, NAME).metadata.course.unreadable
+    place.unlink()
+    place.mkdir()
+    assert "is a folder" in read_submission(tmp_path, NAME).metadata.course.unreadable
+    (tmp_path / "x.ipynb").write_bytes(ONE)
+    read = read_submission(tmp_path, NAME)
+    assert sources(read) == ["def f(): return 1"]
+    assert "is a folder" in read.metadata.course.repairs[0]
+
+
+def test_a_file_that_cannot_be_read_is_refused_with_a_sentence(notebook, hand_in, tmp_path, monkeypatch):
+    hand_in(as_bytes(notebook))
+
+    def refuse(path, *_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert "could not be read: Permission denied" in read_submission(tmp_path, NAME).metadata.course.unreadable
+
+
+@pytest.mark.parametrize("linked", ["assignment", "student"])
+def test_a_link_to_a_neighbours_folder_is_not_followed(tmp_path, notebook, linked):
+    neighbour = tmp_path / "submitted" / "neighbour" / NAME
+    neighbour.mkdir(parents=True)
+    (neighbour / f"{NAME}.ipynb").write_bytes(as_bytes(notebook))
+    mine = tmp_path / "submitted" / "me"
+    if linked == "student":
+        mine.symlink_to(neighbour.parent)
+    else:
+        mine.mkdir()
+        (mine / NAME).symlink_to(neighbour)
+    assert "is a link to another one" in read_submission(mine / NAME, NAME).metadata.course.unreadable
+
+
+def test_a_link_inside_a_submission_is_not_followed(tmp_path):
+    write_all(tmp_path, {"neighbour/x.ipynb": ONE, "mine/notes.txt": b""})
+    (tmp_path / "mine" / "more").symlink_to(tmp_path / "neighbour")
+    assert "No notebook" in read_submission(tmp_path / "mine", NAME).metadata.course.unreadable
+
+
+def many(cells: int) -> bytes:
+    return json.dumps({"cells": [{"cell_type": "code", "source": f"x = {i}"} for i in range(cells)]}).encode()
+
+
+# A file that would take the grader minutes or all memory, and the sentence it gets.
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (many(100_000), "has 100,000 cells"),
+        (b'{"cells": [{"cell_type": "code", "source": "' + b"x" * 2_000_000 + b'"}]}', "was left out"),
+        (b'{"cells": [' + b'{"id": "' * 2_500_000, "is not a notebook"),
+        (b'{"cells": [' + b'{"id": {' * 4_000_000, "holds far more"),
+        (b'{"cells": [' + b"[]," * 5_000_000, "holds far more"),
+        (b'{"cells": [' + b'{"cell_type": "code", "source": "' * 100_000 + b"x" * 20_000_000, "is not a notebook"),
+        (b" " * 100_000_001, "larger than 100 MB"),
+    ],
+)
+def test_what_is_read_is_bounded(hand_in, content, said):
+    course = hand_in(content).metadata.course
+    assert said in " ".join([*course.repairs, course.get("unreadable", "")])
 
 
 def test_a_link_is_not_followed(tmp_path, notebook):

@@ -7,9 +7,12 @@ import pytest
 from grading_chapter import cell_of
 from hypothesis import given
 from hypothesis import strategies as st
+from nbconvert.filters.markdown_mistune import markdown2html_mistune
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_raw_cell
+from nbgrader.utils import compute_checksum, determine_grade
 
-from autograder.grading.rebuild import defined_names, rebuild
+from autograder.grading.demos import parts_to_run, why_missing
+from autograder.grading.rebuild import answers_among, defined_names, rebuild
 
 STUB = "raise NotImplementedError"
 
@@ -232,6 +235,192 @@ def test_a_changed_import_cell_runs_too_and_a_changed_demonstration_does_not(rel
     assert len(repairs) == 1
 
 
+def test_a_changed_demonstration_is_kept_for_what_is_cheap_in_it(release, submitted):
+    submitted.cells[4].source = "train()\nPAD = 3"
+    rebuilt, repairs = rebuild(release, submitted)
+    assert sources(rebuilt)[4:6] == ["train()", "train()\nPAD = 3"]
+    assert rebuilt.cells[5].metadata.tags == ["demo"]
+    assert "It is a demonstration: in grading only" in repairs[0]
+
+
+@pytest.mark.parametrize("where", ["before", "between", "behind"])
+def test_an_answer_in_an_own_cell_counts_where_the_answer_cell_is_as_released(release, submitted, where):
+    cell_of(submitted, "one").source = cell_of(release, "one").source
+    mine = new_code_cell("def one(x):\n    return helper(x)")
+    at = {"before": "title", "between": "one", "behind": "one_check"}[where]
+    place = next(i for i, cell in enumerate(submitted.cells) if cell.id == at) + 1
+    submitted.cells[place:place] = [mine, new_code_cell("def helper(x):\n    return 7")]
+    rebuilt, repairs = rebuild(release, submitted)
+    namespace: dict = {}
+    for cell in rebuilt.cells[: rebuilt.cells.index(cell_of(rebuilt, "one_check"))]:
+        if cell.cell_type == "code":
+            exec(cell.source, namespace)
+    assert namespace["one"](0) == 7
+    assert any("`one` was as it was released, and a cell of your own defines" in repair for repair in repairs)
+
+
+def test_of_own_definitions_the_last_one_that_is_python_is_taken(release, submitted):
+    cell_of(submitted, "one").source = cell_of(release, "one").source
+    tries = ["def one(x):\n    return 1", "def one(x):\n    return 2", "def one(x):\n    return ("]
+    submitted.cells += [new_code_cell(source) for source in tries]
+    rebuilt, _ = rebuild(release, submitted)
+    assert cell_of(rebuilt, "one").source == tries[1]
+
+
+def test_an_own_cell_takes_nothing_from_an_answer(release, submitted):
+    submitted.cells.append(new_code_cell("def one(x):\n    return 'an experiment'"))
+    rebuilt, repairs = rebuild(release, submitted)
+    assert cell_of(rebuilt, "one").source == cell_of(submitted, "one").source
+    assert repairs == []
+
+
+def test_an_answer_in_another_answer_cell_counts_beside_the_stub(release, submitted):
+    two = cell_of(submitted, "two")
+    cell_of(submitted, "one").source += "\n\n" + two.source
+    two.source = cell_of(release, "two").source
+    rebuilt, repairs = rebuild(release, submitted)
+    assert cell_of(rebuilt, "two").source == cell_of(submitted, "one").source
+    assert "`two` was as it was released; another cell answers it." in repairs[0]
+
+
+ESSAY = "Because the loss is a mean over tokens."
+
+
+@pytest.mark.parametrize(
+    "cell", [new_markdown_cell(ESSAY), new_raw_cell(ESSAY), new_code_cell(ESSAY), new_code_cell(f"# {ESSAY}")]
+)
+@pytest.mark.parametrize("where", ["above", "below"])
+@pytest.mark.parametrize("stub", ["as released", "missing"])
+def test_a_written_answer_beside_its_stub_is_read_by_a_person(release, submitted, cell, where, stub):
+    essay = cell_of(submitted, "essay")
+    essay.source = cell_of(release, "essay").source
+    submitted.cells.insert(submitted.cells.index(essay) + (where == "below"), copy.deepcopy(cell))
+    if stub == "missing":
+        submitted.cells.remove(essay)
+    rebuilt, repairs = rebuild(release, submitted)
+    assert ESSAY in cell_of(rebuilt, "essay").source
+    assert needs_a_person(rebuilt)
+    assert "taken as the answer, for a person to read" in " ".join(repairs)
+
+
+def needs_a_person(rebuilt) -> bool:
+    """Whether nbgrader asks for a manual grade: it gives 0 where the cell is as it was released."""
+    cell = copy.deepcopy(cell_of(rebuilt, "essay"))
+    cell.metadata.nbgrader.checksum = compute_checksum(essay_cell())
+    return determine_grade(cell)[0] is None
+
+
+def test_a_written_answer_far_from_its_stub_is_pointed_out(release, submitted):
+    """Far: another graded cell lies between. Whether that text is the answer is for a person to say."""
+    for notebook in (release, submitted):
+        notebook.cells += [answer_cell("three"), check_cell("three")]
+    cell_of(submitted, "essay").source = cell_of(release, "essay").source
+    submitted.cells.append(new_markdown_cell(ESSAY))
+    rebuilt, repairs = rebuild(release, submitted)
+    assert needs_a_person(rebuilt)
+    assert "texts of the student's own" in cell_of(rebuilt, "essay").source
+    assert "a person will see whether one is the answer" in repairs[0]
+
+
+def test_a_stub_without_any_text_near_it_asks_nobody(release, submitted):
+    cell_of(submitted, "essay").source = cell_of(release, "essay").source
+    submitted.cells[1:1] = [new_markdown_cell("A note on the title, long before.")]
+    insert_after(submitted, "two_check", new_code_cell("x = 1"), new_markdown_cell("## Notes"))
+    submitted.cells.append(new_code_cell("def plot():\n    # draws all the curves there are\n    ..."))
+    rebuilt, repairs = rebuild(release, submitted)
+    assert not needs_a_person(rebuilt)
+    assert repairs == []
+
+
+def test_a_written_answer_turned_into_a_code_cell_is_no_markup(release, submitted):
+    marks = cell_of(submitted, "essay").metadata
+    submitted.cells[-1] = new_code_cell("<script>alert(1)</script>", metadata=marks)
+    rebuilt, _ = rebuild(release, submitted)
+    assert "<script" not in cell_of(rebuilt, "essay").source
+
+
+def test_a_cell_that_the_release_gained_makes_no_cell_the_students():
+    """Ids of unnamed cells are places within a section: they shift when a cell is inserted before them."""
+    marks = {"grade_id": "one", "grade": False, "solution": True, "locked": False, "schema_version": 3}
+
+    def edition(*cells_between):
+        texts = ["import math", *cells_between, "scale = 2", "shift = 3\nprint(shift)"]
+        cells = [new_code_cell(text, id=f"part-{i}") for i, text in enumerate(texts)]
+        return new_notebook(cells=[*cells, new_code_cell("def one(): ...", id="one", metadata={"nbgrader": marks})])
+
+    submitted = edition()
+    rebuilt, repairs = rebuild(edition("inserted = 1"), submitted)
+    assert sources(rebuilt) == sources(edition("inserted = 1"))
+    assert repairs == []
+    submitted.cells[2].source = "shift = 4\nprint(shift)"
+    rebuilt, repairs = rebuild(edition("inserted = 1"), submitted)
+    assert sources(rebuilt)[3:5] == ["shift = 3\nprint(shift)", "shift = 4\nprint(shift)"]
+    assert len(repairs) == 1
+    assert "begins `shift = 3`" in repairs[0]
+
+
+@pytest.mark.parametrize("copied", [1, 5, 7])
+def test_a_copy_of_a_release_cell_is_no_landmark(release, submitted, copied):
+    """An own cell behind a copy stays where the student has it."""
+    extra = copy.deepcopy(submitted.cells[copied])
+    extra.id, extra.metadata = "new", nbformat.from_dict({})
+    extra.source = release.cells[copied].source
+    insert_after(submitted, "one", extra, new_code_cell("helper = 1"))
+    rebuilt, _ = rebuild(release, submitted)
+    at = sources(rebuilt).index("helper = 1")
+    assert rebuilt.cells[at - 1].id == "one"
+    assert rebuilt.cells[at + 1].id == "one_check"
+
+
+def test_pictures_of_a_written_answer_beside_its_stub_come_along(release, submitted):
+    cell_of(submitted, "essay").source = cell_of(release, "essay").source
+    for data in ("AAAA", "BBBB"):
+        picture = {"photo.png": {"image/png": data}}
+        submitted.cells.append(new_markdown_cell("![it](attachment:photo.png)", attachments=picture))
+    rebuilt, _ = rebuild(release, submitted)
+    essay = cell_of(rebuilt, "essay")
+    assert [images["image/png"] for images in essay.attachments.values()] == ["AAAA", "BBBB"]
+    assert all(f"(attachment:{name})" in essay.source for name in essay.attachments)
+
+
+def test_code_nested_too_deeply_to_be_read_costs_nobody_else(release, submitted):
+    deep = "def one(x): return x" + ".a" * 900 + "()"
+    cell_of(submitted, "one").source = deep
+    submitted.cells[4].source = "y = 1\nx = y" + ".a" * 900 + "()"
+    submitted.cells += [new_code_cell(deep), new_code_cell("z = " + "-" * 900 + "1")]
+    rebuilt, _ = rebuild(release, submitted)
+    parts_to_run(rebuilt)
+    why_missing("name 'y' is not defined", rebuilt)
+    assert cell_of(rebuilt, "one").source == deep
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [new_code_cell("\n" * 400_000 + "def one(x): return 1")],
+        [new_code_cell("%" + " \n" * 200_000)],
+        [new_code_cell(f"def f{i}(x): return {i}") for i in range(2000)],
+        [new_markdown_cell(f"text {i} of mine, such as it is") for i in range(2000)],
+    ],
+)
+def test_no_submission_takes_minutes_to_rebuild(release, cells):
+    answers_among(release, cells)
+    rebuilt, _ = rebuild(release, new_notebook(cells=cells))
+    parts_to_run(rebuilt)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "nested", ["\\begin{a}" * 10_000, "[" * 100_000, "![" * 50_000, "(" * 100_000, "> " * 50_000, "**a" * 30_000]
+)
+def test_deeply_nested_markdown_is_shown_as_text(release, submitted, nested):
+    submitted.cells.append(new_markdown_cell(nested))
+    rebuilt, _ = rebuild(release, submitted)
+    markdown2html_mistune(rebuilt.cells[-1].source)
+    assert rebuilt.cells[-1].source.startswith("    ")
+
+
 def test_a_notebook_of_another_chapter_says_so(release):
     other = new_notebook(cells=[new_markdown_cell("# Other"), new_code_cell("def three(): ...")])
     rebuilt, repairs = rebuild(release, other)
@@ -253,6 +442,13 @@ def test_neither_notebook_is_changed(release, submitted):
     before = copy.deepcopy((release, submitted))
     rebuild(release, submitted)
     assert (release, submitted) == before
+
+
+def test_answers_are_counted_in_whatever_state(release, submitted):
+    assert answers_among(release, release.cells) == 0
+    assert answers_among(release, submitted.cells) == 3
+    assert answers_among(release, [new_code_cell("def one(x):\n    return 1")]) == 1
+    assert answers_among(release, [new_markdown_cell("# Other"), new_code_cell("y = 1")]) == 0
 
 
 def test_defined_names():

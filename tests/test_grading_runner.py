@@ -2,12 +2,19 @@
 
 import logging
 
+import nbformat
 import pytest
+import torch  # noqa: F401 - before a child process is forked, as in a kernel
 from jupyter_client.kernelspec import NoSuchKernel
 from nbformat.v4 import new_code_cell, new_notebook
 
+from autograder.evidence import collect
+from autograder.exercise import find_exercise
 from autograder.grading import runner
+from autograder.grading.kernel import Keeper
 from autograder.grading.runner import Limits, kernel_environment, run_notebook
+from autograder.limits import Limits as CaseLimits
+from autograder.limits import stream
 
 LOG = logging.getLogger(__name__)
 CHECK = {"nbgrader": {"grade": True, "solution": False, "grade_id": "check", "points": 1}}
@@ -114,6 +121,102 @@ def test_what_a_notebook_did_to_check_is_undone_before_a_check_cell():
         ("print(check.__module__)", CHECK),
     )
     assert shown[2:] == ["cheated\n", "autograder.check\n"]
+
+
+def test_of_demonstrations_what_is_used_is_run_also_after_a_kernel_died():
+    demo = {"tags": ["demo"]}
+    shown = run(
+        ("import math\nfrom statistics import mean\nPAD = 3\nprint('long')\nlate = [print(i) for i in range(9)]", demo),
+        ("UNUSED = 1\nprint('long')", demo),
+        "def answer(): return math.floor(2.5) + PAD\nprint(answer())",
+        "import os; os._exit(1)",
+        "print(answer(), 'me' + 'an' in globals(), 'UN' + 'USED' in globals())",
+    )
+    assert "only defined what your cells use: math, PAD)" in shown[0]
+    assert "it is not run in grading" in shown[1]
+    assert shown[2] == "5\n"
+    assert shown[4] == "5 False False\n"
+
+
+# What a notebook may do to its process, and an answer is right all the same.
+BREAKAGES = [
+    "import sys\ndef t(frame, *_): assert frame.f_code.co_name != 'mean_loss'\nsys.settrace(t)",
+    "import sys\ndef t(frame, *_): assert frame.f_code.co_name != 'mean_loss'\nsys.setprofile(t)",
+    "import random\nfor name in [n for n in vars(random) if n[0] != '_']: delattr(random, name)",
+    "import sys, types\nsys.modules['random'] = sys.modules['numpy'] = types.ModuleType('mine')",
+    "import sys\nfor name in [m for m in sys.modules if m.partition('.')[0] in ('torch', 'numpy')]: del sys.modules[name]",
+    "import torch\ntorch.as_tensor = torch.equal = torch.is_tensor = torch.Tensor = torch.default_generator = None",
+    "import builtins\nbuiltins.len = builtins.sorted = builtins.isinstance = lambda *_: 1 / 0",
+    "import json, os\njson.dumps = os.fork = None",
+    "import warnings, torch\nwarnings.simplefilter('error')\nclean = torch.Tensor.mean",
+    "import sys\nsys.setrecursionlimit(150)",
+    "import os, tempfile\nos.chdir(tempfile.mkdtemp()); os.rmdir(os.getcwd())",
+]
+RIGHT = """
+def mean_loss(losses):
+    import os, random, warnings
+    warnings.warn("what a library might say")
+    deep = lambda n: n and deep(n - 1)
+    random.random(), os.getcwd(), deep(200)
+    return losses.mean()
+"""
+
+
+def evidence_after(breakage: str) -> dict:
+    """What a right answer gives in a child process that was broken and restored."""
+
+    def broken_and_restored():
+        namespace: dict = {}
+        exec(RIGHT, namespace)
+        keeper = Keeper()
+        exec(breakage, {})
+        keeper.restore()
+        yield collect(find_exercise("mean_loss"), namespace["mean_loss"], [7])
+
+    (message,) = stream(broken_and_restored, CaseLimits())
+    return message
+
+
+@pytest.mark.parametrize("breakage", BREAKAGES)
+def test_what_a_notebook_does_to_its_process_costs_no_answer(breakage):
+    evidence = evidence_after(breakage)
+    assert evidence == evidence_after("")
+    assert all("data" in record for record in evidence["records"])
+
+
+def test_a_check_cell_gives_its_process_back_what_the_notebook_took():
+    """In a kernel: what was imported after its start is kept too, and check cells find it as it was."""
+    shown = run(
+        "import fractions, random, statistics, sys\nimport numpy",
+        "del random.random\nsys.modules['numpy'] = None\nsys.settrace(lambda *_: None)\n"
+        "import os, signal\nos.environ.clear(); signal.setitimer(signal.ITIMER_REAL, 600)",
+        (
+            "import numpy.random\nprint(random.random() < 1, sys.gettrace(), os.environ['COURSE_GRADING_SEEDS'])\n"
+            "print(signal.getitimer(signal.ITIMER_REAL))",
+            CHECK,
+        ),
+    )
+    assert shown[2] == "True None 7\n(0.0, 0.0)\n"
+
+
+def test_exit_costs_no_later_cell():
+    shown = run(
+        "a = 1",
+        "exit()",
+        "import time; time.sleep(1.5); print(a)",
+        "quit",
+        "%exit",
+        "import time; time.sleep(1.5); print(a)",
+    )
+    assert shown[2] == shown[5] == "1\n"
+
+
+def test_a_negative_execution_count_is_not_written_down():
+    send = SEND + "send('execute_input', {'code': '', 'execution_count': -5})"
+    notebook = new_notebook(cells=[new_code_cell(send), new_code_cell("1")])
+    run_notebook(notebook, kernel_environment(), Limits(), LOG)
+    nbformat.validate(notebook)
+    assert all(cell.execution_count >= 0 for cell in notebook.cells)
 
 
 def test_a_kernel_that_cannot_be_started_is_no_fault_of_the_notebook():

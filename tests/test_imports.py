@@ -71,8 +71,8 @@ def test_no_arrow_points_back(root: Path, importer: str, forbidden: tuple[str, .
     assert not wrong, f"{importer} must not import {', '.join(forbidden)}: {wrong}"
 
 
-# `autograder rejudge` stands in the students' command line, for instructors: it imports when it is called.
-CALLED_BY_INSTRUCTORS = {("autograder.cli", "autograder.grading")}
+# `autograder prepare` and `rejudge` stand in the students' command line, for instructors: they import when called.
+CALLED_BY_INSTRUCTORS = {("autograder.cli", "autograder.grading"), ("autograder.cli", "autograder.workshop.prepare")}
 
 
 def test_the_students_side_does_not_need_the_instructors(root: Path) -> None:

@@ -168,6 +168,37 @@ def test_set_up_is_done_once_and_again_when_the_pins_change_or_the_folder_moves(
     assert make(bare_copy, *asked).returncode == 1
 
 
+MAKES_ENVIRONMENTS = """
+import os, shutil
+if sys.argv[1] == "-c":
+    exec(sys.argv[2])
+elif sys.argv[1:3] == ["-m", "venv"]:
+    os.makedirs(".venv/bin")
+    shutil.copy(__file__, ".venv/bin/python")
+elif sys.argv[1:3] == ["-m", "jupyterlab"]:
+    print("SERVING", os.environ["PATH"].split(os.pathsep)[0], os.environ.get("MPLBACKEND"), *sys.argv[3:], sep="\\n")
+"""
+
+
+@pytest.mark.parametrize("name", ["it's mine", "courses [2026] (copy), both", 'a "quoted" name & more'])
+def test_what_a_folder_is_called_does_not_matter(bare_copy: Path, tmp_path: Path, name: str) -> None:
+    """From set-up to the lab, with a Python that only says what it would do."""
+    folder = tmp_path / name
+    folder.mkdir()
+    for file in ("Makefile", "requirements.lock", "pyproject.toml"):
+        copy2(bare_copy / file, folder / file)
+    python = fake_python(tmp_path, MAKES_ENVIRONMENTS)
+    said = make(folder, "setup", f"PYTHON={python}")
+    assert said.returncode == 0, said.stderr
+    assert (folder / ".venv" / ".set-up").read_text() == str(folder)
+    assert make(folder, "--question", "setup").returncode == 0, "it is set up, and known to be"
+    said = make(folder, "lab", MPLBACKEND="agg")
+    assert said.returncode == 0, said.stderr
+    path, backend, *options = said.stdout.partition("SERVING\n")[2].splitlines()
+    assert (path, backend) == (str(folder / ".venv" / "bin"), "None"), "a backend for scripts hides plots"
+    assert any("00_start_here.ipynb" in option for option in options)
+
+
 def test_ci_calls_the_command_that_the_readme_names(root: Path) -> None:
     lines = (root / ".ci" / "run").read_text(encoding="utf-8").splitlines()
     assert lines[-1].split()[:2] == ["make", "test"]

@@ -46,9 +46,10 @@ def test_a_released_key_is_left_alone_while_it_says_the_same(tmp_path):
     release_key("00_start_here", tmp_path)
     assert "note" in read_key(path)
     exercise["points"] += 1
-    write_key(content, path)
-    release_key("00_start_here", tmp_path)
-    assert same_key(read_key(key_path("00_start_here", KEYS)), read_key(path))
+    for outdated in (content, {"topic": "00_start_here"}, {"of": ["another form"]}):
+        write_key(outdated, path)
+        release_key("00_start_here", tmp_path)
+        assert same_key(read_key(key_path("00_start_here", KEYS)), read_key(path))
 
 
 @pytest.mark.parametrize("topic", CHAPTERS)
@@ -75,7 +76,8 @@ def _secret_statements(topic: str) -> set[str]:
     """The statements of reference bodies, mistakes and alternatives that are long enough to be told from anybody's."""
     notebook = jupytext.read(SOLUTIONS / topic / f"{topic}.py")
     answers = [cell.source for cell in notebook.cells if is_solution(cell) and cell.cell_type == "code"]
-    answers += [(SOLUTIONS / topic / f"{name}.py").read_text() for name in ("mistakes", "alternatives")]
+    files = [path for name in ("mistakes*", "alternatives") for path in (SOLUTIONS / topic).glob(f"{name}.py")]
+    answers += [path.read_text(encoding="utf-8") for path in files]
     public = {line for cell in notebook.cells if not is_solution(cell) for line in _lines(cell.source)}
     # Of a written answer, every line is secret.
     written = [cell for cell in notebook.cells if is_solution(cell) and cell.cell_type == "markdown"]

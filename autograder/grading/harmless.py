@@ -11,10 +11,12 @@ from nbformat.v4 import new_output
 from nbgrader.preprocessors import NbGraderPreprocessor
 
 from autograder.grading.cells import is_check
+from autograder.judging.report import FOLDED
 
 MAX_TEXT = 20_000  # characters of one output; more than a page is not read
 MAX_OUTPUTS = 50  # of one cell
-MAX_IMAGE = 4_000_000  # characters of base64
+MAX_IMAGE = 4_000_000  # characters of base64, of an output
+MAX_PHOTO = 14_000_000  # the same of an attachment: a phone's photo (see pictures.py for what becomes one)
 _IMAGES = ("image/png", "image/jpeg")
 _BASE64 = re.compile(r"[A-Za-z0-9+/=\s]*")
 
@@ -23,6 +25,8 @@ class Harmless(NbGraderPreprocessor):
     """nbgrader preprocessor: plain outputs everywhere but in check cells, which the judge rewrites whole."""
 
     def preprocess_cell(self, cell: NotebookNode, resources: dict, index: int):
+        if cell.cell_type == "markdown":  # the release's: in what a student wrote there is no markup left
+            cell.source = cell.source.replace("<summary>", f'<summary style="{FOLDED}">')
         if cell.cell_type == "code" and not is_check(cell):
             cell.outputs = harmless_outputs(cell.outputs)
             if not isinstance(cell.get("execution_count"), int):
@@ -59,7 +63,7 @@ def harmless_attachments(text: str, attachments: dict) -> tuple[str, dict]:
         name: images
         for name, bundle in attachments.items()
         if isinstance(bundle, dict)
-        and (images := {mime: data for mime, data in bundle.items() if mime in _IMAGES and _is_image(data)})
+        and (images := {mime: data for mime, data in bundle.items() if mime in _IMAGES and _is_image(data, MAX_PHOTO)})
     }
 
     def reference(match: re.Match) -> str:
@@ -87,8 +91,8 @@ def _harmless_data(data: dict) -> dict:
     return kept or {"text/plain": f"(an output of type {', '.join(map(repr, data))[:100]} is not shown)"}
 
 
-def _is_image(data) -> bool:
-    return isinstance(data, str) and len(data) <= MAX_IMAGE and _BASE64.fullmatch(data) is not None
+def _is_image(data, limit: int = MAX_IMAGE) -> bool:
+    return isinstance(data, str) and len(data) <= limit and _BASE64.fullmatch(data) is not None
 
 
 def _as_on_a_terminal(text: str) -> str:

@@ -4,11 +4,12 @@
     python -m autograder.grading.rejudge 01_pretraining --student NAME
 
 Reads the evidence that the check cells of `autograded` notebooks carry, writes the new reports into them, and records
-the new points with nbgrader's own means. Afterwards, `nbgrader generate_feedback --force` makes new pages.
+the new points and late penalties with nbgrader's own means. What a check is worth is read from the gradebook. Grades
+given by hand stay, and are shown for another look only where the points beneath them changed. Afterwards,
+`nbgrader generate_feedback --force` makes new pages.
 """
 
 import argparse
-import glob
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,14 +19,16 @@ import nbformat
 from nbgrader.api import Gradebook
 from nbgrader.apps.baseapp import NbGrader
 from nbgrader.coursedir import CourseDirectory
+from nbgrader.preprocessors import AssignLatePenalties
 
-from autograder.grading.cells import solutions_path
+from autograder.grading import door
+from autograder.grading.cells import grade_id, solutions_path
 from autograder.grading.verdict import SaveGrades, judge_notebook, reference
 
 
 @dataclass
 class Rejudged:
-    """One submission: its score before and after, and the failures of the judge, by check cell."""
+    """One submission: its score (late penalty taken off) before and after, and the judge's failures, by check cell."""
 
     student: str
     notebook: str
@@ -43,7 +46,7 @@ def course_directory() -> CourseDirectory:
 
 def executed(coursedir: CourseDirectory, topic: str, student: str = "*") -> Iterator[tuple[str, Path]]:
     """(student, notebook) of every submission that was autograded."""
-    for folder in sorted(glob.glob(coursedir.format_path(coursedir.autograded_directory, student, topic))):
+    for folder in sorted(door.find(coursedir.format_path(coursedir.autograded_directory, student, topic))):
         for path in sorted(Path(folder).glob("*.ipynb")):
             yield Path(folder).parent.name, path
 
@@ -54,16 +57,29 @@ def rejudge(coursedir: CourseDirectory, topic: str, student: str = "*") -> Itera
     for name, path in executed(coursedir, topic, student):
         notebook = nbformat.read(path, as_version=4)
         old = _score(coursedir, path.stem, topic, name)
+        _take_points(notebook, coursedir, path.stem, topic)
         failures = judge_notebook(notebook, lambda chapter: reference(chapter, solutions))
         _replace(path, notebook)
         names = {"notebook": path.stem, "assignment": topic, "student": name, "db_url": coursedir.db_url}
-        SaveGrades().preprocess(notebook, {"nbgrader": names})
+        app = coursedir.parent  # which has the whole configuration: the plugin for late submissions too
+        SaveGrades(parent=app, same_answers=True).preprocess(notebook, {"nbgrader": names})
+        AssignLatePenalties(parent=app).preprocess(notebook, {"nbgrader": names})
         yield Rejudged(name, path.stem, old, _score(coursedir, path.stem, topic, name), failures)
 
 
 def _score(coursedir: CourseDirectory, notebook: str, topic: str, student: str) -> float:
     with Gradebook(coursedir.db_url, coursedir.course_id) as gradebook:
-        return gradebook.find_submission_notebook(notebook, topic, student).score
+        found = gradebook.find_submission_notebook(notebook, topic, student)
+        return found.score - (found.late_submission_penalty or 0.0)
+
+
+def _take_points(notebook, coursedir: CourseDirectory, name: str, topic: str) -> None:
+    """Let each graded cell be worth what the gradebook says: it may have changed since the class was executed."""
+    with Gradebook(coursedir.db_url, coursedir.course_id) as gradebook:
+        worth = {cell.name: float(cell.max_score) for cell in gradebook.find_notebook(name, topic).grade_cells}
+    for cell in notebook.cells:
+        if grade_id(cell) in worth:
+            cell.metadata.nbgrader.points = worth[grade_id(cell)]
 
 
 def _replace(path: Path, notebook) -> None:

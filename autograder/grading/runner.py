@@ -26,19 +26,25 @@ from nbformat.notebooknode import NotebookNode
 from nbformat.v4 import new_output
 
 from autograder.grading.cells import is_check, is_demo
+from autograder.grading.demos import parts_to_run
 
 MAX_OUTPUT = 30_000_000  # characters kept of the outputs of one cell; evidence is smaller by far
 INTERRUPT_SECONDS = 10  # an interrupted cell that is not idle by then is not going to be
-# Runs before a check cell: whatever a notebook did to `check` or to the probes is undone, so that its answers are tried
-# as they are. This is fairness, not security: the judge believes nothing that comes out of the kernel anyway.
+# Runs before a check cell: whatever a notebook did to its process, to `check` or to the probes is undone, so that its
+# answers are tried as they are. This is fairness, not security: the judge believes nothing that comes out of the kernel.
 RESTORE = (
     "import sys\n"
+    "getattr(sys, '_course_restore', int)()\n"
     "for _module in [m for m in sys.modules if m.partition('.')[0] == 'autograder']: del sys.modules[_module]\n"
     "from autograder import check\n"
 )
+START = "__import__('autograder.grading.kernel', fromlist=['start']).start()\n"  # runs before the first cell
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-_PASSED_ON = frozenset("PATH HOME USER LANG TZ TMPDIR PYTHONPATH VIRTUAL_ENV CONDA_PREFIX SYSTEMROOT".split())
-_PASSED_ON_PREFIXES = tuple("LC_ LD_ DYLD_ COURSE_ JUPYTER_ HF_ MPL CUDA_ NVIDIA_ NBGRADER_".split())
+# Of matplotlib's, MPLCONFIGDIR alone: MPLBACKEND, set for scripts, would hide the plots of a notebook.
+_PASSED_ON = frozenset(
+    "PATH HOME USER LANG TZ TMPDIR PYTHONPATH VIRTUAL_ENV CONDA_PREFIX SYSTEMROOT MPLCONFIGDIR".split()
+)
+_PASSED_ON_PREFIXES = tuple("LC_ LD_ DYLD_ COURSE_ JUPYTER_ HF_ CUDA_ NVIDIA_ NBGRADER_".split())
 _SECRET = ("TOKEN", "KEY", "SECRET", "PASSWORD", "COURSE_FIXED_SEEDS")
 
 
@@ -69,6 +75,9 @@ def run_notebook(notebook: NotebookNode, environment: dict[str, str], limits: Li
     Raises only where no kernel can be started, which is no fault of the notebook.
     """
     with tempfile.TemporaryDirectory(prefix="grading-", ignore_cleanup_errors=True) as folder:
+        startup = Path(folder, ".ipython", "profile_default", "startup")
+        startup.mkdir(parents=True)
+        (startup / "start.py").write_text(START, encoding="utf-8")
         run = _Run(notebook, environment | {"IPYTHONDIR": f"{folder}/.ipython"}, limits, folder, log)
         try:
             run.all_cells()
@@ -99,6 +108,7 @@ class _Run:
         self.group: int | None = None  # the kernel's process group
         self.restarts = 0
         self.bad: set[int] = set()
+        self.parts = parts_to_run(notebook)  # of demonstrations
         self.deadline = time.monotonic() + limits.notebook_seconds
 
     def all_cells(self) -> None:
@@ -107,7 +117,7 @@ class _Run:
             if cell.cell_type != "code" or not cell.source.strip():
                 continue
             cell.outputs = []
-            if is_demo(cell):
+            if is_demo(cell) and index not in self.parts:
                 cell.outputs = [new_output("stream", text="(a long demonstration: it is not run in grading)\n")]
             elif self.restarts > self.limits.restarts:
                 _tell(cell, "not run: cells before it ended the Python process too often.")
@@ -115,6 +125,10 @@ class _Run:
                 _tell(cell, "not run: the cells before it used up the time for the whole notebook.")
             else:
                 self._run_or_recover(cell, index)
+            if index in self.parts and not any(output.output_type == "error" for output in cell.outputs):
+                names = ", ".join(self.parts[index].names)
+                said = f"(a long demonstration: in grading it only defined what your cells use: {names})\n"
+                cell.outputs = [new_output("stream", text=said)]
 
     def start_kernel(self) -> None:
         self.client = _Client(self.notebook)
@@ -150,7 +164,8 @@ class _Run:
         scratch = copy.deepcopy(self.notebook)  # what the cells printed the first time stays
         self.client.nb = scratch
         for index, cell in enumerate(scratch.cells[:before]):
-            runnable = cell.cell_type == "code" and cell.source.strip() and not is_check(cell) and not is_demo(cell)
+            runnable = cell.cell_type == "code" and cell.source.strip() and not is_check(cell)
+            runnable = runnable and (not is_demo(cell) or index in self.parts)
             if runnable and index not in self.bad:
                 trouble = self._run_cell(cell, index)
                 if self.client is None:
@@ -164,7 +179,7 @@ class _Run:
         client.timeout = self.limits.check_seconds if is_check(cell) else self.limits.cell_seconds
         client.begin_cell()
         try:
-            with _check_restored(cell):
+            with self._as_it_runs(cell, index):
                 client.execute_cell(cell, index)
         except DeadKernelError:
             trouble = "this cell ended the Python process (it left it, crashed it, or used too much memory)."
@@ -183,16 +198,18 @@ class _Run:
         self.stop_kernel()
         return trouble
 
-
-@contextlib.contextmanager
-def _check_restored(cell: NotebookNode) -> Iterator[None]:
-    shown = cell.source
-    if is_check(cell):
-        cell.source = RESTORE + shown
-    try:
-        yield
-    finally:
-        cell.source = shown
+    @contextlib.contextmanager
+    def _as_it_runs(self, cell: NotebookNode, index: int) -> Iterator[None]:
+        """A check cell with RESTORE before it, a demonstration as what is run of it; the page shows what is written."""
+        shown = cell.source
+        if is_check(cell):
+            cell.source = RESTORE + shown
+        elif index in self.parts:
+            cell.source = self.parts[index].source
+        try:
+            yield
+        finally:
+            cell.source = shown
 
 
 class _Client(NotebookClient):
@@ -234,8 +251,10 @@ class _Client(NotebookClient):
             self.clear_first = True
         elif kind == "clear_output":
             cell.outputs.clear()
-        elif kind == "execute_input" and type(content.get("execution_count")) is int:
-            cell.execution_count = content["execution_count"]
+        elif kind == "execute_input":
+            count = content.get("execution_count")
+            if type(count) is int and count >= 0:  # a notebook with another one is not valid
+                cell.execution_count = count
         elif kind in ("stream", "error", "display_data", "execute_result", "update_display_data"):
             self.kept += sum(len(str(value)) for value in content.values())
             if self.kept <= MAX_OUTPUT:

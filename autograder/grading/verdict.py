@@ -14,10 +14,13 @@ import torch
 from nbformat.notebooknode import NotebookNode
 from nbformat.v4 import new_output
 from nbgrader.preprocessors import NbGraderPreprocessor, SaveAutoGrades
+from traitlets import Bool
 
 from autograder.evidence import MIME
 from autograder.exercise import find_exercise
 from autograder.grading.cells import course_notes, coursedir_of, grade_id, is_check, solutions_path
+from autograder.grading.demos import why_missing
+from autograder.grading.rebuild import defined_names
 from autograder.judging.judge import Oracle, Verdict, judge_evidence, note_shaky
 from autograder.judging.reference import Reference, checked_exercise
 from autograder.judging.report import to_html, to_text
@@ -31,8 +34,12 @@ class Judge(NbGraderPreprocessor):
 
     def preprocess(self, nb: NotebookNode, resources: dict):
         student, solutions = resources["nbgrader"]["student"], solutions_path(coursedir_of(self))
+        lost = self.parent.parent.lost
+        if lost:
+            course_notes(nb).lost = lost
+            self.parent.parent.unjudged.append(f"{student}: {lost}")
         failures = judge_notebook(nb, lambda topic: reference(topic, solutions))
-        for name, error in failures.items():
+        for name, error in failures.items() if not lost else ():
             sentence = f"{student}: {name} could not be judged: {type(error).__name__}: {error}"
             self.log.error(sentence, exc_info=error)
             self.parent.parent.unjudged.append(sentence)
@@ -40,15 +47,33 @@ class Judge(NbGraderPreprocessor):
 
 
 class SaveGrades(SaveAutoGrades):
-    """SaveAutoGrades, where a cell that could not be judged is one that needs a manual grade."""
+    """SaveAutoGrades, where a cell that could not be judged is one that needs a manual grade.
+
+    In a re-judge (`same_answers`) a grade that a person gave needs that person again only where the points beneath it
+    have changed.
+    """
+
+    same_answers = Bool(False)
+    lost = False
+
+    def preprocess(self, nb: NotebookNode, resources: dict):
+        self.lost = bool(course_notes(nb).get("lost"))
+        return super().preprocess(nb, resources)
 
     def _add_score(self, cell: NotebookNode, resources: dict) -> None:
+        names = (self.notebook_id, self.assignment_id, self.student_id)
+        grade = self.gradebook.find_grade(cell.metadata["nbgrader"]["grade_id"], *names)
+        before, waiting = grade.auto_score, grade.needs_manual_grade
         super()._add_score(cell, resources)
-        if course_notes(cell).get("unjudged"):
-            names = (self.notebook_id, self.assignment_id, self.student_id)
-            grade = self.gradebook.find_grade(cell.metadata["nbgrader"]["grade_id"], *names)
+        if self.lost or course_notes(cell).get("unjudged"):
             grade.auto_score, grade.needs_manual_grade = None, True
-            self.gradebook.db.commit()
+        elif self.same_answers and grade.manual_score is not None and grade.auto_score == before:
+            grade.needs_manual_grade = waiting
+        self.gradebook.db.commit()
+
+    def _add_comment(self, cell: NotebookNode, resources: dict) -> None:
+        if not self.lost:  # "No response." would be false
+            super()._add_comment(cell, resources)
 
 
 @lru_cache
@@ -65,9 +90,12 @@ def judge_notebook(nb: NotebookNode, oracle_of: OracleOf) -> dict[str, Exception
     """
     failures, judged, notes = {}, [], course_notes(nb)
     unreadable, seeds = notes.get("unreadable"), tuple(notes.get("grading_seeds", ()))
+    lost = notes.get("lost")
     for cell in filter(is_check, nb.cells):
         evidence, problem = None, unreadable
         try:
+            if lost:
+                raise Lost(lost)
             if not seeds and not unreadable:
                 raise NotExecuted("the notebook was not executed: run nbgrader autograde without --no-execute")
             evidence, problem = (None, unreadable) if unreadable else _evidence_of(cell)
@@ -76,18 +104,43 @@ def judge_notebook(nb: NotebookNode, oracle_of: OracleOf) -> dict[str, Exception
             failures[grade_id(cell)] = error
             _wait_for_a_person(cell, evidence, problem, error)
     note_shaky([verdict for _, verdict, *_ in judged])
+    for cell, verdict, *_ in judged:
+        _explain_missing_names(verdict, nb, cell)
     for cell, verdict, evidence, problem in judged:
         _write_verdict(cell, verdict, evidence, problem)
     return failures
+
+
+def is_judged(notebook: NotebookNode) -> bool:
+    """Whether a notebook was graded to its end: executed, each check cell judged, and not lost on the way."""
+    notes = course_notes(notebook)
+    run = "grading_seeds" in notes or "unreadable" in notes
+    return run and "lost" not in notes and all("course" in cell.metadata for cell in notebook.cells if is_check(cell))
 
 
 class NotExecuted(Exception):
     """There is nothing to judge, through no fault of the student's."""
 
 
+class Lost(Exception):
+    """The grader failed on this submission before there was anything to judge."""
+
+
 def _judge_cell(cell: NotebookNode, evidence, problem: str | None, seeds: tuple, oracle_of: OracleOf) -> Verdict:
     exercise = find_exercise(checked_exercise(cell) or "(none)")
     return judge_evidence(exercise.name, evidence, oracle_of(exercise.topic), seeds, problem=problem)
+
+
+def _explain_missing_names(verdict: Verdict, nb: NotebookNode, check_cell: NotebookNode) -> None:
+    """Where an answer, or the cell that should define it, lacks a name of a demonstration, say why it is not there."""
+    for case in verdict.cases:
+        if "is not defined" in case.problem:
+            case.problem = f"{case.problem} {why_missing(case.problem, nb)}".rstrip()
+    if verdict.problem.endswith("is not defined."):
+        for cell in nb.cells[: nb.cells.index(check_cell)]:
+            if cell.cell_type == "code" and verdict.exercise in defined_names(cell.source):
+                errors = [str(output.evalue) for output in cell.outputs if output.output_type == "error"]
+                verdict.problem = f"{verdict.problem} {why_missing(' '.join(errors), nb)}".rstrip()
 
 
 def _write_verdict(cell: NotebookNode, verdict: Verdict, evidence, problem: str | None) -> None:

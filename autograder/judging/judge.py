@@ -129,9 +129,9 @@ def judge_evidence(name: str, evidence, oracle: Oracle, seeds: Sequence[int], pr
 
 
 def _discount(exercise: Exercise, cases: list[CaseVerdict]) -> None:
-    """To leave the arguments alone is worth nothing in an answer that does nothing else."""
-    seen_elsewhere = {case.name for case in exercise.cases if case.probe is None}
-    if any(case.passed for case in cases if case.name not in seen_elsewhere):
+    """To leave the arguments alone, or to let no gradient flow, is worth nothing in an answer that does nothing else."""
+    own = {case.name for case in exercise.own_cases}
+    if any(case.passed for case in cases if case.name in own):
         return
     for case in cases:
         if case.passed:

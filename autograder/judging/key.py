@@ -118,9 +118,12 @@ def build_key(topic: str, reference, seeds: Sequence[int] = PUBLIC_SEEDS) -> dic
 
 def same_key(a: dict, b: dict) -> bool:
     """Whether two keys say the same, up to float error between machines."""
-    if any(a[name] != b[name] for name in ("topic", "seeds")) or a["exercises"].keys() != b["exercises"].keys():
+    try:
+        if any(a[name] != b[name] for name in ("topic", "seeds")) or a["exercises"].keys() != b["exercises"].keys():
+            return False
+        return all(_same_exercise(exercise, b["exercises"][name]) for name, exercise in a["exercises"].items())
+    except (KeyError, TypeError, ValueError):  # one of them is of another form: an older version wrote it
         return False
-    return all(_same_exercise(exercise, b["exercises"][name]) for name, exercise in a["exercises"].items())
 
 
 def _same_exercise(a: dict, b: dict) -> bool:

@@ -8,8 +8,9 @@ import importlib.util
 import linecache
 import re
 from collections.abc import Callable, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 
 from autograder.evidence import run_case, run_cases, watched_cases
 from autograder.exercise import SIZES, Case, Exercise, exercises_of
@@ -32,6 +33,7 @@ class Reference:
         self.folder = solutions / topic
         if not (self.folder / f"{topic}.py").exists():
             raise ReferenceFailed(f"There is no chapter {topic!r} in {solutions}.")
+        self._modules: dict[Path, ModuleType] = {}  # here and not for good: a file may be corrected, and read again
         self._summaries: dict[tuple[str, str, int], Summary] = {}
         self._records: dict[tuple[str, str, int], dict] = {}
         self._prints: dict[tuple[str, str, int], dict] = {}  # by exercise, mistake and seed
@@ -115,6 +117,11 @@ class Reference:
         records = {(r["case"], seed): read_record(cases[r["case"]], r) for r in run_cases(exercise, answer, [seed])}
         return wrong_prints(exercise, records, self)
 
+    def _module(self, path: Path) -> ModuleType:
+        if path not in self._modules:
+            self._modules[path] = _load_module(path)
+        return self._modules[path]
+
     def _marked(self, files: str, attribute: str, exercise: str) -> dict[str, Callable]:
         paths = sorted(self.folder.glob(f"{files}.py"))
         if not paths:
@@ -122,7 +129,7 @@ class Reference:
         return {
             name: thing
             for path in paths
-            for name, thing in vars(_load_module(path)).items()
+            for name, thing in vars(self._module(path)).items()
             if getattr(thing, attribute, None) == exercise
         }
 
@@ -157,8 +164,7 @@ def _run_source(source: str, name: str, namespace: dict) -> None:
     exec(compile(source, name, "exec"), namespace)
 
 
-@lru_cache
-def _load_module(path: Path):
+def _load_module(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"{path.parent.name}_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

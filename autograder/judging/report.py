@@ -15,6 +15,8 @@ _FRAME = (
     "border:1px solid rgba(127,127,127,.35);border-left:4px solid {accent};border-radius:6px;"
     "padding:.75em 1em;margin:.4em 0"
 )
+# Of a <summary>: nbgrader's pages take its triangle away (Bootstrap makes it a block), and nobody sees that it opens.
+FOLDED = "display:list-item;cursor:pointer"
 _MONO = "font-family:ui-monospace,Menlo,Consolas,monospace;font-size:12.5px"
 
 
@@ -185,7 +187,7 @@ def _html_cases(verdict: Verdict) -> list[str]:
             continue
         inside = _html_details(case, explained=bool(verdict.mistake))
         if told:
-            inside = f"<details><summary style='color:{_GREY};cursor:pointer'>what came</summary>{inside}</details>"
+            inside = f"<details><summary style='color:{_GREY};{FOLDED}'>what came</summary>{inside}</details>"
         told = True
         parts.append(f"<div style='margin:.1em 0 .4em 1.4em'>{inside}</div>")
     return parts

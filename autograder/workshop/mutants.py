@@ -33,7 +33,7 @@ from autograder.workshop.mutations import Mutant, mutants_of, unchanged
 from autograder.workshop.release import chapters
 
 LEAST_SHARE = 0.99  # of the mutants that are not listed as equivalent
-SECONDS = 4.0  # for all cases on one seed, at least
+SECONDS = 12.0  # for all cases on one seed, at least
 TIMES_THE_REFERENCE = 30  # and as many times what the reference takes
 
 

@@ -9,6 +9,7 @@ a chapter without a valid record in full.
 """
 
 import argparse
+import ast
 import hashlib
 import json
 import os
@@ -46,10 +47,11 @@ sys.addaudithook(lambda event, given: files_opened.add(str(given[0])) if event =
 
 # Run after the chapter and its measured.py. ru_maxrss is in KiB on Linux, in bytes on macOS.
 TELL = """
-import json, resource, sys
+import json, resource, sys, time
 files = files_opened | {str(getattr(module, "__file__", "")) for module in list(sys.modules.values())}
 gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** (30 if sys.platform == "darwin" else 20)
-print(json.dumps({"values": MEASURED, "gib": gib, "files": sorted(files)}))
+busy = time.process_time() / 60
+print(json.dumps({"values": MEASURED, "gib": gib, "processor_minutes": busy, "files": sorted(files)}))
 """
 
 
@@ -69,8 +71,8 @@ def execute(notebook, folder: Path, environment: dict[str, str] | None = None) -
 def run(topic: str, folder: Path, environment: dict[str, str] | None = None) -> dict:
     """Run a solved chapter in `folder`, which it may write to. environment: COURSE_DOSE and what else is to be set.
 
-    Returns "values" (of measured.py), "gib" (peak memory), "minutes", "files" (those of the repository that it read, as
-    paths below its root) and "notebook", as it was executed.
+    Returns "values" (of measured.py), "gib" (peak memory), "minutes", "processor_minutes", "files" (those of the repository
+    that it read, as paths below its root) and "notebook", as it was executed.
     """
     notebook = source_notebook(topic, repository(), SOLUTIONS)
     notebook.cells.insert(0, nbformat.v4.new_code_cell(NOTE_FILES))
@@ -78,7 +80,8 @@ def run(topic: str, folder: Path, environment: dict[str, str] | None = None) -> 
     started = time.monotonic()
     execute(notebook, folder, environment)
     minutes = (time.monotonic() - started) / 60
-    told = json.loads(notebook.cells[-1].outputs[-1]["text"])
+    printed = "".join(output.text for output in notebook.cells[-1].outputs if output.get("name") == "stdout")
+    told = json.loads(printed.splitlines()[-1])
     return told | {"minutes": minutes, "files": _of_the_repository(told["files"]), "notebook": notebook}
 
 
@@ -96,27 +99,32 @@ def _of_the_repository(files: list[str]) -> list[str]:
 
 
 def digest_of(topic: str, files: list[str]) -> str:
-    """A digest of a chapter's code (not of its prose), of the files it reads and of the pins.
+    """A digest of a chapter's code (not of its prose, docstrings and comments), of the files it reads and of the pins.
 
     Raises FileNotFoundError where one of the files is gone.
     """
     cells = jupytext.read(SOLUTIONS / topic / f"{topic}.py").cells
-    code = [cell.source for cell in cells if cell.cell_type == "code"]
-    digest = hashlib.sha256(json.dumps(code).encode())
-    for path in (measured_by(topic), ROOT / "requirements.lock", *(ROOT / name for name in files)):
-        digest.update(path.relative_to(ROOT).as_posix().encode() + hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
+    code = [_what_runs(cell.source) for cell in cells if cell.cell_type == "code"]
+    read = {name: hashlib.sha256((ROOT / name).read_bytes()).hexdigest() for name in ("requirements.lock", *sorted(files))}
+    measured = measured_by(topic).read_text(encoding="utf-8")
+    return hashlib.sha256(json.dumps([code, measured, read]).encode()).hexdigest()
+
+
+def _what_runs(source: str) -> str:
+    """A cell without comments and docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
 
 
 def valid_record(topic: str) -> dict | None:
-    """A chapter's record; None where there is none, or where what it depends on has changed since."""
-    path = SOLUTIONS / topic / FILE
-    if not path.exists():
-        return None
-    record = json.loads(path.read_text(encoding="utf-8"))
+    """A chapter's record; None where there is none that can be read, or where what it depends on has changed since."""
     try:
+        record = json.loads((SOLUTIONS / topic / FILE).read_text(encoding="utf-8"))
         return record if record["digest"] == digest_of(topic, record["files"]) else None
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError, KeyError):
         return None
 
 
@@ -133,6 +141,7 @@ def make_record(topic: str) -> dict:
     return {
         "topic": topic,
         "minutes": round(found["minutes"], 1),
+        "processor_minutes": round(found["processor_minutes"], 1),
         "gib": round(found["gib"], 2),
         "versions": versions,
         "digest": digest_of(topic, found["files"]),

@@ -68,7 +68,8 @@ check("mean_loss", mean_loss)
 #
 # `check` calls your function on inputs that it makes from a few fixed seeds and compares what comes back with what the
 # reference solution returned on the same inputs. The reference itself is not on your machine, only its outputs. Your
-# function may be written in any way you like: loops, one line, a library call. Only what it returns counts.
+# function may be written in any way you like: loops, one line, a library call. Only what it returns counts, and that
+# it leaves its arguments as they were: whoever calls it may need them again.
 #
 # If you work in an editor rather than in a notebook, put your functions into a file and run
 # `autograder check 00_start_here my_answers.py`.

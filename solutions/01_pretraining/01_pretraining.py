@@ -119,7 +119,7 @@ for row, mask in zip(*batch):
 
 # %% nbgrader={"grade": false, "grade_id": "make_labels", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def make_labels(input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-    """Labels (batch, seq): the input ids, and -100 where attention_mask (batch, seq) is 0."""
+    """Labels (batch, seq): the input ids, and -100 where attention_mask (batch, seq) is 0. input_ids is not changed."""
     ### BEGIN SOLUTION
     return input_ids.masked_fill(attention_mask == 0, -100)  # (batch, seq)
     ### END SOLUTION
@@ -153,7 +153,8 @@ check("make_labels", make_labels)
 def causal_lm_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """The mean of -log p(labels[t+1] | tokens up to t) in nats, over all targets that are not -100.
 
-    logits: (batch, seq, vocab); labels: (batch, seq), not shifted. Returns a scalar through which gradients flow.
+    logits: (batch, seq, vocab), of any size; labels: (batch, seq), not shifted. Returns a scalar through which gradients
+    flow.
     """
     ### BEGIN SOLUTION
     predictions = logits[:, :-1].flatten(0, 1)  # (batch * (seq - 1), vocab)
@@ -247,8 +248,9 @@ check("count_ngrams", count_ngrams)
 def ngram_loss(counts, documents: list[list[int]], n: int, vocab_size: int, alpha: float) -> float:
     """The mean of -log p(token | context) in nats over every token but <bos> of all documents.
 
-    p = (count(context, token) + alpha) / (count(context) + alpha * vocab_size); contexts as in count_ngrams. A token of
-    probability 0, or a context never seen with alpha = 0, makes the loss infinite.
+    p = (count(context, token) + alpha) / (count(context) + alpha * vocab_size); contexts as in count_ngrams. counts: a
+    dict of context -> Counter, which may lack a context. A token of probability 0, or a context never seen with
+    alpha = 0, makes the loss infinite.
     """
     ### BEGIN SOLUTION
     total, predicted = 0.0, 0
@@ -346,7 +348,8 @@ for n, loss in ngram_losses.items():
 def next_token_probs(
     logits: torch.Tensor, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
 ) -> torch.Tensor:
-    """The distribution to sample from. logits: (batch, vocab). Returns probabilities (batch, vocab), rows summing to 1.
+    """The distribution to sample from. logits: (batch, vocab), of any size. Returns floating-point probabilities
+    (batch, vocab), rows summing to 1.
 
     Temperature first (0 means all probability on the largest logit), then the top_k most likely tokens, then, of what is
     left and renormalised, the fewest most likely tokens whose probabilities sum to top_p or more.
@@ -412,7 +415,7 @@ def learning_rate(step: int, max_lr: float, warmup_steps: int, total_steps: int,
     """The learning rate of update `step` = 0, 1, 2, …
 
     A straight line from 0 at step 0 to max_lr at warmup_steps; from there half a cosine down to min_lr at total_steps;
-    min_lr afterwards. Without warm-up (0 steps) it begins at max_lr.
+    min_lr afterwards. Without warm-up (0 steps) it begins at max_lr. total_steps is larger than warmup_steps.
     """
     ### BEGIN SOLUTION
     if step < warmup_steps:
@@ -451,8 +454,9 @@ plt.show()
 def train(model, batches, optimizer, lr_at, compute_loss, max_norm: float = 1.0, after_step=None) -> list[float]:
     """Train `model`, one update a batch, and return the loss of every step as a plain number.
 
-    lr_at(step) is the learning rate for every parameter group; compute_loss(model, batch) a scalar tensor. The norm of all
-    gradients together is clipped to max_norm. after_step(step, loss), if given, is called after every update.
+    batches: an iterable, of unknown length if it is a generator. lr_at(step), for step = 0, 1, 2, …, is the learning rate
+    for every parameter group; compute_loss(model, batch) a scalar tensor, to be computed in training mode. The norm of
+    all gradients together is clipped to max_norm. after_step(step, loss), if given, is called after every update.
     """
     ### BEGIN SOLUTION
     model.train()
@@ -734,7 +738,7 @@ def mask_tokens(
 
     Each token that is not special is chosen with probability `rate`. Of the chosen, 80 % become mask_id, 10 % a random id
     from [0, vocab_size), 10 % stay. Returns the corrupted ids and the labels: the original id where a token was chosen,
-    -100 elsewhere. input_ids is not changed; all randomness comes from the generator.
+    -100 elsewhere; both hold integers. input_ids is not changed; all randomness comes from the generator.
     """
     ### BEGIN SOLUTION
     chosen = (torch.rand(input_ids.shape, generator=generator) < rate) & ~is_special  # (batch, seq)
@@ -781,7 +785,8 @@ plots.show_tokens(names, [plots.ORANGE if t else None for t in truth], [t or "·
 def mlm_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """The mean of -log p(original token) in nats over the positions whose label is not -100; 0 where there is none.
 
-    logits: (batch, seq, vocab); labels: (batch, seq).
+    logits: (batch, seq, vocab), of any size; labels: (batch, seq). Returns a scalar through which gradients flow, where
+    it is 0 too.
     """
     ### BEGIN SOLUTION
     total = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="sum")

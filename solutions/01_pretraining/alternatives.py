@@ -2,7 +2,9 @@
 
 import itertools
 import math
-from collections import Counter
+import random
+from collections import Counter, defaultdict
+from fractions import Fraction
 
 import numpy as np
 import torch
@@ -39,6 +41,21 @@ def token_by_token(input_ids, attention_mask):
     rows = zip(input_ids.tolist(), attention_mask.tolist())
     labels = [[token if real else -100 for token, real in zip(*row)] for row in rows]
     return torch.tensor(labels, dtype=torch.int32)
+
+
+@alternative("make_labels")
+def numpy_where(input_ids, attention_mask):
+    """NumPy's where, and back."""
+    return torch.from_numpy(np.where(attention_mask.numpy() != 0, input_ids.numpy(), -100))
+
+
+@alternative("make_labels")
+def filled_first(input_ids, attention_mask):
+    """All -100, and the real tokens written into it."""
+    labels = torch.full_like(input_ids, -100)
+    real = attention_mask.bool()
+    labels[real] = input_ids[real]
+    return labels
 
 
 # --- Exercise 2: the causal language-modelling loss
@@ -95,6 +112,14 @@ def product_with_one_hot_targets(logits, labels):
     return -torch.einsum("nv,nv->", logits[:, :-1][kept].log_softmax(-1), targets) / kept.sum()
 
 
+@alternative("causal_lm_loss")
+def negative_log_likelihood(logits, labels):
+    """log_softmax of everything and nll_loss, shifted with narrow."""
+    length = labels.shape[1] - 1
+    log_probs = F.log_softmax(logits, dim=-1).narrow(1, 0, length)
+    return F.nll_loss(log_probs.permute(0, 2, 1), labels.narrow(1, 1, length), ignore_index=-100)
+
+
 # --- Exercise 3: counting n-grams
 
 
@@ -142,6 +167,19 @@ def every_context_listed(documents, n):
         for i in range(1, len(document)):
             context = tuple(document[max(0, i - n + 1) : i])
             counts.setdefault(context, Counter({token: 0 for token in vocabulary}))[document[i]] += 1
+    return counts
+
+
+@alternative("count_ngrams")
+def context_by_context(documents, n):
+    """All lengths of context in turn; a defaultdict of defaultdicts."""
+    counts = defaultdict(lambda: defaultdict(int))
+    for size in range(n):
+        for document in documents:
+            last = size + 1 if size < n - 1 else len(document)
+            for end in range(max(1, size), min(last, len(document))):
+                if end - size == 0 or size == n - 1:
+                    counts[tuple(document[end - size : end])][document[end]] += 1
     return counts
 
 
@@ -210,6 +248,22 @@ def stops_at_the_impossible(counts, documents, n, vocab_size, alpha):
     return total / predicted
 
 
+@alternative("ngram_loss")
+def document_by_document(counts, documents, n, vocab_size, alpha):
+    """The sum of each document, in exact fractions as far as the logarithm, added up with fsum."""
+    alpha = Fraction(alpha)
+
+    def cost(context, token):
+        seen = counts[context] if context in counts else Counter()
+        above = seen[token] + alpha
+        if not above:
+            return float("inf")
+        return math.log(sum(seen.values()) + alpha * vocab_size) - math.log(above)
+
+    sums = [math.fsum(cost(tuple(d[:i][max(0, i - n + 1) :]), d[i]) for i in range(1, len(d))) for d in documents]
+    return math.fsum(sums) / (sum(map(len, documents)) - len(documents))
+
+
 # --- Exercise 5: perplexity and bits per byte
 
 
@@ -239,6 +293,13 @@ def numpy_scalar(token_losses):
     return np.exp(np.mean(token_losses.numpy()))
 
 
+@alternative("perplexity")
+def mean_as_a_product(token_losses):
+    """The mean as a product with a vector of equal weights; keeps an axis of length one."""
+    weights = torch.full((len(token_losses), 1), 1 / len(token_losses))
+    return (token_losses[None] @ weights)[0].exp()
+
+
 @alternative("bits_per_byte")
 def bits_of_each_token(token_losses, text):
     """log2 of each token's probability, in float64."""
@@ -255,6 +316,12 @@ def mean_times_length(token_losses, text):
 def bytes_counted_by_character(token_losses, text):
     """The bytes of each character added up; returns a tensor."""
     return token_losses.sum() / sum(len(character.encode()) for character in text) / np.log(2)
+
+
+@alternative("bits_per_byte")
+def over_a_bytearray(token_losses, text):
+    """Nats a byte first, then bits; NumPy."""
+    return np.sum(token_losses.numpy(), dtype=np.float64) / len(bytearray(text, encoding="utf8")) / np.log(2)
 
 
 # --- Exercise 6: choosing the next token
@@ -333,16 +400,51 @@ def tiny_temperature_for_zero(logits, temperature=1.0, top_k=None, top_p=None):
 
 
 @alternative("next_token_probs")
-def integers_when_greedy(logits, temperature=1.0, top_k=None, top_p=None):
-    """Greedy as an integer one-hot; the top-k tokens by scattering, the nucleus by how many tokens it needs."""
+def nucleus_by_a_count(logits, temperature=1.0, top_k=None, top_p=None):
+    """The top-k tokens by scattering, the nucleus by how many tokens it needs."""
     if temperature == 0:
-        return F.one_hot(logits.argmax(-1), logits.shape[-1])
+        return F.one_hot(logits.argmax(-1), logits.shape[-1]).double()
     values, index = logits.topk(min(top_k or logits.shape[-1], logits.shape[-1]))
     probs = (values / temperature).softmax(-1)
     if top_p is not None:
         needed = (probs.cumsum(-1) < top_p).sum(-1, keepdim=True) + 1
         probs = probs * (torch.arange(probs.shape[-1]) < needed)
     return torch.zeros_like(logits).scatter(-1, index, probs / probs.sum(-1, keepdim=True))
+
+
+@alternative("next_token_probs")
+def cut_by_places(logits, temperature=1.0, top_k=None, top_p=None):
+    """Sorted once; what goes is said by place, with a mask moved by one; sorted back."""
+    ordered, order = logits.double().sort(dim=-1, descending=True, stable=True)
+    place = torch.arange(ordered.shape[-1])
+    if temperature == 0:
+        probs = (place == 0).double().expand_as(ordered)
+    else:
+        goes = (place >= (top_k if top_k is not None else len(place))).expand_as(ordered)
+        probs = (ordered / temperature).masked_fill(goes, float("-inf")).softmax(-1)
+        if top_p is not None:
+            goes = probs.cumsum(-1) >= top_p
+            goes = torch.cat([torch.zeros_like(goes[:, :1]), goes[:, :-1]], dim=-1)
+            probs = torch.where(goes, 0.0, probs)
+            probs = probs / probs.sum(-1, keepdim=True)
+    return probs.gather(-1, order.argsort(-1)).to(logits.dtype)
+
+
+@alternative("next_token_probs")
+def nucleus_by_searching(logits, temperature=1.0, top_k=None, top_p=None):
+    """searchsorted finds where the sum reaches top_p; rows one by one, written by index."""
+    probs = torch.zeros_like(logits)
+    for row, out in zip(logits, probs):
+        if temperature == 0:
+            out[row.argmax()] = 1.0
+            continue
+        kept = row.argsort(descending=True)[:top_k]
+        p = torch.softmax(row[kept] / temperature, dim=0)
+        if top_p is not None:
+            needed = int(torch.searchsorted(p.cumsum(0), torch.tensor(top_p))) + 1
+            kept, p = kept[:needed], p[:needed] / p[:needed].sum()
+        out[kept] = p
+    return probs
 
 
 # --- Exercise 7: warm-up and cosine decay
@@ -385,6 +487,16 @@ def tensor_result(step, max_lr, warmup_steps, total_steps, min_lr=0.0):
         return torch.tensor(max_lr) * step / warmup_steps
     done = torch.tensor((step - warmup_steps) / (total_steps - warmup_steps)).clamp(0, 1)
     return torch.lerp(torch.tensor(max_lr), torch.tensor(min_lr), (1 - torch.cos(torch.pi * done)) / 2)
+
+
+@alternative("learning_rate")
+def product_of_sine_and_cosine(step, max_lr, warmup_steps, total_steps, min_lr=0.0):
+    """The real part of a complex exponential; the step clipped to the end first."""
+    step = min(step, total_steps)
+    if warmup_steps and step <= warmup_steps:
+        return max_lr / warmup_steps * step
+    turn = np.exp(1j * np.pi * (step - warmup_steps) / (total_steps - warmup_steps)).real
+    return float(np.interp(turn, [-1, 1], [min_lr, max_lr]))
 
 
 # --- Exercise 8: the training loop
@@ -434,7 +546,7 @@ def clipped_by_hand(model, batches, optimizer, lr_at, compute_loss, max_norm=1.0
 
 @alternative("train")
 def gradients_from_autograd(model, batches, optimizer, lr_at, compute_loss, max_norm=1.0, after_step=None):
-    """torch.autograd.grad instead of backward; detached tensors in the list."""
+    """torch.autograd.grad instead of backward; NumPy numbers in the list, a tensor for after_step."""
     model.train(True)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     losses = []
@@ -446,9 +558,9 @@ def gradients_from_autograd(model, batches, optimizer, lr_at, compute_loss, max_
         for group in optimizer.param_groups:
             group["lr"] = lr_at(step)
         optimizer.step()
-        losses.append(loss.detach())
+        losses.append(np.float32(loss.detach().numpy()))
         if after_step is not None:
-            after_step(step, losses[-1])
+            after_step(step, loss.detach())
     return losses
 
 
@@ -471,6 +583,29 @@ def with_a_closure(model, batches, optimizer, lr_at, compute_loss, max_norm=1.0,
         losses = (*losses, optimizer.step(closure).item())
         if after_step is not None:
             after_step(step, losses[-1])
+    return losses
+
+
+@alternative("train")
+def taken_with_next(model, batches, optimizer, lr_at, compute_loss, max_norm=1.0, after_step=None):
+    """An iterator and next; all gradients scaled by one factor, 1 where they are short."""
+    iterator, losses, step = iter(batches), [], 0
+    while (batch := next(iterator, None)) is not None:
+        rate = lr_at(step)
+        for i in range(len(optimizer.param_groups)):
+            optimizer.param_groups[i]["lr"] = rate
+        optimizer.zero_grad(set_to_none=True)
+        loss = compute_loss(model.train(), batch)
+        loss.backward()
+        gradients = [p.grad for p in model.parameters()]
+        norm = torch.stack([g.norm() for g in gradients]).norm()
+        for g in gradients:
+            g *= min(1.0, max_norm / float(norm + 1e-6))
+        optimizer.step()
+        losses.append(float(loss.detach()))
+        if after_step:
+            after_step(step, losses[-1])
+        step += 1
     return losses
 
 
@@ -531,6 +666,18 @@ def one_draw_decides_everything(input_ids, is_special, mask_id, vocab_size, gene
     return corrupted, torch.where(draw < 1, input_ids, torch.full_like(input_ids, -100))
 
 
+@alternative("mask_tokens")
+def numpy_seeded_by_the_generator(input_ids, is_special, mask_id, vocab_size, generator, rate=0.15):
+    """NumPy's generator, whose seed comes from the one that is given; the fates from whole numbers."""
+    rng = np.random.default_rng(int(torch.randint(2**31, (1,), generator=generator)))
+    ids = input_ids.numpy()
+    chosen = (rng.random(ids.shape) < rate) & ~is_special.numpy()
+    fate = rng.integers(10, size=ids.shape)
+    corrupted = np.where(chosen & (fate < 8), mask_id, ids)
+    corrupted = np.where(chosen & (fate == 8), rng.integers(vocab_size, size=ids.shape), corrupted)
+    return torch.from_numpy(corrupted), torch.from_numpy(np.where(chosen, ids, -100))
+
+
 # --- Exercise 10: the loss of masked language modelling
 
 
@@ -551,19 +698,26 @@ def gathered_and_weighted(logits, labels):
 
 @alternative("mlm_loss")
 def one_position_at_a_time(logits, labels):
-    """A loop; the plain number 0 where nothing was chosen."""
+    """A loop that begins with a 0 made from the logits."""
     losses = [
         row[label].neg() + row.logsumexp(0)
         for row, label in zip(logits.flatten(0, 1), labels.flatten())
         if label != -100
     ]
-    return sum(losses) / len(losses) if losses else 0
+    return sum(losses, start=0 * logits.sum()) / max(1, len(losses))
 
 
 @alternative("mlm_loss")
 def nan_replaced(logits, labels):
     """Cross-entropy's own mean, with NaN turned into 0."""
     return F.cross_entropy(logits.transpose(1, 2), labels, ignore_index=-100).nan_to_num()
+
+
+@alternative("mlm_loss")
+def negative_log_likelihoods(logits, labels):
+    """nll_loss of every position, then a sum over those that count."""
+    losses = F.nll_loss(logits.log_softmax(-1).movedim(-1, 1), labels, reduction="none")
+    return losses.sum() / max(1, int((labels != -100).sum()))
 
 
 # --- Exercise 11: pairs for next-sentence prediction
@@ -621,3 +775,21 @@ def exactly_half_in_random_order(documents, generator):
                 pairs.append((first, second, False))
                 break
     return [pairs[k] for k in torch.randperm(len(pairs), generator=generator).tolist()]
+
+
+@alternative("nsp_pairs")
+def python_seeded_by_the_generator(documents, generator):
+    """Python's random numbers, whose seed comes from the generator; labels by comparison."""
+    rng = random.Random(int(torch.randint(2**62, (1,), generator=generator)))
+    pairs = []
+    for number, document in enumerate(documents):
+        rest = documents[:number] + documents[number + 1 :]
+        for t, first in enumerate(document[:-1]):
+            second = document[t + 1]
+            is_next = rng.random() >= 0.5
+            if not is_next:
+                second = rng.choice(rng.choice(rest))
+                while second == document[t + 1]:
+                    second = rng.choice(rng.choice(rest))
+            pairs.append((first, second, is_next))
+    return pairs

@@ -210,7 +210,7 @@ print("same ids: ", ids == theirs["input_ids"], "  same mask:", spoken == theirs
 def answer_labels(input_ids: list[int], assistant_mask: list[int], last_only: bool = False) -> list[int]:
     """Labels for supervised fine-tuning: the id where the assistant speaks (mask 1), -100 elsewhere; not shifted.
 
-    last_only: only the last unbroken stretch of the assistant's tokens keeps its labels.
+    last_only: only the last unbroken stretch of the assistant's tokens keeps its labels. The arguments are not changed.
     """
     ### BEGIN SOLUTION
     labels = [token if spoken else -100 for token, spoken in zip(input_ids, assistant_mask)]
@@ -300,7 +300,7 @@ def collate(
     """A batch from pairs (input_ids, labels), padded on `side` ("right" or "left") to the longest.
 
     Returns input_ids (pad_id on padding), attention_mask (1 on real tokens, 0 on padding) and labels (-100 on padding),
-    each (batch, longest), int64.
+    each (batch, longest), int64. The examples are not changed.
     """
     ### BEGIN SOLUTION
     longest = max(len(ids) for ids, _ in examples)
@@ -345,9 +345,9 @@ for row, labels in zip(few["input_ids"], few["labels"]):
 def sft_loss(logits: torch.Tensor, labels: torch.Tensor, num_tokens: int | None = None) -> torch.Tensor:
     """-log p of the supervised tokens in nats, summed over the batch and divided by num_tokens.
 
-    logits: (batch, seq, vocab); labels: (batch, seq), not shifted, -100 where nothing is supervised. num_tokens: None for
-    the number of supervised tokens in this very batch, at least 1; a row's first token is predicted by nothing and never
-    counts. Returns a scalar through which gradients flow.
+    logits: (batch, seq, vocab), of any size; labels: (batch, seq), not shifted, -100 where nothing is supervised.
+    num_tokens: None for the number of supervised tokens in this very batch, at least 1; a row's first token is predicted
+    by nothing and never counts. Returns a scalar through which gradients flow; without supervised tokens, both are 0.
     """
     ### BEGIN SOLUTION
     predictions, targets = logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten()
@@ -453,8 +453,8 @@ plots.show_tokens(tokenizer.convert_ids_to_tokens(ids), colors, [f"{norm:.2f}" i
 def sequence_logprob(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """log p(answer | prompt) of each row in nats: the sum of log p over its supervised tokens.
 
-    logits: (batch, seq, vocab); labels: (batch, seq), not shifted, -100 where nothing is supervised. Returns a tensor,
-    (batch,), through which gradients flow.
+    logits: (batch, seq, vocab), of any size; labels: (batch, seq), not shifted, -100 where nothing is supervised. Returns
+    a tensor, (batch,), through which gradients flow.
     """
     ### BEGIN SOLUTION
     targets = labels[:, 1:]  # (batch, seq - 1)
@@ -544,7 +544,7 @@ def fresh_start(seed: int = 0):
 
 # %% nbgrader={"grade": false, "grade_id": "train_sft", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def train_sft(model, updates, optimizer, lr_at, max_norm: float = 1.0, after_step=None) -> list[float]:
-    """Fine-tune a model; returns the loss of every update, each measured before its weights change.
+    """Fine-tune a model; returns the loss of every update, a plain number, measured before its weights change.
 
     updates: an iterable; each item is the list of batches (dicts of input_ids, attention_mask, labels) that make up one
     update together. An update minimises the mean of -log p over *all* supervised tokens of its batches, so it is the
@@ -867,7 +867,7 @@ def pack_examples(
     position_ids (rows, length), which begin at 0 with each example (0 on padding); and attention_mask, bool,
     (rows, 1, length, length): [r, 0, q, k] is True where position q may look at k, that is where k is not after q and in the
     same example. A position of padding looks at itself alone. The label of an example's first token is -100: nothing that
-    belongs to it stands before it.
+    belongs to it stands before it. The examples are not changed.
     """
     ### BEGIN SOLUTION
     rows, room = [], 0

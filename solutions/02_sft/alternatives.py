@@ -99,6 +99,28 @@ def chained(messages, template, encode, add_generation_prompt=False):
     return list(ids), list(itertools.chain.from_iterable(itertools.repeat(s, len(p)) for p, s in pieces))
 
 
+@alternative("render_chat")
+def piece_by_piece(messages, template, encode, add_generation_prompt=False):
+    """A helper that appends a piece and its mask; nothing is encoded where the text is empty."""
+    ids, mask = [], []
+
+    def add(text, spoken=False):
+        tokens = encode(text) if text else []
+        ids.extend(tokens)
+        mask.extend([1 if spoken else 0] * len(tokens))
+
+    add(template["start"])
+    for message in messages:
+        speaks = message["role"] == "assistant"
+        add(template["header"].format(role=message["role"]))
+        add(message["content"], speaks)
+        add(template["end"], speaks)
+        add(template["after"])
+    if add_generation_prompt:
+        add(template["header"].format(role="assistant"))
+    return ids, mask
+
+
 # --- Exercise 2: what is supervised
 
 
@@ -157,6 +179,30 @@ def mask_as_text(input_ids, assistant_mask, last_only=False):
     return [t if text[i] == "1" and (not last_only or begin <= i < stop) else -100 for i, t in enumerate(input_ids)]
 
 
+@alternative("answer_labels")
+def stretches_of_equal_numbers(input_ids, assistant_mask, last_only=False):
+    """torch.unique_consecutive gives the stretches; all spoken ones but the last are hidden."""
+    labels = torch.tensor(input_ids)
+    spoken, counts = torch.unique_consecutive(torch.tensor(assistant_mask, dtype=torch.bool), return_counts=True)
+    if last_only and spoken.any():
+        last = int(spoken.nonzero()[-1])
+        spoken = torch.arange(len(spoken)) == last
+    return labels.masked_fill(~spoken.repeat_interleave(counts), -100)
+
+
+@alternative("answer_labels")
+def walked_back_from_the_end(input_ids, assistant_mask, last_only=False):
+    """Two walks back from the end: over what nobody speaks, then over the answer."""
+    begin = 0
+    if last_only:
+        begin = len(input_ids)
+        while begin > 0 and not assistant_mask[begin - 1]:
+            begin -= 1
+        while begin > 0 and assistant_mask[begin - 1]:
+            begin -= 1
+    return [t if m == 1 and i >= begin else -100 for i, (t, m) in enumerate(zip(input_ids, assistant_mask))]
+
+
 # --- Exercise 3: too long
 
 
@@ -200,12 +246,12 @@ def room_for_the_answer(input_ids, labels, max_length):
 
 @alternative("truncate_example")
 def tensors_and_nonzero(input_ids, labels, max_length):
-    """Tensors, nonzero, and only the needed length in the message."""
+    """Tensors, nonzero, and the needed length in the message, too."""
     ids, targets = torch.tensor(input_ids), torch.tensor(labels)
     begin = max(0, len(ids) - max_length)
     where = (targets != -100).nonzero().flatten()
     if begin and len(where) and where[0] <= begin:
-        raise ValueError(f"the answer needs {len(ids) - int(where[0]) + 1} tokens, the maximum is {max_length}")
+        raise ValueError(f"{len(ids)} tokens: the answer needs {len(ids) - int(where[0]) + 1}, the maximum is {max_length}")
     return ids[begin:], targets[begin:]
 
 
@@ -218,6 +264,17 @@ def pairs_kept(input_ids, labels, max_length):
     if cut and not all(label == -100 for _, label in pairs[: cut + 1]):
         raise ValueError(f"length {len(pairs)} > max_length {max_length}: the answer does not fit")
     return [token for token, _ in kept], [label for _, label in kept]
+
+
+@alternative("truncate_example")
+def tried_and_looked_at(input_ids, labels, max_length):
+    """The cut is made, then the supervised tokens before and after are counted; a message over several lines."""
+    begin = max(0, len(labels) - max_length)
+    kept = labels[begin:]
+    lost = sum(label != -100 for label in labels) - sum(label != -100 for label in kept)
+    if begin and (lost or (kept and kept[0] != -100)):
+        raise ValueError(f"The answer cannot stay whole.\nlength: {len(labels)}\nmax_length: {max_length}")
+    return input_ids[begin:], kept
 
 
 # --- Exercise 4: a batch
@@ -241,15 +298,14 @@ def pad_sequence(examples, pad_id, side="right"):
 
 @alternative("collate")
 def filled_tensors(examples, pad_id, side="right"):
-    """torch.full, then each row written into its place; 32-bit ids, a bool mask, one key more."""
+    """torch.full, then each row written into its place; one key more."""
     lengths = [len(ids) for ids, _ in examples]
     shape = (len(examples), max(lengths))
-    input_ids = torch.full(shape, pad_id, dtype=torch.int32)
-    mask, labels = torch.zeros(shape, dtype=torch.bool), torch.full(shape, -100)
+    input_ids, mask, labels = torch.full(shape, pad_id), torch.zeros(shape, dtype=torch.long), torch.full(shape, -100)
     for r, (ids, targets) in enumerate(examples):
         place = slice(shape[1] - len(ids), None) if side == "left" else slice(len(ids))
-        input_ids[r, place], labels[r, place] = torch.tensor(ids, dtype=torch.int32), torch.tensor(targets)
-        mask[r, place] = True
+        input_ids[r, place], labels[r, place] = torch.tensor(ids), torch.tensor(targets)
+        mask[r, place] = 1
     return {"lengths": lengths, "labels": labels, "attention_mask": mask, "input_ids": input_ids}
 
 
@@ -307,6 +363,21 @@ def numpy_and_lengths(examples, pad_id, side="right"):
     }
 
 
+@alternative("collate")
+def scattered_into_place(examples, pad_id, side="right"):
+    """masked_scatter of all ids, and of all labels, into the places that a comparison of lengths gives."""
+    lengths = torch.tensor([len(ids) for ids, _ in examples])
+    places = torch.arange(int(lengths.max()))
+    real = places < lengths[:, None]
+    real = real.flip(1) if side != "right" else real
+    ids, labels = (torch.cat([torch.tensor(example[i]) for example in examples]) for i in (0, 1))
+    return {
+        "labels": torch.full(real.shape, -100).masked_scatter(real, labels),
+        "input_ids": torch.full(real.shape, pad_id).masked_scatter(real, ids),
+        "attention_mask": real.to(torch.int64),
+    }
+
+
 # --- Exercise 5: the loss of the answer
 
 
@@ -350,14 +421,14 @@ def labels_moved_to_the_left(logits, labels, num_tokens=None):
 
 @alternative("sft_loss")
 def token_by_token(logits, labels, num_tokens=None):
-    """Two loops, and the plain number 0 where nothing is supervised."""
+    """Two loops, and zero times the logits where nothing is supervised."""
     losses = [
         -row[t].log_softmax(0)[wanted[t + 1]]
         for row, wanted in zip(logits, labels)
         for t in range(len(wanted) - 1)
         if wanted[t + 1] >= 0
     ]
-    return sum(losses) / (num_tokens or len(losses)) if losses else 0
+    return sum(losses) / (num_tokens or len(losses)) if losses else 0.0 * logits.sum()
 
 
 @alternative("sft_loss")
@@ -368,6 +439,32 @@ def nll_of_one_hot(logits, labels, num_tokens=None):
     one_hot = F.one_hot(targets.clamp(min=0), logits.shape[-1]) * supervised[..., None]
     total = -torch.einsum("bsv,bsv->", logits[:, :-1].log_softmax(-1), one_hot.to(logits.dtype))
     return total / (supervised.sum().clamp_min(1) if num_tokens is None else torch.tensor(num_tokens))
+
+
+@alternative("sft_loss")
+def losses_times_weights(logits, labels, num_tokens=None):
+    """Cross-entropy without reduction, times weights that are 0 or 1; an integer tensor as divisor."""
+    targets = labels[:, 1:].clone()
+    weights = (targets != -100).to(logits.dtype)
+    losses = F.cross_entropy(logits[:, :-1].permute(0, 2, 1), targets.clamp(min=0), reduction="none")
+    return (losses * weights).sum().div(weights.sum().long().clamp(min=1) if num_tokens is None else num_tokens)
+
+
+@alternative("sft_loss")
+def a_leaf_where_nothing_is_supervised(logits, labels, num_tokens=None):
+    """A new tensor that asks for a gradient where nothing is supervised: backward works, and nothing is learned."""
+    targets = labels[:, 1:].flatten()
+    if (targets == -100).all():
+        return torch.zeros((), requires_grad=True)
+    total = F.nll_loss(logits[:, :-1].flatten(0, 1).log_softmax(-1), targets, reduction="sum")
+    return total / (num_tokens or (targets != -100).sum())
+
+
+@alternative("sft_loss")
+def through_sequence_logprob(logits, labels, num_tokens=None):
+    """Minus the sum over the rows of the next exercise's number."""
+    total = -summed_over_unmasked_places(logits, labels).sum()
+    return total / (num_tokens or max(1, int((labels[:, 1:] != -100).sum())))
 
 
 # --- Exercise 6: how likely is an answer
@@ -431,6 +528,22 @@ def one_term_for_each_token(logits, labels):
     return torch.stack(result)
 
 
+@alternative("sequence_logprob")
+def summed_over_unmasked_places(logits, labels):
+    """index_add of each supervised token's log p into its row."""
+    rows, places = (labels[:, 1:] != -100).nonzero(as_tuple=True)
+    logps = logits[rows, places].log_softmax(-1)[torch.arange(len(rows)), labels[rows, places + 1]]
+    return torch.zeros(len(labels), dtype=logps.dtype).index_add(0, rows, logps)
+
+
+@alternative("sequence_logprob")
+def one_hot_products(logits, labels):
+    """einsum of log-probabilities with one-hot labels, float64."""
+    kept = labels[:, 1:] >= 0
+    one_hot = F.one_hot(labels[:, 1:].where(kept, 0), logits.shape[-1]).double() * kept.unsqueeze(-1)
+    return torch.einsum("btv,btv->b", logits[:, :-1].double().log_softmax(-1), one_hot)
+
+
 # --- Exercise 7: the training loop
 
 
@@ -490,7 +603,7 @@ def weighted_means(model, updates, optimizer, lr_at, max_norm=1.0, after_step=No
             group.update(lr=lr_at(step))
         optimizer.step()
         model.zero_grad()
-        history.append(loss_of_update)
+        history.append(loss_of_update.item())
         if after_step is not None:
             after_step(step, loss_of_update)
     return history
@@ -596,6 +709,30 @@ def gradients_by_autograd(model, updates, optimizer, lr_at, max_norm=1.0, after_
         losses.append(optimizer.step(closure))
         if after_step is not None:
             after_step(step, losses[-1])
+    return losses
+
+
+@alternative("train_sft")
+def losses_of_numpy(model, updates, optimizer, lr_at, max_norm=1.0, after_step=None):
+    """A while loop over an iterator; what is clipped are the optimizer's parameters; numbers of NumPy come back."""
+    model.train(True)
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    iterator, losses = iter(updates), []
+    while (batches := next(iterator, None)) is not None:
+        tokens = sum(map(_count, batches))
+        model.zero_grad()
+        shares = []
+        for batch in batches:
+            share = _loss_sum(model, batch) / tokens
+            share.backward()
+            shares.append(np.float64(share.detach().numpy()))
+        torch.nn.utils.clip_grad_norm_(parameters, max_norm)
+        for group in optimizer.param_groups:
+            group["lr"] = lr_at(len(losses))
+        optimizer.step()
+        losses.append(np.sum(shares))
+        if after_step is not None:
+            after_step(len(losses) - 1, losses[-1])
     return losses
 
 
@@ -712,7 +849,7 @@ def one_row_at_a_time(
             if key not in read:
                 with torch.no_grad():
                     read[key] = model(input_ids=torch.tensor([key])).logits[0, -1]
-            probs = (read[key].double() / (temperature or 1e-4)).softmax(-1)
+            probs = (read[key].double() / (temperature or 1e-6)).softmax(-1)
             u = torch.rand((), generator=generator, dtype=torch.float64)
             said.append(min(int((probs.cumsum(-1) < u).sum()), len(probs) - 1))
         answers.append(said)
@@ -740,6 +877,28 @@ def padding_hidden_after_the_end(
             break
     model.eval()
     return ids[:, input_ids.size(1) :]
+
+
+@alternative("generate_answers")
+@torch.no_grad()
+def by_a_race_of_clocks(
+    model, input_ids, attention_mask, max_new_tokens, end_id, pad_id, temperature=0.0, generator=None
+):
+    """Drawn as the first of exponential clocks, in float64; a while loop with the cache; ended rows by a running any."""
+    ids, mask, cache = input_ids, attention_mask, None
+    new = input_ids.new_zeros(len(input_ids), 0)
+    while new.shape[1] < max_new_tokens:
+        output = model(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True)
+        cache, scores = output.past_key_values, output.logits[:, -1].double()
+        if temperature > 0:
+            clocks = torch.empty_like(scores).exponential_(generator=generator)
+            scores = scores / temperature - clocks.log()
+        ids = scores.argmax(-1, keepdim=True)
+        ids[(new == end_id).any(1)] = pad_id
+        new, mask = torch.cat([new, ids], dim=1), torch.cat([mask, torch.ones_like(ids)], dim=1)
+        if (new == end_id).any(1).all():
+            break
+    return new
 
 
 # --- Exercise 9: packing
@@ -861,3 +1020,28 @@ def running_row(examples, length, pad_id):
     mask = torch.tril(number.unsqueeze(-1) == number.unsqueeze(-2))
     names = ("input_ids", "labels", "position_ids")
     return dict(zip(names, table.unbind(-1))) | {"attention_mask": mask.unsqueeze(1)}
+
+
+@alternative("pack_examples")
+def numbered_by_a_running_sum(examples, length, pad_id):
+    """Flat lists for all rows, cut at the end; examples numbered by a running sum of their beginnings, padding too."""
+    flat = {"input_ids": [], "labels": [], "position_ids": []}
+
+    def fill():
+        missing = -len(flat["input_ids"]) % length
+        for name, value in (("input_ids", pad_id), ("labels", -100), ("position_ids", 0)):
+            flat[name] += [value] * missing
+
+    for ids, labels in examples:
+        if len(ids) > length:
+            raise ValueError(f"{len(ids)} tokens are too many for a row of {length}")
+        if len(flat["input_ids"]) % length + len(ids) > length:
+            fill()
+        flat["input_ids"] += ids
+        flat["labels"] += [-100, *labels[1:]]
+        flat["position_ids"] += range(len(ids))
+    fill()
+    batch = {name: torch.tensor(values).view(-1, length) for name, values in flat.items()}
+    number = (batch["position_ids"] == 0).long().cumsum(-1)
+    mask = (number.unsqueeze(2) == number.unsqueeze(1)).logical_and(torch.ones(length, length).tril().bool())
+    return {**batch, "attention_mask": mask.unsqueeze(1)}

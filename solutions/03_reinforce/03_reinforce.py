@@ -101,8 +101,9 @@ plots.show_table(
 def exact_objective(logits: torch.Tensor, ref_logits: torch.Tensor, rewards: torch.Tensor, beta: float) -> torch.Tensor:
     """J = E[reward] - beta KL(policy || reference), averaged over the prompts.
 
-    logits, ref_logits, rewards: (prompts, answers). Policy and reference are the softmax over the answers; expectation and
-    KL are those of the policy, in nats, summed over all answers. Returns a scalar through which gradients flow.
+    logits, ref_logits, rewards: (prompts, answers). Policy and reference are the softmax over the answers; the policy's
+    logits may be of any size. Expectation and KL are those of the policy, in nats, summed over all answers. Returns a
+    scalar through which a gradient flows to the policy's logits.
     """
     ### BEGIN SOLUTION
     logps, ref_logps = logits.log_softmax(-1), ref_logits.log_softmax(-1)  # (prompts, answers)
@@ -259,8 +260,8 @@ plots.show_table([{"line": name, "largest difference": f"{gap:.1e}"} for name, g
 def score_function_gradient(logits: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     """E[f(a) ∇ log p(a)] by enumeration, averaged over the prompts; ∇ is with respect to the logits.
 
-    logits, values: (prompts, answers); the policy p is the softmax over the answers, and values holds f(a), constants
-    even if they were computed from the logits. Returns the gradient, (prompts, answers).
+    logits, values: (prompts, answers); the policy p is the softmax over the answers, of logits of any size, and values
+    holds f(a), constants even if they were computed from the logits. Returns the gradient, (prompts, answers).
     """
     ### BEGIN SOLUTION
     probs, values = logits.softmax(-1).detach(), values.detach()  # (prompts, answers)
@@ -313,8 +314,8 @@ def policy_gradient_estimate(
 ) -> torch.Tensor:
     """One Monte-Carlo estimate of E[reward(a) ∇ log p(a)], averaged over the prompts, with respect to the logits.
 
-    logits, rewards: (prompts, answers). For each prompt draw k answers from the softmax of its logits, independently and
-    with the generator, and average reward(a) ∇ log p(a) over them. No baseline. Returns (prompts, answers).
+    logits, rewards: (prompts, answers). For each prompt draw k answers from the softmax of its logits, all independent of
+    each other and with the generator, and average reward(a) ∇ log p(a) over them. No baseline. Returns (prompts, answers).
     """
     ### BEGIN SOLUTION
     probs = logits.softmax(-1).detach()  # (prompts, answers)
@@ -381,8 +382,8 @@ def reinforce_loss(logps: torch.Tensor, advantages: torch.Tensor, mask: torch.Te
     """A loss whose gradient is minus the policy-gradient estimate: -advantage times log p(answer), averaged over the batch.
 
     logps: (batch, seq), log-probabilities of sampled tokens; mask: (batch, seq), 1 or True on the tokens of the answer, 0
-    behind it; advantages: (batch,), constants even if they were computed from logps. log p(answer) is the sum over the
-    answer's tokens. Returns a scalar through which gradients flow to logps.
+    or False behind it, where logps mean nothing; advantages: (batch,), constants even if they were computed from logps.
+    log p(answer) is the sum over the answer's tokens. Returns a scalar through which a gradient flows to logps alone.
     """
     ### BEGIN SOLUTION
     answer_logps = (logps * mask).sum(-1)  # (batch,)
@@ -524,7 +525,7 @@ def kl_shaped_rewards(rewards: torch.Tensor, logps: torch.Tensor, ref_logps: tor
     """reward - beta (log p - log p_0) of each sampled answer, as a constant: no gradient flows through it.
 
     rewards, logps, ref_logps: tensors of the same shape, of any; logps under the policy, ref_logps under the reference, in
-    nats. Returns a new tensor of that shape, detached.
+    nats. Returns a new tensor of that shape, detached from all three.
     """
     ### BEGIN SOLUTION
     return (rewards - beta * (logps - ref_logps)).detach()
@@ -620,8 +621,9 @@ plots.show_table(
 def optimal_policy(ref_logps: torch.Tensor, rewards: torch.Tensor, beta: float) -> tuple[torch.Tensor, torch.Tensor]:
     """The policy that makes E[reward] - beta KL(policy || reference) largest, and log Z.
 
-    ref_logps: log-probabilities of the reference, rewards: both (prompts, answers); beta > 0, possibly tiny. Returns the
-    optimum's probabilities (prompts, answers), and log Z (prompts,), where Z = sum over a of p_0(a) exp(reward(a) / beta).
+    ref_logps: log-probabilities of the reference, minus infinity where it excludes an answer; rewards, of any size: both
+    (prompts, answers); beta > 0, possibly tiny. Returns the optimum's probabilities (prompts, answers), and log Z
+    (prompts,), where Z = sum over a of p_0(a) exp(reward(a) / beta).
     """
     ### BEGIN SOLUTION
     unnormalised = ref_logps + rewards / beta  # (prompts, answers), in logarithms
@@ -678,7 +680,8 @@ def policy_loss(
     """The REINFORCE loss of sampled answers, with the KL-shaped reward and the leave-one-out baseline.
 
     logits, ref_logits, rewards: (prompts, answers); actions: (prompts, k), the numbers of the answers drawn from the policy.
-    Returns minus the mean, over all samples, of advantage times log p; the advantages are constants. A scalar.
+    Returns minus the mean, over all samples, of advantage times log p: a scalar. The advantages are constants, so that a
+    gradient flows to logits alone.
     """
     ### BEGIN SOLUTION
     logps = logits.log_softmax(-1).gather(1, actions)  # (prompts, k)
@@ -818,7 +821,7 @@ def answer_mask(tokens: torch.Tensor, end_id: int) -> torch.Tensor:
     """1 on the tokens of each answer, its first end_id included; 0 on everything behind that.
 
     tokens: (batch, new), what was sampled; behind the first end_id of a row anything may stand. A row without end_id counts
-    as a whole. Returns (batch, new).
+    as a whole. Returns (batch, new), of any dtype.
     """
     ### BEGIN SOLUTION
     is_end = (tokens == end_id).long()
@@ -854,9 +857,9 @@ def rollout_logps(
 ) -> torch.Tensor:
     """log p of each sampled token given everything before it, in nats; 0 where the mask is 0. (batch, new), with gradient.
 
-    input_ids, attention_mask: (batch, seq), prompts padded on the left. tokens: (batch, new), what the model wrote behind
-    them; mask: (batch, new), 1 or True on the tokens of the answer. model(input_ids=..., attention_mask=...) returns
-    something with .logits, (batch, length, vocab): those at a place predict the token at the next.
+    input_ids, attention_mask: (batch, seq), prompts padded on the left, with any id. tokens: (batch, new), what the model
+    wrote behind them; mask: (batch, new), 1 or True on the tokens of the answer. model(input_ids=..., attention_mask=...)
+    returns something with .logits, (batch, length, vocab): those at a place predict the token at the next.
     """
     ### BEGIN SOLUTION
     rows = torch.cat([input_ids, tokens], dim=1)  # (batch, seq + new)

@@ -46,6 +46,22 @@ def objective_from_entropies(logits, ref_logits, rewards, beta):
     return ((probs * rewards).sum(-1, keepdim=True) - beta * (cross - entropy)).mean(0)
 
 
+@alternative("exact_objective")
+def objective_with_a_constant_ratio(logits, ref_logits, rewards, beta):
+    """The log-ratio is held constant: its gradient is zero in expectation, so nothing changes."""
+    logps = logits.log_softmax(1)
+    shaped = rewards - beta * (logps - ref_logits.log_softmax(1)).detach()
+    return (logps.exp() * shaped).sum() / len(rewards)
+
+
+@alternative("exact_objective")
+def objective_of_categoricals(logits, ref_logits, rewards, beta):
+    """torch.distributions over the whole table, whose KL is infinite where a probability has become 0."""
+    policy, reference = (torch.distributions.Categorical(logits=x) for x in (logits, ref_logits))
+    kl = torch.distributions.kl_divergence(policy, reference)
+    return torch.mean((policy.probs * rewards).sum(dim=1) - beta * kl)
+
+
 # --- Exercise 2: the gradient
 
 
@@ -96,6 +112,21 @@ def gradient_of_a_surrogate(logits, values):
     return torch.autograd.grad(surrogate, theta)[0]
 
 
+@alternative("score_function_gradient")
+def gradient_by_a_transform(logits, values):
+    """torch.func.grad of the expected value."""
+    constants = values.detach()
+    return torch.func.grad(lambda theta: (theta.softmax(-1) * constants).sum(-1).mean())(logits.detach())
+
+
+@alternative("score_function_gradient")
+def gradient_as_a_covariance(logits, values):
+    """p f minus p times the sum of p f, with a matrix product for the sum."""
+    probs = F.softmax(logits, dim=1)
+    weighted = probs * values
+    return (weighted - probs * (weighted @ torch.ones(logits.shape[1], 1))) / logits.shape[0]
+
+
 # --- Exercise 3: the gradient from samples
 
 
@@ -140,6 +171,34 @@ def estimate_row_by_row(logits, rewards, k, generator):
     return gradient.div_(len(logits))
 
 
+@alternative("policy_gradient_estimate")
+def estimate_from_counts(logits, rewards, k, generator):
+    """NumPy's multinomial counts, its own generator seeded by a draw from ours."""
+    rng = np.random.default_rng(int(torch.randint(2**31, (1,), generator=generator)))
+    probs = logits.detach().double().softmax(1).numpy()
+    share = np.stack([rng.multinomial(k, p / p.sum()) for p in probs]) / k
+    weighted = share * rewards.double().numpy()
+    return torch.tensor((weighted - weighted.sum(1, keepdims=True) * probs) / len(probs), dtype=torch.float32)
+
+
+@alternative("policy_gradient_estimate")
+def estimate_with_unnormalised_weights(logits, rewards, k, generator):
+    """multinomial normalises by itself; the mean over samples and prompts in one division."""
+    actions = torch.multinomial(logits.exp(), k, True, generator=generator)
+    scores = F.one_hot(actions, logits.shape[1]) - F.softmax(logits, -1).unsqueeze(1)
+    return (torch.take_along_dim(rewards, actions, 1).unsqueeze(-1) * scores).sum(1).div(k * logits.shape[0])
+
+
+@alternative("policy_gradient_estimate")
+def estimate_by_counting_thresholds(logits, rewards, k, generator):
+    """An answer's number is how many cumulated probabilities lie below a uniform number; a batched product."""
+    probs = logits.softmax(1)
+    below = probs.cumsum(1)[:, None] < torch.rand(len(logits), k, 1, generator=generator)
+    actions = below.sum(-1).clamp(max=logits.shape[1] - 1)
+    scores = F.one_hot(actions, logits.shape[1]).float() - probs[:, None]
+    return torch.bmm(rewards.gather(1, actions)[:, None], scores)[:, 0] / (k * len(logits))
+
+
 # --- Exercise 4: a loss with that gradient
 
 
@@ -170,6 +229,21 @@ def loss_through_a_custom_weight(logps, advantages, mask):
     with torch.no_grad():
         weights = -advantages.unsqueeze(-1) * mask.to(logps.dtype) / logps.size(0)
     return torch.where(mask.bool(), weights * logps, torch.zeros(())).sum()
+
+
+@alternative("reinforce_loss")
+def loss_with_where(logps, advantages, mask):
+    """torch.where in place of a product."""
+    kept = torch.where(mask.bool(), logps, torch.zeros_like(logps))
+    return -torch.mean(torch.sum(kept, 1) * advantages.detach())
+
+
+@alternative("reinforce_loss")
+def loss_over_the_kept_tokens(logps, advantages, mask):
+    """Boolean indexing: only the tokens that count are touched, each with its row's advantage."""
+    keep = mask == 1
+    weights = advantages.detach()[:, None].expand_as(logps)[keep]
+    return -(weights * logps[keep]).sum() / len(advantages)
 
 
 # --- Exercise 5: a baseline
@@ -211,6 +285,21 @@ def advantages_in_numpy(rewards):
     return r - others
 
 
+@alternative("leave_one_out_advantages")
+def advantages_in_one_fraction(rewards):
+    """(k r - sum) / (k - 1)."""
+    k = rewards.shape[1]
+    return (k * rewards - rewards.sum(1, keepdim=True)) / (k - 1)
+
+
+@alternative("leave_one_out_advantages")
+def advantages_by_leaving_columns_out(rewards):
+    """Column by column, the others joined."""
+    k = rewards.shape[1]
+    others = [torch.cat([rewards[:, :j], rewards[:, j + 1 :]], dim=1).mean(1) for j in range(k)]
+    return rewards - torch.stack(others, dim=1)
+
+
 # --- Exercise 6: the KL term becomes a reward
 
 
@@ -230,17 +319,30 @@ def shaped_answer_by_answer(rewards, logps, ref_logps, beta):
 
 @alternative("kl_shaped_rewards")
 def shaped_with_torch_sub(rewards, logps, ref_logps, beta):
-    """torch.sub with alpha, of detached inputs."""
-    return torch.sub(rewards, logps.detach(), alpha=beta).add(ref_logps, alpha=beta)
+    """torch.sub with alpha."""
+    return torch.sub(rewards, logps, alpha=beta).add(ref_logps, alpha=beta).detach()
 
 
 @alternative("kl_shaped_rewards")
 def shaped_in_two_terms(rewards, logps, ref_logps, beta):
     """The reference as a bonus, the policy as a penalty; a clone comes first."""
-    shaped = rewards.clone()
-    shaped += beta * ref_logps
+    shaped = rewards.detach().clone()
+    shaped += beta * ref_logps.data
     shaped -= beta * logps.data
     return shaped
+
+
+@alternative("kl_shaped_rewards")
+def shaped_in_numpy(rewards, logps, ref_logps, beta):
+    """In NumPy, which knows no gradients."""
+    q, p, p_0 = (x.detach().numpy() for x in (rewards, logps, ref_logps))
+    return torch.tensor(q - beta * (p - p_0))
+
+
+@alternative("kl_shaped_rewards")
+def shaped_multiplied_out(rewards, logps, ref_logps, beta):
+    """The bracket is multiplied out, and .data is what is left."""
+    return (rewards - beta * logps + beta * ref_logps).data
 
 
 # --- Exercise 7: three estimators of the KL
@@ -273,6 +375,20 @@ def estimators_sample_by_sample(logps, ref_logps):
     d = [p - q for p, q in zip(logps.flatten().tolist(), ref_logps.flatten().tolist())]
     columns = (d, [x * x / 2 for x in d], [math.expm1(-x) + x for x in d])
     return tuple(torch.tensor(column, dtype=torch.float64).reshape(logps.shape) for column in columns)
+
+
+@alternative("kl_estimates")
+def estimators_as_one_tensor(logps, ref_logps):
+    """One tensor of three, which unpacks into three."""
+    d = logps - ref_logps
+    return torch.stack([d, d.square() / 2, d.neg().exp() + d - 1])
+
+
+@alternative("kl_estimates")
+def estimators_in_numpy(logps, ref_logps):
+    """NumPy in float64, back as tensors of float32."""
+    d = logps.double().numpy() - ref_logps.double().numpy()
+    return tuple(torch.tensor(k, dtype=torch.float32) for k in (d, d * d / 2, np.expm1(-d) + d))
 
 
 # --- Exercise 8: the optimum
@@ -313,6 +429,22 @@ def optimum_with_logaddexp(ref_logps, rewards, beta):
     return torch.exp(exponent - log_z.unsqueeze(1)), log_z
 
 
+@alternative("optimal_policy")
+def optimum_with_log_softmax(ref_logps, rewards, beta):
+    """log_softmax, and log Z as what it has taken off the likeliest answer."""
+    exponent = ref_logps.double() + rewards.double() / beta
+    log_probs = exponent.log_softmax(-1)
+    best = exponent.argmax(-1, keepdim=True)
+    return log_probs.exp(), (exponent.gather(1, best) - log_probs.gather(1, best)).squeeze(1)
+
+
+@alternative("optimal_policy")
+def optimum_with_finite_logarithms(ref_logps, rewards, beta):
+    """Minus infinity becomes a very large negative number first."""
+    exponent = ref_logps.clamp(min=-1e30) + rewards / beta
+    return torch.softmax(exponent, 1), torch.logsumexp(exponent, 1)
+
+
 # --- Exercise 9: all of it together
 
 
@@ -347,8 +479,8 @@ def loss_from_cross_entropy(logits, ref_logits, rewards, actions, beta):
 def loss_with_a_shaped_table(logits, ref_logits, rewards, actions, beta):
     """The whole table is shaped, then gathered; in float64."""
     logps = logits.double().log_softmax(-1)
-    table = rewards.double() - beta * (logps.detach() - ref_logits.double().log_softmax(-1))
-    shaped = table.gather(1, actions)
+    table = rewards.double() - beta * (logps - ref_logits.double().log_softmax(-1))
+    shaped = table.gather(1, actions).detach()
     k = shaped.size(1)
     advantages = shaped - (shaped.sum(1, keepdim=True) - shaped) / (k - 1)
     return -torch.einsum("pk,pk->", advantages, logps.gather(1, actions)) / shaped.numel()
@@ -360,9 +492,9 @@ def loss_with_distributions(logits, ref_logits, rewards, actions, beta):
     policy, reference = (torch.distributions.Categorical(logits=x) for x in (logits, ref_logits))
     drawn = actions.T  # (k, prompts)
     logps = policy.log_prob(drawn)
-    shaped = rewards[torch.arange(len(rewards)), drawn] - beta * (logps.detach() - reference.log_prob(drawn))
+    shaped = rewards[torch.arange(len(rewards)), drawn] - beta * (logps - reference.log_prob(drawn))
     baseline = (shaped.sum(0) - shaped) / (len(drawn) - 1)
-    return ((baseline - shaped) * logps).sum(0).div(len(drawn)).mean()
+    return ((baseline - shaped).detach() * logps).sum(0).div(len(drawn)).mean()
 
 
 @alternative("policy_loss")
@@ -373,6 +505,27 @@ def loss_from_logits(logits, ref_logits, rewards, actions, beta):
     shaped = (drawn - beta * (taken - ref_taken)).detach()
     k = shaped.shape[1]
     return -(k / (k - 1) * (shaped - shaped.mean(1, keepdim=True)) * taken).mean()
+
+
+@alternative("policy_loss")
+def loss_with_two_passes(logits, ref_logits, rewards, actions, beta):
+    """Advantages under no_grad, log p once more with gradient; the sum is divided by the number of samples."""
+    with torch.no_grad():
+        ratio = (logits.log_softmax(1) - ref_logits.log_softmax(1)).gather(1, actions)
+        shaped = rewards.gather(1, actions) - beta * ratio
+        others = torch.einsum("pj,ij->pi", shaped, 1 - torch.eye(shaped.shape[1])) / (shaped.shape[1] - 1)
+    return -((shaped - others) * logits.log_softmax(1).gather(1, actions)).sum() / actions.numel()
+
+
+@alternative("policy_loss")
+def loss_prompt_by_prompt(logits, ref_logits, rewards, actions, beta):
+    """A loop over the prompts, each indexed by its actions, in float64."""
+    losses = []
+    for row, start, reward, drawn in zip(logits.double(), ref_logits.double(), rewards.double(), actions):
+        logps = row.log_softmax(0)[drawn]
+        shaped = (reward[drawn] - beta * (logps - start.log_softmax(0)[drawn])).detach()
+        losses.append((shaped - (shaped.sum() - shaped) / (len(drawn) - 1)) @ logps / len(drawn))
+    return -torch.stack(losses).mean()
 
 
 # --- Exercise 10: where an answer ends
@@ -409,6 +562,19 @@ def mask_token_by_token(tokens, end_id):
         columns.append(going_on.int())
         going_on = going_on & (column != end_id)
     return torch.stack(columns, dim=1)
+
+
+@alternative("answer_mask")
+def mask_from_a_running_maximum(tokens, end_id):
+    """A running maximum of "is the end", moved one to the right; floats come back."""
+    ended = (tokens == end_id).float().cummax(1).values
+    return 1 - F.pad(ended[:, :-1], (1, 0))
+
+
+@alternative("answer_mask")
+def mask_by_looking_back(tokens, end_id):
+    """Each place asks whether the end stands among the tokens before it; a list of lists, as a tensor."""
+    return torch.tensor([[end_id not in row[:place] for place in range(len(row))] for row in tokens.tolist()])
 
 
 # --- Exercise 11: log-probabilities of a rollout
@@ -456,3 +622,23 @@ def logps_with_one_hot(model, input_ids, attention_mask, tokens, mask):
     logps = logps[:, input_ids.shape[1] - 1 : rows.shape[1] - 1]
     chosen = (logps * F.one_hot(tokens, logps.shape[-1])).sum(-1)
     return torch.where(mask.bool(), chosen, torch.zeros_like(chosen))
+
+
+@alternative("rollout_logps")
+def logps_token_by_token(model, input_ids, attention_mask, tokens, mask):
+    """One pass a token, as in generating."""
+    ids, seen, columns = input_ids, attention_mask, []
+    for column in tokens.T:
+        logits = model(input_ids=ids, attention_mask=seen).logits[:, -1]
+        columns.append(logits.log_softmax(-1).gather(1, column[:, None]))
+        ids, seen = torch.cat([ids, column[:, None]], dim=1), F.pad(seen, (0, 1), value=1)
+    return torch.cat(columns, dim=1) * mask
+
+
+@alternative("rollout_logps")
+def logps_of_the_whole_row(model, input_ids, attention_mask, tokens, mask):
+    """log p of every token of the row but the first, cut at the end; arguments by position, the answers' mask joined."""
+    rows = torch.cat([input_ids, tokens], dim=1)
+    logits = model(rows, torch.cat([attention_mask, mask], dim=1)).logits
+    logps = logits[:, :-1].log_softmax(-1).gather(-1, rows[:, 1:].unsqueeze(-1)).squeeze(-1)
+    return logps[:, -tokens.shape[1] :] * mask.float()

@@ -32,6 +32,8 @@ import copy
 import math
 import random
 import time
+from operator import itemgetter
+from statistics import median
 
 import matplotlib.pyplot as plt
 from tqdm.auto import tqdm
@@ -248,15 +250,15 @@ def token_rewards(
     """The reward of every token: -beta (logps - ref_logps), and on the last token of each answer its score as well.
 
     scores: (batch,), the reward model's opinion of each whole answer. logps, ref_logps: (batch, seq), log-probabilities of
-    the answers' tokens under the policy and under the reference. mask: (batch, seq) of 0 and 1; the 1s are the tokens of
-    the answer, at least one, from the first place of its row on. On padding logps and ref_logps mean nothing and may be
-    anything, -inf and NaN too. Returns (batch, seq), 0 on padding; no gradient flows through it.
+    the answers' tokens under the policy and under the reference. mask: (batch, seq), integers 0 and 1; the 1s are the tokens
+    of the answer, at least one, from the first place of its row on. On padding logps and ref_logps mean nothing and may be
+    anything, -inf and NaN too. Returns (batch, seq), 0 on padding; no gradient flows from it to any argument.
     """
     ### BEGIN SOLUTION
     log_ratio = (logps - ref_logps).detach().masked_fill(mask == 0, 0.0)  # (batch, seq)
     rewards = -beta * log_ratio
-    last = mask.sum(1).long() - 1  # (batch,)
-    rewards[torch.arange(len(scores)), last] += scores
+    last = mask.sum(1) - 1  # (batch,)
+    rewards[torch.arange(len(scores)), last] += scores.detach()
     return rewards
     ### END SOLUTION
 
@@ -442,11 +444,13 @@ def clipped_policy_loss(
 
     logps, old_logps: (batch, seq), log-probabilities of the tokens now and when they were drawn; ratio is the probability
     now divided by the one then. advantages: (batch, seq), A. mask: (batch, seq) of 0 and 1, 1 on the answers' tokens; what
-    stands on padding is finite and means nothing. Returns a scalar. Gradients flow through logps, and not through
-    old_logps, even where that tensor would let them.
+    stands on padding is finite and means nothing: old and new may be a hundred nats apart there, and loss and gradients are
+    finite all the same. Returns a scalar. Gradients flow through logps, and not through old_logps, even where that tensor
+    would let them.
     """
     ### BEGIN SOLUTION
-    ratio = (logps - old_logps.detach()).exp()  # (batch, seq)
+    log_ratio = (logps - old_logps.detach()).masked_fill(mask == 0, 0.0)  # before exp, which could overflow
+    ratio = log_ratio.exp()  # (batch, seq)
     clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
     objective = torch.minimum(ratio * advantages, clipped * advantages)
     return -(objective * mask).sum() / mask.sum()
@@ -637,15 +641,15 @@ check("ppo_update", ppo_update)
 # advantages and returns, and takes four gradient steps: two rounds over the batch in two halves.
 
 # %% tags=["demo"]
-PROMPTS, ANSWERS, NEW, UPDATES = 16 * DOSE, 4, 32, 32  # 64 answers an update, 4 to each question
+PROMPTS, ANSWERS, NEW = 16 * DOSE, 4, 32  # 64 answers an update, 4 to each question
+UPDATES = device.at_most(32, least=2)
 LR, VALUE_LR, CLIP, VALUE_CLIP, VALUE_COEF = 4e-4, 1e-3, 0.2, 1.0, 0.5
 GAMMA, LAM = 1.0, 0.95
-HACK_UPDATES, HACK_LR, HACK_SEEDS, OTHER_BETAS = 48, 1e-3, (0, 1), (0.02, 0.3)  # of the two experiments at the end
 
 
-def draw_questions(rng: random.Random) -> list[str]:
+def draw_questions(rng: random.Random, count: int = PROMPTS) -> list[str]:
     """The questions of one update, each as often as it is answered."""
-    return [question for question in rng.sample(prompts, PROMPTS) for _ in range(ANSWERS)]
+    return [question for question in rng.sample(prompts, count) for _ in range(ANSWERS)]
 
 
 @torch.no_grad()
@@ -681,16 +685,19 @@ def summary(questions: list[str], batch: dict[str, torch.Tensor]) -> dict[str, f
 LEARNED_FROM = ("logps", "values", "advantages", "returns", "mask")
 
 
-def train_ppo(seed: int, beta: float, updates: int = UPDATES, lr: float = LR, name: str = "PPO") -> tuple:
-    """PPO from the SFT model. Returns the policy and what was measured at every update, before it."""
+def train_ppo(seed: int, beta: float, updates: int = UPDATES, count: int = PROMPTS, parts: int = 2) -> tuple:
+    """PPO from the SFT model: `count` questions an update, two rounds over the answers in `parts` minibatches.
+
+    Returns the policy and what was measured at every update, before it.
+    """
     torch.manual_seed(seed)
     rng, history = random.Random(seed), []
     policy, value_model = copy.deepcopy(reference).requires_grad_(), new_value_model()
-    groups = [{"params": policy.parameters(), "lr": lr}, {"params": value_model.parameters(), "lr": VALUE_LR}]
+    groups = [{"params": policy.parameters(), "lr": LR}, {"params": value_model.parameters(), "lr": VALUE_LR}]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
-    for _ in tqdm(range(updates), desc=f"{name}, β = {beta}, seed {seed}", mininterval=1):
+    for _ in tqdm(range(updates), desc=f"PPO, β = {beta}, seed {seed}", mininterval=1):
         started = time.perf_counter()
-        questions = draw_questions(rng)
+        questions = draw_questions(rng, count)
         batch = judge_rollout(policy, questions, NEW)
         with torch.no_grad():
             batch["values"] = values_of(value_model, batch)
@@ -708,7 +715,7 @@ def train_ppo(seed: int, beta: float, updates: int = UPDATES, lr: float = LR, na
             return logps, values
 
         order = torch.randperm(len(questions))
-        minibatches = [half.to(DEVICE) for half in order.chunk(2)] * 2
+        minibatches = [part.to(DEVICE) for part in order.chunk(parts)] * 2
         learned_from = {key: batch[key] for key in LEARNED_FROM}
         ppo_update(evaluate, learned_from, minibatches, optimizer, CLIP, VALUE_CLIP, VALUE_COEF)
         measured = {"clip fraction": sum(stopped) / len(stopped), "value loss": sum(errors) / len(errors)}
@@ -731,7 +738,7 @@ print({name: round(before[name], 2) for name in ("score", "utility", "kl", "entr
 # Three runs that differ in nothing but their seed.
 
 # %% tags=["demo"]
-BETA, SEEDS = 0.1, (0, 1, 2)
+BETA, SEEDS = 0.1, range(device.at_most(3))
 ppo_runs, ppo_after = [], []
 for seed in SEEDS:
     trained, history = train_ppo(seed, BETA)
@@ -740,12 +747,15 @@ for seed in SEEDS:
 
 
 # %% tags=["demo"]
-def band(ax, runs: list[list[dict]], name: str, color: str, label: str | None = None, over: str | None = None) -> None:
-    """The mean of several runs, and between the lowest and the highest of them a band."""
+def band(
+    ax, runs: list[list[dict]], name: str, color: str, label: str | None = None, over: str | None = None, spare: int = 0
+) -> None:
+    """The median of several runs, and from the lowest to the highest a band, which spares so many at either side."""
     curves = torch.tensor([[point[name] for point in run] for run in runs])  # (seeds, updates)
     x = torch.tensor([[float(p[over]) for p in run] for run in runs]).cumsum(1).mean(0) if over else torch.arange(curves.shape[1])
-    ax.plot(x, curves.mean(0), color=color, label=label)
-    ax.fill_between(x, curves.amin(0), curves.amax(0), color=color, alpha=0.18, linewidth=0)
+    ax.plot(x, curves.median(0).values, color=color, label=label)
+    lowest_first = curves.sort(0).values
+    ax.fill_between(x, lowest_first[spare], lowest_first[-1 - spare], color=color, alpha=0.18, linewidth=0)
 
 
 panels = {
@@ -866,62 +876,79 @@ print(f"one batch: {timed[True]:.2f} s with the key/value cache, {timed[False]:.
 #
 # ## Too much of a good thing
 #
-# The score is a copy of what we want, learned from pairs of ordinary answers. What happens if we take it at its word?
-# $\beta = 0$: nothing holds the policy near the reference. And larger steps, and more of them. Two runs.
+# The score is a copy of what we want, learned from pairs of ordinary answers. What happens if we
+# take it at its word? $\beta = 0$: nothing holds the policy near the reference. The learning rate
+# stays as it was. To see what happens in the end, and not in one lucky run, there are five runs,
+# and more than twice as many updates. To pay for them, an update draws half as many answers, and
+# takes twice as many steps on them, in quarters instead of halves.
 
 # %% tags=["demo"]
+FAR_SEEDS, FAR_UPDATES = range(device.at_most(5)), device.at_most(80, least=4)
+FAR = {"count": PROMPTS // 2, "parts": 4}
 hacked_policies, hacked_runs = [], []
-for seed in HACK_SEEDS:
-    hacked_policy, history = train_ppo(seed, 0.0, updates=HACK_UPDATES, lr=HACK_LR, name="hacking")
+for seed in FAR_SEEDS:
+    hacked_policy, history = train_ppo(seed, 0.0, FAR_UPDATES, **FAR)
     hacked_policies.append(hacked_policy)
     hacked_runs.append(history)
 
 
 # %% tags=["demo"]
-def smooth(values: list[float], width: int = 5) -> list[float]:
-    """The mean over the last `width` values at each place: single batches are noisy."""
-    return [sum(values[max(0, i - width + 1) : i + 1]) / min(i + 1, width) for i in range(len(values))]
+def smooth(run: list[dict], width: int = 5) -> list[dict[str, float]]:
+    """At each update the mean over the last `width`: single batches are noisy."""
+    windows = [run[max(0, i - width + 1) : i + 1] for i in range(len(run))]
+    return [{name: mean_of(w, name) for name in ("score", "utility", "kl")} for w in windows]
 
 
-hacked = [{name: smooth([p[name] for p in run]) for name in ("utility", "score", "kl")} for run in hacked_runs]
-fig, axes = plt.subplots(1, len(hacked), figsize=(10, 3.4), sharey=True)
-for ax, seed, run in zip(axes, HACK_SEEDS, hacked):
-    ax.plot(run["score"], color=plots.ORANGE, label="score")
-    ax.plot(run["utility"], color=plots.BLUE, label="true utility")
-    ax.set(xlabel="update", title=f"Without the KL, seed {seed}")
-    plots.name_lines(ax)
+hacked = [smooth(run) for run in hacked_runs]
+fig, axes = plt.subplots(1, 2, figsize=(10, 3.4))
+for ax, name, color in zip(axes, ("score", "utility"), (plots.ORANGE, plots.BLUE)):
+    band(ax, hacked, name, color, spare=1)
+    ax.set(xlabel="update", title=f"{panels[name]}, β = 0")
 plt.show()
 
+# %% [markdown]
+# The line is the median over the five seeds, and the band holds the middle three. Now take two places
+# from each run: where the true utility is best, and where the score is.
+
+
 # %% tags=["demo"]
-def place_of_the_best(values: list[float]) -> int:
-    """The update at which a curve is highest."""
-    return max(range(len(values)), key=values.__getitem__)
+def best_places(run: list[dict]) -> dict[str, float]:
+    """Score, true utility and KL of a run where the utility is best, and where the score is."""
+    top, last = max(run, key=itemgetter("utility")), max(run, key=itemgetter("score"))
+    first = {"best utility": top["utility"], "its score": top["score"], "its KL": top["kl"]}
+    return first | {
+        "best score": last["score"], "utility there": last["utility"], "KL there": last["kl"]
+    }  # fmt: skip
 
 
-best_places = [{name: place_of_the_best(run[name]) for name in ("utility", "score")} for run in hacked]
+places = [best_places(run) for run in hacked]
+middle = {name: median(place[name] for place in places) for name in places[0]}
 plots.show_table(
-    [
-        {"seed": seed, "where": f"the {name} is highest: update {place}", "score": run["score"][place]}
-        | {"true utility": run["utility"][place], "KL": run["kl"][place]}
-        for seed, run, places in zip(HACK_SEEDS, hacked, best_places)
-        for name, place in places.items()
-    ]
+    [{"seed": seed} | place for seed, place in zip((*FAR_SEEDS, "median"), (*places, middle))]
 )
+turned = sum(place["utility there"] < place["best utility"] - 0.5 for place in places)
+print(f"In this run, {turned} seeds of {len(places)} turn down: where the score is best, the true utility")
+print("is more than 0.5 below its best. In the median over the seeds, the utility goes from")
+print(f"{middle['best utility']:.2f} to {middle['utility there']:.2f}, and the score at the same two places")
+print(f"from {middle['its score']:.2f} to {middle['best score']:.2f}.")
 
 # %% [markdown]
-# Where the score is highest, the utility is long past its best. Nothing went wrong in the optimisation; it found what
-# the reward model does not know. (Without the KL it may also go wrong: some runs break down in the end, and both
-# numbers fall.) Look at what is said:
+# The score climbs on, and the true utility falls. Nothing went wrong in the optimisation: it found
+# what the reward model does not know. It finds that by chance: each seed turns at another time, and
+# some may not have turned yet. Look at what is said in the end:
 
 # %% tags=["demo"]
 torch.manual_seed(2)
-for seed, hacked_policy in zip(HACK_SEEDS, hacked_policies):
-    rollout = draw_answers(hacked_policy, asked, NEW)
-    scored = zip(asked, texts_of(rollout), scores_of(rollout).tolist(), utilities_of(asked, rollout).tolist())
-    plots.show_table(
-        [{"asked": q, "answered": text, "score": score, "true utility": u} for q, text, score, u in scored],
-        caption=f"seed {seed}",
-    )
+rows, few = [], asked[:3]
+for seed, hacked_policy in zip(FAR_SEEDS, hacked_policies):
+    rollout = draw_answers(hacked_policy, few, NEW)
+    scores, utilities = scores_of(rollout).tolist(), utilities_of(few, rollout).tolist()
+    said = zip(few, texts_of(rollout), scores, utilities)
+    rows += [
+        {"seed": seed, "asked": q, "answered": answer, "score": score, "true utility": utility}
+        for q, answer, score, utility in said
+    ]
+plots.show_table(rows)
 
 # %% [markdown]
 # Every run finds its own way. One is to say something *true of something else*: the reward model is surprised by words
@@ -946,19 +973,21 @@ def kinds_of_answers(policy, answers: int = 256) -> dict[str, float]:
 
 
 said = {"before": reference, f"PPO, β = {BETA}": trained}
-said |= {f"PPO, β = 0, seed {seed}": model for seed, model in zip(HACK_SEEDS, hacked_policies)}
+said |= {f"PPO, β = 0, seed {seed}": model for seed, model in zip(FAR_SEEDS, hacked_policies)}
 kinds = {name: kinds_of_answers(model) for name, model in said.items()}
 plots.show_table([{"answers of": name} | shares for name, shares in kinds.items()])
 
 # %% [markdown]
-# It is called reward hacking, and economists know it as Goodhart's law. Gao et al. (2022) drew its curve: the true
-# reward against the square root of the KL. Here is ours, for several $\beta$, beside the simplest way to use a
-# reward, **best-of-n**: draw $n$ answers from the reference and keep the one with the best score, at a KL of at most
-# $\log n - (n-1)/n$ (chapter 4).
-
+# It is called reward hacking, and economists know it as Goodhart's law. Gao et al. (2022) drew its
+# curve: the true reward against the distance from the reference. Here is ours. Three runs with
+# other $\beta$ join it, trained in the same way but with fewer updates, and the simplest way to use
+# a reward, **best-of-n**: draw $n$ answers from the reference and keep the one with the best score,
+# at a KL of at most $\log n - (n-1)/n$ (chapter 4).
 
 # %% tags=["demo"]
-other_runs = {beta: train_ppo(0, beta)[1] for beta in OTHER_BETAS}
+other_runs = {}
+for beta in (0.3, BETA, 0.02):
+    other_runs[beta] = smooth(train_ppo(0, beta, **FAR)[1])
 
 # %% tags=["demo"]
 torch.manual_seed(3)
@@ -984,19 +1013,23 @@ best_utility = [best_of(n) for n in BEST_OF]
 
 # %% tags=["demo"]
 fig, ax = plt.subplots(figsize=(8, 4))
-shown = {0.0: (hacked_runs[0], plots.VERMILION), BETA: (ppo_runs[0], plots.BLUE)}
-shown |= {beta: (run, color) for (beta, run), color in zip(other_runs.items(), (plots.ORANGE, plots.GREEN))}
-for beta, (run, color) in sorted(shown.items()):
-    root = [math.sqrt(max(0.0, kl)) for kl in smooth([p["kl"] for p in run])]
-    ax.plot(root, smooth([p["utility"] for p in run]), color=color, marker=".", linewidth=1.2, label=f"PPO, β = {beta}")
-ax.plot([math.sqrt(kl) for kl in best_kl], best_utility, color=plots.GREY, marker="o", label="best of n")
-ax.set(xlabel="√KL to the reference", ylabel="true utility", title="How far to go")
+shown = [(f"β = {beta}", run) for beta, run in other_runs.items()]
+shown += [("_" if i else "β = 0, five seeds", run) for i, run in enumerate(hacked)]
+colors = [plots.GREEN, plots.BLUE, plots.ORANGE] + [plots.VERMILION] * len(hacked)
+for (label, run), color in zip(shown, colors):
+    far = [point for point in run if point["kl"] > 0.1]
+    ax.plot([p["kl"] for p in far], [p["utility"] for p in far], color, linewidth=1.2, label=label)
+ax.plot(best_kl[1:], best_utility[1:], color=plots.GREY, marker="o", label="best of 2 to 32")
+ax.set(xscale="log", xlabel="KL to the reference, nats", ylabel="true utility")
+ax.set(title="How far to go")
+ax.xaxis.set_major_formatter("{x:g}")
 ax.legend()
 plt.show()
 
 # %% [markdown]
-# Best-of-n needs no training and cannot go far: the best of a hundred answers is hardly four nats away. PPO can go as
-# far as it likes, and $\beta$ decides where it stops. Without it, the curve passes its top and goes on, unaware, since
+# Best-of-n needs no training and cannot go far: the best of a hundred answers is hardly four nats
+# away. (It is drawn at the bound, and may be nearer than that.) PPO can go as far as it likes, and
+# $\beta$ decides where it stops. Without it, the curve passes its top and goes on, unaware, since
 # what one *sees* in practice is the score.
 #
 # ## What you have seen

@@ -74,7 +74,7 @@ def last_by_the_shifted_mask(scores, logps, ref_logps, mask, beta):
     mask = mask.double()
     last = mask - F.pad(mask[:, 1:], (0, 1))
     log_ratio = torch.nan_to_num((logps - ref_logps).detach().double(), nan=0.0, posinf=0.0, neginf=0.0)
-    return -beta * log_ratio * mask + last * scores[:, None].double()
+    return -beta * log_ratio * mask + last * scores.detach()[:, None].double()
 
 
 @alternative("token_rewards")
@@ -85,7 +85,7 @@ def last_by_the_flipped_argmax(scores, logps, ref_logps, mask, beta):
     rewards = beta * ref_logps - beta * logps
     last = mask.shape[1] - 1 - mask.flip(1).argmax(1)
     for row, place in enumerate(last):
-        rewards[row, place] = rewards[row, place] + scores[row]
+        rewards[row, place] = rewards[row, place] + scores[row].item()
     return rewards
 
 
@@ -96,7 +96,7 @@ def one_hot_last(scores, logps, ref_logps, mask, beta):
     rewards = torch.zeros_like(logps, requires_grad=False)
     chosen = mask == 1
     rewards[chosen] = -beta * (logps.detach()[chosen] - ref_logps.detach()[chosen])
-    return rewards + last * scores.unsqueeze(-1)
+    return rewards + last * scores.detach().unsqueeze(-1)
 
 
 # --- Exercise 3: generalised advantage estimation
@@ -265,7 +265,8 @@ def in_double_precision(rewards, values, mask, gamma, lam):
 @alternative("clipped_policy_loss")
 def larger_of_the_losses(logps, old_logps, advantages, mask, clip_range):
     """The maximum of two losses, as most code has it."""
-    ratio = torch.exp(logps - old_logps.detach())
+    difference = torch.where(mask == 1, logps - old_logps.detach(), torch.zeros_like(logps))
+    ratio = torch.exp(difference)
     plain = -advantages * ratio
     clipped = -advantages * torch.clamp(ratio, 1.0 - clip_range, 1.0 + clip_range)
     return (torch.max(plain, clipped) * mask).sum() / mask.sum()
@@ -307,7 +308,7 @@ def answer_by_answer(logps, old_logps, advantages, mask, clip_range):
 @alternative("clipped_policy_loss")
 def switched_off_where_clipped(logps, old_logps, advantages, mask, clip_range):
     """The bound where it stops a token, the plain product elsewhere, by torch.where."""
-    ratio = (logps - old_logps.detach()).exp()
+    ratio = ((logps - old_logps.detach()) * mask).exp()
     high, low = (advantages > 0) & (ratio > 1 + clip_range), (advantages < 0) & (ratio < 1 - clip_range)
     bound = torch.where(high, 1 + clip_range, 1 - clip_range)
     objective = torch.where(high | low, bound * advantages, ratio * advantages)

@@ -7,7 +7,7 @@ MEASURED = {
     "value_loss": [[p["value loss"] for p in run] for run in ppo_runs],
     "tokens": [[sum(p["tokens"] for p in run) for run in runs] for runs in (ppo_runs, reinforce_runs)],
     "share_generating": share_generating, "cache_factor": cache_factor,
-    "hacked": hacked, "best_places": best_places,
+    "places": places, "turned": turned,
     "kinds": list(kinds.values()), "best_kl": best_kl, "best_utility": best_utility,
-    "others": {str(beta): [smooth([p[n] for p in run])[-1] for n in ("kl", "utility")] for beta, run in other_runs.items()},
+    "others": {str(beta): [run[-1][n] for n in ("kl", "utility")] for beta, run in other_runs.items()},
 }

@@ -4,7 +4,6 @@ Lengths in a case are distinct and mostly odd; ids, contents and places vary wit
 course's data or its tokenizer: the probes bring a toy `encode` of their own.
 """
 
-import json
 import operator
 import random
 import zlib
@@ -43,12 +42,12 @@ def _two_lists(value, first: str, second: str) -> tuple[torch.Tensor, torch.Tens
     return _ids(value[0], f"The first thing, {first},"), _ids(value[1], f"The second thing, {second},")
 
 
-def _refusal(what: str, call: Callable, limit: int | None = None) -> dict:
+def _refusal(what: str, call: Callable, length: int | None = None, limit: int | None = None) -> dict:
     """The message of the ValueError that a call raises, for the rule `refusals`; or None, and what it returned.
 
-    limit: a number that the message should name.
+    length, limit: numbers that the message should name.
     """
-    named = {} if limit is None else {f"{what}_limit": limit}
+    named = {} if limit is None else {f"{what}_length": length, f"{what}_limit": limit}
     try:
         returned = call()
     except ValueError as error:
@@ -123,10 +122,8 @@ def another_template(answer, seed):
 
 @render_chat.case
 def a_generation_prompt(answer, seed):
-    """add_generation_prompt puts the assistant's header at the end, not spoken; the list of messages stays as it was."""
-    messages = _conversation(seed, "uau")
-    rendered = _rendered(answer, seed, messages, _CHATML, add_generation_prompt=True)
-    return rendered | {"messages_afterwards": json.dumps(messages)}
+    """add_generation_prompt puts the assistant's header at the end, and nothing more; it is not spoken."""
+    return _rendered(answer, seed, _conversation(seed, "uau"), _CHATML, add_generation_prompt=True)
 
 
 @render_chat.case
@@ -146,13 +143,15 @@ def an_answer_and_a_generation_prompt(answer, seed):
 
 @render_chat.case
 def content_is_only_content(answer, seed):
-    """Content is encoded as it stands: braces, spaces at its ends and a quoted header mean nothing in it."""
+    """Content is encoded as it stands: braces, spaces at its ends and a quoted header mean nothing in it; it may be
+    empty."""
     header = _CHATML["header"].format(role="assistant")
     messages = _conversation(seed, "uauaua")
     messages[0]["content"] = f"what is {{role}} for ?{' ' * (1 + seed % 2)}\n"
     messages[3]["content"] = f"  {{role}} holds a name .{' ' * (2 + seed % 2)}"
     quoting = _content(random.Random(seed + 1), 4)
     messages[4]["content"] = quoting + "?" * (-len(quoting) % 3) + header  # the header's tokens stand here, too
+    messages[5]["content"] = ""
     return _rendered(answer, seed, messages, _CHATML)
 
 
@@ -200,7 +199,12 @@ def an_answer_from_the_start(answer, seed):
     """The assistant speaks from the very first token on (a template without header), with last_only and without."""
     spoken = _spoken(seed, 0, 4 + seed % 3, 3)
     again = _spoken(seed + 1, 0, 5, 2, 3)
-    return {"labels": _labelled(answer, *spoken, last_only=True), "labels_of_both": _labelled(answer, *again)}
+    nothing_else = _spoken(seed + 2, 0, 5 + seed % 3)
+    return {
+        "labels": _labelled(answer, *spoken, last_only=True),
+        "labels_of_both": _labelled(answer, *again),
+        "labels_where_nobody_else_speaks": _labelled(answer, *nothing_else, last_only=True),
+    }
 
 
 @answer_labels.case
@@ -221,14 +225,6 @@ def ordinary_ids(answer, seed):
         "labels": _labelled(answer, ids, mask),
         "labels_with_last_only": _labelled(answer, ids, mask, last_only=True),
     }
-
-
-@answer_labels.case
-def ids_and_mask_are_left_alone(answer, seed):
-    """The ids and the mask are the same after the call: the model still needs them."""
-    ids, mask = _spoken(seed, 5, 3, 2, 4)
-    labels = _labelled(answer, ids, mask, last_only=True)
-    return {"labels": labels, "input_ids_afterwards": ids, "assistant_mask_afterwards": mask}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -254,10 +250,14 @@ def a_long_prompt(answer, seed):
 
 @truncate_example.case
 def short_enough(answer, seed):
-    """An example of max_length tokens, or of fewer, stays as it is."""
+    """An example of max_length tokens, or of fewer, stays as it is, whatever of it is supervised."""
     example = _example(seed, 6, 3 + seed % 3)
-    exact = _cut(answer, *example, max_length=len(example[0]), what="exactly_")
-    return exact | _cut(answer, *example, max_length=14, what="shorter_")
+    from_the_start = _example(seed, 0, 4 + seed % 3, 2, 3)
+    return {
+        **_cut(answer, *example, max_length=len(example[0]), what="exactly_"),
+        **_cut(answer, *example, max_length=14, what="shorter_"),
+        **_cut(answer, *from_the_start, max_length=len(from_the_start[0]), what="supervised_from_the_start_"),
+    }
 
 
 @truncate_example.case
@@ -275,31 +275,28 @@ def several_answers_and_a_tail(answer, seed):
 @truncate_example.case(rule="refusals")
 def impossible(answer, seed):
     """An answer that cannot stay whole, with one token before it: a ValueError names the length and max_length."""
-    long_answer = _example(seed, 6, 13 + seed % 3)
-    no_room_before = _example(seed, 7, 9)
     early_answer = _example(seed, 4, 3, 10 + seed % 3)  # short, but far from the end
     early_answer[0][4:7] = early_answer[1][4:7] = [0, 0, 0]  # 0 is an id, too
-    two_answers = _example(seed, 5, 2, 7 + seed % 3, 3)
-    return {
-        **_refusal("a_long_answer", lambda: answer(*long_answer, 11), 11),
-        **_refusal("no_room_for_a_token_before", lambda: answer(*no_room_before, 9), 9),
-        **_refusal("an_early_answer", lambda: answer(*early_answer, 12), 12),
-        **_refusal("two_answers", lambda: answer(*two_answers, 11), 11),
+    tried = {
+        "a_long_answer": (_example(seed, 6, 13 + seed % 3), 11),
+        "no_room_for_a_token_before": (_example(seed, 7, 9), 9),
+        "an_early_answer": (early_answer, 12),
+        "two_answers": (_example(seed, 5, 2, 7 + seed % 3, 3), 11),
+        "one_token_too_many": (_example(seed, 1, 8), 8),
+        "the_first_token_supervised": (_example(seed, 0, 1, 11), 9),
+        "room_for_one_token": (_example(seed, 6 + seed % 3, 1), 1),
     }
+    refusals = {}
+    for what, ((ids, labels), max_length) in tried.items():
+        refusals |= _refusal(what, lambda i=ids, t=labels, m=max_length: answer(i, t, m), len(ids), max_length)
+    return refusals
 
 
 @truncate_example.case
 def nothing_supervised(answer, seed):
     """An example without any supervised token can always be cut."""
-    return _cut(answer, *_example(seed, 10 + seed % 4), max_length=7)
-
-
-@truncate_example.case
-def both_lists_are_left_alone(answer, seed):
-    """The lists you were given are the same after the call."""
-    ids, labels = _example(seed, 9, 4)
-    cut = _cut(answer, ids, labels, 8)
-    return cut | {"input_ids_afterwards": ids, "labels_afterwards": labels}
+    example = _example(seed, 10 + seed % 4)
+    return _cut(answer, *example, max_length=7) | _cut(answer, *example, max_length=1, what="to_one_token_")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -319,8 +316,13 @@ def _tensors(value, *names: str) -> dict[str, torch.Tensor]:
     return {name: value[name] for name in names}
 
 
+_BATCH = ("input_ids", "attention_mask", "labels")
+
+
 def _collated(answer, *given, **options) -> dict[str, torch.Tensor]:
-    return _tensors(answer(*given, **options), "input_ids", "attention_mask", "labels")
+    """The three tensors as whole numbers: of what kind they are is a case of its own."""
+    batch = _tensors(answer(*given, **options), *_BATCH)
+    return {name: tensor.long() for name, tensor in batch.items()}
 
 
 def _batch_sizes(examples: list) -> dict[str, int]:
@@ -331,6 +333,7 @@ def _batch_sizes(examples: list) -> dict[str, int]:
 def padded_on_the_right(answer, seed):
     """Padding goes to the right unless another side is asked for: pad_id, 0 and -100, up to the longest example."""
     examples = [_example(seed, 4, 3), _example(seed + 1, 5, 6, 2 + seed % 3), _example(seed + 2, 2, 3)]
+    examples[1][0][3] = 0  # an ordinary id
     return _collated(answer, examples, 3) | {"_sizes": _batch_sizes(examples)}
 
 
@@ -359,8 +362,10 @@ def nothing_to_pad(answer, seed):
 
 
 @collate.case
-def examples_are_left_alone(answer, seed):
-    """The examples are the same after the call: the next epoch needs them."""
-    examples = [_example(seed, 3, 2), _example(seed + 1, 4, 5 + seed % 3), _example(seed + 2, 1, 3)]
-    batch = _collated(answer, examples, 3, side="left")
-    return batch | {"examples_afterwards": [row for example in examples for row in example]}
+def whole_numbers(answer, seed):
+    """All three tensors are int64, the attention mask as well: no booleans, no floats, no shorter integers."""
+    batch = _tensors(answer([_example(seed, 3, 2), _example(seed + 1, 4, 5 + seed % 3)], 3), *_BATCH)
+    for name, tensor in batch.items():
+        if tensor.dtype != torch.int64:
+            raise Unexpected(f"{name} should be int64; yours is {str(tensor.dtype).removeprefix('torch.')}.")
+    return batch

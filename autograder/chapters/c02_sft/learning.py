@@ -8,7 +8,16 @@ from functools import lru_cache
 
 import torch
 
-from autograder.chapters.probing import TINY_LLAMA, as_tensor, gradient_at, noting_sgd, plain_losses, seeded, tiny_llama
+from autograder.chapters.probing import (
+    TINY_LLAMA,
+    as_number,
+    as_tensor,
+    gradient_at,
+    noting_sgd,
+    plain_losses,
+    seeded,
+    tiny_llama,
+)
 from autograder.exercise import Exercise, Unexpected
 
 TOPIC = "02_sft"
@@ -58,7 +67,11 @@ def part_of_a_larger_update(answer, seed):
     """num_tokens given: the sum over this batch divided by it, because other batches of the same update count too."""
     logits, labels = _logits_and_labels(seed, 5, 17, 11)
     num_tokens = 97 + 2 * (seed % 5)
-    return {"loss": answer(logits, labels, num_tokens), "_sizes": _sizes(labels, 11) | {"num_tokens": num_tokens}}
+    return {
+        "loss": answer(logits, labels, num_tokens),
+        "loss_with_num_tokens_3": answer(logits, labels, 3),
+        "_sizes": _sizes(labels, 11) | {"num_tokens": num_tokens},
+    }
 
 
 @sft_loss.case
@@ -70,18 +83,39 @@ def first_tokens_with_a_label(answer, seed):
 
 
 @sft_loss.case
+def a_single_supervised_token(answer, seed):
+    """One supervised token in the whole batch: the loss is its -log p."""
+    logits, labels = _logits_and_labels(seed, 3, 11, 7)
+    row, place = seed % 3, 2 + seed % 5
+    alone = torch.full_like(labels, IGNORE)
+    alone[row, place] = seed % 7
+    return {"loss": answer(logits, alone), "_sizes": _sizes(alone, 7)}
+
+
+@sft_loss.case
 def nothing_supervised(answer, seed):
     """A batch in which nothing is supervised has loss 0, not NaN, with num_tokens and without."""
     logits, labels = _logits_and_labels(seed, 3, 11, 7)
     nothing = torch.full_like(labels, IGNORE)
-    return {"loss": answer(logits, nothing), "loss_with_num_tokens": answer(logits.clone(), nothing.clone(), 29)}
+    return {"loss": answer(logits, nothing), "loss_with_num_tokens": answer(logits, nothing, 29)}
+
+
+@sft_loss.case
+def gradient_of_nothing(answer, seed):
+    """Where nothing is supervised backward works all the same: the gradient is 0."""
+    logits, labels = _logits_and_labels(seed, 3, 11, 7)
+    loss = as_tensor(answer(logits.requires_grad_(), torch.full_like(labels, IGNORE)), "The loss")
+    if not loss.requires_grad:
+        raise Unexpected("Where nothing is supervised, backward raises an error: your loss asks for no gradient there.")
+    (gradient,) = torch.autograd.grad(loss.sum(), logits, allow_unused=True)
+    return {"gradient": torch.zeros_like(logits) if gradient is None else gradient}
 
 
 @sft_loss.case
 def huge_logits(answer, seed):
     """Logits of size 10 000: the loss is large but finite."""
     logits, labels = _logits_and_labels(seed, 3, 11, 7)
-    return {"loss": answer(1e4 * logits, labels)}
+    return {"loss": answer(1e4 * logits, labels), "_sizes": _sizes(labels, 7)}
 
 
 @sft_loss.case
@@ -128,6 +162,18 @@ def labels_from_the_first_token(answer, seed):
 
 
 @sequence_logprob.case
+def rows_of_two_tokens(answer, seed):
+    """A prompt of one token and an answer of one: a number for each row, and of a single row a tensor (1,)."""
+    g = seeded(seed)
+    logits, labels = torch.randn(3, 2, 5, generator=g), torch.randint(0, 5, (3, 2), generator=g)
+    labels[:2, 0] = IGNORE
+    single = as_tensor(answer(logits[:1], labels[:1]), "log p")
+    if single.shape != (1,):
+        raise Unexpected(f"Of a single row a tensor of shape (1,) is expected; yours has {tuple(single.shape)}.")
+    return {"logprobs": answer(logits, labels), "logprob_of_one_row": single}
+
+
+@sequence_logprob.case
 def a_long_answer(answer, seed):
     """An answer of three hundred tokens: its probability is too small for a float, the logarithm is not."""
     g = seeded(seed)
@@ -154,6 +200,7 @@ def what_can_be_trained(answer, seed):
 train_sft = Exercise("train_sft", TOPIC, "Exercise 7: the training loop", needs=TINY_LLAMA, trains=True)
 
 _VOCAB = 13
+_ONE = "one an update"
 _UNSET_RATE = 0.3  # what an optimizer has before the answer sets it: too large, but nothing explodes into rounding errors
 
 
@@ -198,13 +245,18 @@ def _run_training(answer, seed: int, updates, lr_at, mode_shows: bool = False, c
     others = [p for p in model.parameters() if all(p is not e for e in embeddings)]
     optimizer = noting_sgd([{"params": embeddings}, {"params": others}], lr=_UNSET_RATE)
     if calls is not None:
-        options["after_step"] = lambda step, loss: calls.append((int(step), float(loss), len(optimizer.rates)))
+        options["after_step"] = lambda step, loss: calls.append((int(step), _number(loss), len(optimizer.rates)))
     losses = answer(model, updates, optimizer, lr_at, **options)
     return {"losses": losses, "model": model, "optimizer": optimizer}
 
 
+def _number(loss) -> float:
+    """A loss as a plain number, if it is one or a tensor of one: which of them is a case of its own."""
+    return as_number(loss.detach() if isinstance(loss, torch.Tensor) else loss, "Each loss")
+
+
 def _losses(losses) -> torch.Tensor:
-    return plain_losses(losses, "train_sft", "one an update")
+    return plain_losses([*map(_number, losses)] if isinstance(losses, (list, tuple)) else losses, "train_sft", _ONE)
 
 
 def _trained(ran: dict) -> dict:
@@ -235,9 +287,10 @@ def several_batches_an_update(answer, seed):
 def what_counts_as_a_token(answer, seed):
     """A label on the first token of a row counts for nothing, and neither does a batch without any labels."""
     (first, second), (third,) = updates = _updates(seed, [[(3, 9), (2, 7)], [(2, 5)]])
-    first["labels"][:, 0] = first["input_ids"][:, 0]
+    first["labels"][:, :2] = first["input_ids"][:, :2]
     second["labels"][:] = IGNORE
-    third["labels"][:, 0] = third["input_ids"][:, 0]
+    third["labels"][:] = IGNORE  # but for a single token that counts, the second of its row
+    third["labels"][0, :2] = third["input_ids"][0, :2]
     return _trained(_run_training(answer, seed, updates, lambda step: 0.05, max_norm=1e9))
 
 
@@ -258,14 +311,18 @@ def learning_rates(answer, seed):
 
 @train_sft.case
 def clipping(answer, seed):
-    """The gradient of the whole update is clipped to max_norm, once; a small one stays as it is."""
+    """The gradient of the whole update is clipped to max_norm, once (to 1 unless something else is asked for); a small
+    one stays as it is."""
     updates = _updates(seed, [[(2, 9), (3, 7)], [(1, 7)]])
     clipped = _run_training(answer, seed, updates, lambda step: 0.5, max_norm=0.11)
+    usual = _run_training(answer, seed, updates[:1], lambda step: 0.01)
     free = _run_training(answer, seed, updates[:1], lambda step: 0.01, max_norm=50.0)
     return {
         "clipped_norms": torch.tensor(clipped["optimizer"].norms),
+        "usual_norms": torch.tensor(usual["optimizer"].norms),
         "free_norms": torch.tensor(free["optimizer"].norms),
         "unembedding": clipped["model"].lm_head.weight,
+        "usual_unembedding": usual["model"].lm_head.weight,
     }
 
 
@@ -273,19 +330,30 @@ def clipping(answer, seed):
 def training_mode(answer, seed):
     """The model is in training mode (dropout is on) when it computes the loss, whatever it was before."""
     updates = _updates(seed, [[(3, 9)], [(2, 7)]])
-    return {"losses": _losses(_run_training(answer, seed, updates, lambda step: 0.01, mode_shows=True)["losses"])}
+    ran = _run_training(answer, seed, updates, lambda step: 0.01, mode_shows=True, max_norm=1e9)
+    return {"losses": _losses(ran["losses"])}
 
 
 @train_sft.case
 def after_every_update(answer, seed):
     """after_step(step, loss) is called once after every update, with its number and its loss."""
-    calls = []
-    _run_training(answer, seed, _updates(seed, [[(2, 7), (3, 9)], [(2, 6)]]), lambda step: 0.05, calls=calls)
+    calls, updates = [], _updates(seed, [[(2, 7), (3, 9)], [(2, 6)]])
+    _run_training(answer, seed, updates, lambda step: 0.05, calls=calls, max_norm=1e9)
     return {
         "steps": torch.tensor([step for step, _, _ in calls]),
         "losses": torch.tensor([loss for _, loss, _ in calls]),
         "updates_made_before_each_call": torch.tensor([updates for _, _, updates in calls]),
     }
+
+
+@train_sft.case
+def losses_are_plain_numbers(answer, seed):
+    """What comes back is a list of plain numbers, which hold no graph and no memory of a GPU."""
+    losses = _run_training(answer, seed, _updates(seed, [[(2, 5), (1, 6)]]), lambda step: 0.01, max_norm=1e9)["losses"]
+    numbers = plain_losses(losses, "train_sft", _ONE)
+    if any(isinstance(loss, torch.Tensor) for loss in losses):
+        raise Unexpected("Your list holds tensors. Keep plain numbers: loss.item().")
+    return {"losses": numbers}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -294,7 +362,8 @@ generate_answers = Exercise("generate_answers", TOPIC, "Exercise 8: answers that
 _WORDS = 23  # ids of the models that generate
 _STEPS = 11  # how far ahead the probes look
 _CLEAR = 0.05  # least distance of the two largest logits: neither rounding nor a draw at temperature 0.001 decides
-_APART = 0.3  # how much some probability must change with the temperature, so that a few hundred draws tell
+_DRAWS = 1500  # from each of two prompts, at each of two temperatures
+_APART = 0.3  # how much some probability must change with the temperature, so that the draws tell
 
 
 def _left_padded(prompts: list[torch.Tensor], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -351,15 +420,21 @@ class _Foreseen:
 
 @dataclass(frozen=True)
 class _Picked:
-    """What a probe gives to the answer; the model is made anew from its seed each time."""
+    """What a probe gives to the answer; the model is made anew from its seed each time.
+
+    faintness: what the model's logits are multiplied by, so that its choices stay and their distances shrink.
+    """
 
     model_seed: int
     prompts: list[torch.Tensor]
     end_id: int
     pad_id: int
+    faintness: float = 1.0
 
     def run(self, answer, max_new_tokens: int, *how) -> torch.Tensor:
         model, (ids, mask) = tiny_llama(self.model_seed, _WORDS, 16), _left_padded(self.prompts, self.pad_id)
+        with torch.no_grad():
+            model.lm_head.weight *= self.faintness
         return _tokens(answer(model, ids, mask, max_new_tokens, self.end_id, self.pad_id, *how))
 
 
@@ -466,6 +541,13 @@ def padding_may_be_generated(answer, seed):
     return {"tokens": _pick(seed, _rows_that_say_padding).run(answer, 2 * _STEPS)}
 
 
+@generate_answers.case
+def the_most_likely_by_a_little(answer, seed):
+    """At temperature 0 the most likely token is taken, however little it is ahead of the next: nothing is drawn."""
+    faint = replace(_pick(seed, _rows_with_unused_padding), faintness=0.01)
+    return {"tokens": faint.run(answer, _STEPS)}
+
+
 @generate_answers.case(rule="cold_answers")
 def a_very_low_temperature(answer, seed):
     """At temperature 0.001 the most likely token is drawn every time, as at temperature 0."""
@@ -475,20 +557,21 @@ def a_very_low_temperature(answer, seed):
 
 @generate_answers.case(rule="drawn_answers")
 def drawn_from_the_distribution(answer, seed):
-    """Above 0, tokens are drawn from softmax(logits / temperature), for each row by itself; here at 0.5 and at 2."""
+    """Above 0, tokens are drawn from softmax(logits / temperature), for each row by itself; here at 0.5, with a
+    generator, and at 2, without."""
     two = _pick(seed, _two_open_prompts)
-    picked = replace(two, prompts=400 * two.prompts)  # the one, then the other, four hundred times
-    drawn = {
-        name: picked.run(answer, 1, temperature, seeded(seed)).to(torch.int16)
-        for name, temperature in (("at_half", 0.5), ("at_two", 2.0))
-    }
+    picked = replace(two, prompts=_DRAWS * two.prompts)  # the one, then the other, and so on
+    how = {"at_half": (0.5, seeded(seed)), "at_two": (2.0,)}
+    drawn = {name: picked.run(answer, 1, *temperature).to(torch.int16) for name, temperature in how.items()}
     return drawn | {"prompts": _left_padded(two.prompts, two.pad_id)[0], "vocab": _WORDS}
 
 
 @generate_answers.case(rule="repeatable_answers")
 def same_generator_same_answers(answer, seed):
-    """All draws come from the generator: the same generator seed gives the same answers, another gives others."""
+    """All draws come from the generator: the same seed gives the same answers, another gives others, and so does the
+    same generator when it is used once more."""
     picked = _Picked(seed, _prompts(seed, 13), end_id=1, pad_id=0)
-    seeds = {"first": seed, "again": seed, "with_another_seed": seed + 1}
-    runs = {name: picked.run(answer, 7, 1.5, seeded(s)) for name, s in seeds.items()}
+    used = seeded(seed)
+    generators = {"first": used, "again": seeded(seed), "with_another_seed": seeded(seed + 1), "once_more": used}
+    runs = {name: picked.run(answer, 7, 1.5, generator) for name, generator in generators.items()}
     return runs | {"prompts": _left_padded(picked.prompts, 0)[0]}

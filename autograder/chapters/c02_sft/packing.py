@@ -21,13 +21,7 @@ def _examples(seed: int, *lengths: int) -> list[tuple[list[int], list[int]]]:
 
 
 def _packed(answer, examples: list, length: int, pad_id: int) -> dict[str, torch.Tensor]:
-    batch = _tensors(answer(examples, length, pad_id), *_PACKED)
-    if batch["attention_mask"].dtype != torch.bool:
-        raise Unexpected(
-            f"attention_mask should be bool; yours is {batch['attention_mask'].dtype}. PyTorch's attention adds a mask "
-            "of numbers to the scores, and only a bool mask says who may look at whom."
-        )
-    return batch
+    return _tensors(answer(examples, length, pad_id), *_PACKED)
 
 
 @pack_examples.case
@@ -62,8 +56,29 @@ def positions(answer, seed):
 @pack_examples.case
 def who_looks_at_whom(answer, seed):
     """Position q looks at k where k is not after q and in the same example; a position of padding looks at itself."""
-    examples = _examples(seed, 3, 4, 2 + seed % 2, 5, 1, 7)
-    return {"attention_mask": _packed(answer, examples, 11, 3)["attention_mask"]}
+    mask = _packed(answer, _examples(seed, 3, 4, 2 + seed % 2, 5, 1, 7), 11, 3)["attention_mask"]
+    if mask.dtype != torch.bool:
+        raise Unexpected(
+            f"attention_mask should be bool; yours is {mask.dtype}. PyTorch's attention adds a mask of numbers to the "
+            "scores, and only a bool mask says who may look at whom."
+        )
+    return {"attention_mask": mask}
+
+
+@pack_examples.case
+def examples_of_one_token(answer, seed):
+    """An example may have a single token: it looks at itself alone, and has no label."""
+    batch = _packed(answer, _examples(seed, 1, 6, *[1] * (2 + seed % 3)), 6, 3)
+    return {name: batch[name] for name in ("input_ids", "labels", "attention_mask")}
+
+
+@pack_examples.case
+def padding_with_a_real_token(answer, seed):
+    """Many models pad with their end token: where an example really holds it, it is a token like any other."""
+    examples = _examples(seed, 4, 5, 3 + seed % 3, 6)
+    for ids, labels in examples:
+        ids[1] = labels[1] = ids[-1] = labels[-1] = 4
+    return _packed(answer, examples, 11, 4)
 
 
 @pack_examples.case(rule="refusals")
@@ -72,14 +87,6 @@ def longer_than_a_row(answer, seed):
     fitting = _packed(answer, _examples(seed, 7, 9, 2 + seed % 2), 9, 3)
     too_long = _examples(seed, 3, 10 + seed % 4, 2)
     return {"input_ids": fitting["input_ids"]} | _refusal("an_example_too_long", lambda: answer(too_long, 9, 3))
-
-
-@pack_examples.case
-def the_examples_are_left_alone(answer, seed):
-    """The examples are the same after the call."""
-    examples = _examples(seed, 5, 3 + seed % 3, 6)
-    labels = _packed(answer, examples, 9, 3)["labels"]
-    return {"labels": labels, "examples_afterwards": [row for example in examples for row in example]}
 
 
 def _tiny_llama(seed: int):

@@ -35,12 +35,13 @@ def drawn_answers(data: dict) -> Summary:
 
 @rule
 def repeatable_answers(data: dict) -> Summary:
-    """Three runs: twice the same seed, then another. Each is (rows, new)."""
-    first, again, other = (data[name] for name in ("first", "again", "with_another_seed"))
+    """Four runs: twice the same seed, then another, then once more the first run's generator. Each is (rows, new)."""
+    first, again, other, more = (data[name] for name in ("first", "again", "with_another_seed", "once_more"))
     differ = (first != first[:1]).any()
     return checksum(data["prompts"]) | facts(
         rows_differ=differ,
         repeated_with_the_same_seed=np.array_equal(first, again),
         # One short row may come twice by chance, thirteen different ones do not.
         different_rows_repeated_with_another_seed=differ and np.array_equal(first, other),
+        different_rows_repeated_by_a_generator_used_before=differ and np.array_equal(first, more),
     )

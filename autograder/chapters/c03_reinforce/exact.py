@@ -23,7 +23,7 @@ def _sizes(prompts: int, answers: int) -> dict[str, int]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-exact_objective = Exercise("exact_objective", TOPIC, "Exercise 1: the objective")
+exact_objective = Exercise("exact_objective", TOPIC, "Exercise 1: the objective", gradients={"logits": 0})
 
 
 @exact_objective.case
@@ -49,21 +49,33 @@ def penalty_alone(answer, seed):
 def logits_moved_by_a_constant(answer, seed):
     """Logits of the reference plus a constant for each prompt are the same policy: no penalty, only the reward."""
     _, ref_logits, rewards = _world(seed, 3, 7)
-    return {"objective": answer(ref_logits + torch.tensor([[3.0], [-2.0], [5.0]]), ref_logits, rewards, 2.3)}
+    moved = ref_logits + torch.tensor([[3.0], [-2.0], [5.0]])
+    return {"objective": answer(moved, ref_logits, rewards, 2.3), "_sizes": _sizes(3, 7)}
 
 
 @exact_objective.case
 def huge_logits(answer, seed):
     """Logits of size 1000: probabilities of exactly 0 occur, and the objective stays finite."""
     logits, ref_logits, rewards = _world(seed, 3, 7)
-    return {"objective": answer(1e3 * logits.round(decimals=2), ref_logits, rewards, 0.7)}
+    return {"objective": answer(1e3 * logits.round(decimals=2), ref_logits, rewards, 0.7), "_sizes": _sizes(3, 7)}
+
+
+@exact_objective.case
+def answers_unlikely_under_the_reference(answer, seed):
+    """The reference gives one answer a probability of 1e-20, the policy does not: that costs much, and exactly so much."""
+    logits, ref_logits, rewards = _world(seed, 3, 5)
+    ref_logits[:, seed % 5] -= 45.0
+    return {"objective": answer(logits, ref_logits, rewards, 0.4), "_sizes": _sizes(3, 5)}
 
 
 @exact_objective.case
 def gradient_of_the_objective(answer, seed):
     """The gradient flows to the policy's logits, through the probabilities and through the penalty."""
     logits, ref_logits, rewards = _world(seed, 3, 5)
-    return {"gradient": gradient_at(lambda x, r: answer(x, ref_logits, r, 0.7), logits, rewards)}
+    return {
+        "gradient": gradient_at(lambda x, r: answer(x, ref_logits, r, 0.7), logits, rewards, what="The objective"),
+        "_sizes": _sizes(3, 5),
+    }
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -99,7 +111,7 @@ def a_nearly_sure_policy(answer, seed):
     tempting = torch.zeros(3, 7)
     tempting[:, 2] = 100.0
     tempting[:, 5] = 98.5
-    return {"gradient": answer(logits + tempting, values)}
+    return {"gradient": answer(logits + tempting, values), "_sizes": _sizes(3, 7)}
 
 
 @score_function_gradient.case
@@ -108,63 +120,92 @@ def values_that_depend_on_the_policy(answer, seed):
     logits, ref_logits, rewards = _world(seed, 3, 5)
     logits.requires_grad_()
     log_ratio = logits.log_softmax(-1) - ref_logits.log_softmax(-1)
-    return {"gradient": answer(logits, rewards - 0.9 * log_ratio**2)}
+    return {"gradient": answer(logits, rewards - 0.9 * log_ratio**2), "_sizes": _sizes(3, 5)}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 policy_gradient_estimate = Exercise("policy_gradient_estimate", TOPIC, "Exercise 3: the gradient from samples")
 
-_DRAWS = 144
+
+def _small_world(seed: int, prompts: int, answers: int, level: float, spread: float = 1.1) -> tuple[torch.Tensor, ...]:
+    """Logits and rewards (prompts, answers), the same for every seed but for the order of all answers except the last.
+
+    How far a wrong estimate is off, in standard errors, must not hang on the seed: here it is either below 5 or above 7.
+    level: of the rewards; spread: of the logits.
+    """
+    i = torch.arange(answers) + 3.0 * torch.arange(prompts)[:, None]
+    order = torch.cat([torch.randperm(answers - 1, generator=seeded(seed)), torch.tensor([answers - 1])])
+    logits, rewards = spread * torch.sin(1.0 + 2.3 * i), level + 2.4 * torch.sin(0.5 + 1.7 * i)
+    return logits.round(decimals=2)[:, order], rewards.round(decimals=2)[:, order]  # every processor's sine will do
 
 
-def _estimates(answer, seed: int, prompts: int, answers: int, k: int, offset: float = 0.0) -> dict:
-    """Many estimates for one world, one a row, each with a generator of its own; and the inputs they were made for."""
-    logits, _, rewards = _world(seed, prompts, answers)
-    logits, rewards = 0.6 * logits, rewards + offset  # no policy so sure that all draws could be the same
-    drawn = [
-        as_tensor(answer(logits, rewards, k, seeded(_DRAWS * seed + i)), "The estimate").detach() for i in range(_DRAWS)
-    ]
-    if any(x.shape != logits.shape for x in drawn):
+def _estimate(answer, logits: torch.Tensor, rewards: torch.Tensor, k: int, generator: torch.Generator) -> torch.Tensor:
+    estimate = as_tensor(answer(logits, rewards, k, generator), "The estimate").detach().float()
+    if estimate.shape != logits.shape:
         raise Unexpected(
-            f"The estimate should have the shape of the logits, {tuple(logits.shape)}; yours has {tuple(drawn[0].shape)}."
+            f"The estimate should have the shape of the logits, {tuple(logits.shape)}; yours has {tuple(estimate.shape)}."
         )
-    inputs = (1e4 * torch.cat([logits, rewards])).round().int()
-    return {"estimates": torch.stack(drawn).flatten(1).float(), "inputs": inputs}
+    return estimate
+
+
+def _inputs(logits: torch.Tensor, rewards: torch.Tensor) -> torch.Tensor:
+    return (1e4 * torch.cat([logits, rewards])).round().int()
+
+
+def _estimates(answer, seed: int, logits: torch.Tensor, rewards: torch.Tensor, k: int, draws: int = 144) -> dict:
+    """Many estimates for one world, each with a generator of its own; and the inputs they were made for."""
+    estimates = [_estimate(answer, logits, rewards, k, seeded(draws * seed + i)) for i in range(draws)]
+    return {"estimates": torch.stack(estimates), "inputs": _inputs(logits, rewards)}  # (draws, prompts, answers)
 
 
 @policy_gradient_estimate.case(rule="gradient_estimates")
 def one_sample_a_prompt(answer, seed):
     """One sample a prompt, many estimates: their mean is the exact gradient, and they spread as the formula says."""
-    return _estimates(answer, seed, 3, 7, 1)
+    return _estimates(answer, seed, *_small_world(seed, 3, 7, level=2.5, spread=2.0), 1, draws=288)
 
 
 @policy_gradient_estimate.case(rule="gradient_estimates")
 def more_samples_than_answers(answer, seed):
-    """Twenty-nine samples of five answers: they are independent, so the same answer comes several times."""
-    return _estimates(answer, seed, 3, 5, 29)
+    """Sixty-one samples of five answers: they are independent, so the same answer comes several times."""
+    return _estimates(answer, seed, *_small_world(seed, 3, 5, level=0.7), 61)
 
 
 @policy_gradient_estimate.case(rule="gradient_estimates")
 def rewards_far_from_zero(answer, seed):
-    """All rewards near 20: the mean does not change, the spread grows. Nothing is subtracted from the rewards yet."""
-    return _estimates(answer, seed, 2, 5, 3, offset=20.0)
+    """All rewards near 200: the mean does not change, the spread grows. Nothing is subtracted from the rewards yet."""
+    return _estimates(answer, seed, *_small_world(seed, 3, 5, level=200.7), 4)
+
+
+@policy_gradient_estimate.case(rule="independent_estimates")
+def prompts_that_are_alike(answer, seed):
+    """Fifteen prompts with the same logits and rewards: the answers to each are drawn independently of the others'."""
+    logits, rewards = _small_world(seed, 1, 5, level=80.7)
+    return _estimates(answer, seed, logits.repeat(15, 1), rewards.repeat(15, 1), 1)
 
 
 @policy_gradient_estimate.case(rule="repeatable_estimates")
 def same_generator_same_samples(answer, seed):
-    """All draws come from the generator: the same seed gives the same estimate, another seed another."""
-    logits, _, rewards = _world(seed, 7, 5)
-    logits = 0.5 * logits  # no answer so likely that samples repeat
-    first, again, *others = (
-        as_tensor(answer(logits, rewards, 9, seeded(s)), "The estimate").detach().float()
-        for s in (seed, seed, seed + 1, seed + 2, seed + 3)
-    )
-    inputs = (1e4 * torch.cat([logits, rewards])).round().int()
-    return {"first": first, "again": again, "with_other_seeds": torch.stack(others), "inputs": inputs}
+    """All draws come from the generator: the same seed gives the same estimate, another seed another, and so does a
+    generator that has been drawn from."""
+    logits, rewards = _small_world(seed, 7, 5, level=0.7)
+
+    def estimate(generator: torch.Generator) -> torch.Tensor:
+        return _estimate(answer, logits, rewards, 9, generator)
+
+    generator = seeded(seed)
+    return {
+        "first": estimate(generator),
+        "next": estimate(generator),
+        "again": estimate(seeded(seed)),
+        "with_other_seeds": torch.stack([estimate(seeded(seed + i)) for i in (1, 2, 3)]),
+        "inputs": _inputs(logits, rewards),
+    }
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-reinforce_loss = Exercise("reinforce_loss", TOPIC, "Exercise 4: a loss with that gradient")
+reinforce_loss = Exercise(
+    "reinforce_loss", TOPIC, "Exercise 4: a loss with that gradient", gradients={"logps": 0, "advantages": 1}
+)
 
 
 def _answers(seed: int, batch: int, length: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -245,7 +286,8 @@ def two_answers_each(answer, seed):
 @leave_one_out_advantages.case
 def prompts_of_different_levels(answer, seed):
     """Easy and hard prompts, whose rewards lie far apart: only answers to the same prompt are compared."""
-    return {"advantages": answer(_rewards(seed, 3, 4) + torch.tensor([[0.0], [40.0], [-25.0]]))}
+    rewards = _rewards(seed, 3, 4) + torch.tensor([[0.0], [40.0], [-25.0]])
+    return {"advantages": answer(rewards), "_sizes": {"the number of prompts": 3, "k": 4}}
 
 
 @leave_one_out_advantages.case
@@ -253,12 +295,10 @@ def equal_rewards(answer, seed):
     """A prompt whose answers all got the same reward: advantages 0, nothing else."""
     rewards = _rewards(seed, 5, 3)
     rewards[2] = 1.25
-    return {"advantages": answer(rewards)}
+    return {"advantages": answer(rewards), "_sizes": {"the number of prompts": 5, "k": 3}}
 
 
 @leave_one_out_advantages.case
-def the_rewards_stay_as_they_are(answer, seed):
-    """One prompt; the rewards are the same after the call, for somebody still wants to plot them."""
-    rewards = _rewards(seed, 1, 7)
-    advantages = answer(rewards)
-    return {"advantages": advantages, "rewards": rewards}
+def a_prompt_alone(answer, seed):
+    """One prompt with seven answers."""
+    return {"advantages": answer(_rewards(seed, 1, 7)), "_sizes": {"k": 7}}

@@ -3,7 +3,7 @@
 import torch
 
 from autograder.chapters.probing import as_pair, as_tensor, gradient_at, seeded
-from autograder.exercise import Exercise
+from autograder.exercise import Exercise, Unexpected
 
 TOPIC = "03_reinforce"
 
@@ -17,7 +17,13 @@ def _samples(seed: int, *shape: int) -> tuple[torch.Tensor, torch.Tensor, torch.
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-kl_shaped_rewards = Exercise("kl_shaped_rewards", TOPIC, "Exercise 6: the KL term becomes a reward")
+kl_shaped_rewards = Exercise(
+    "kl_shaped_rewards",
+    TOPIC,
+    "Exercise 6: the KL term becomes a reward",
+    fresh=True,
+    gradients={"rewards": 0, "logps": 1, "ref_logps": 2},
+)
 
 
 @kl_shaped_rewards.case
@@ -47,11 +53,11 @@ def answers_that_the_reference_would_never_give(answer, seed):
 
 @kl_shaped_rewards.case
 def a_constant_for_the_gradient(answer, seed):
-    """The log-probabilities carry a graph, the shaped reward carries none; and the rewards are not changed."""
+    """The log-probabilities carry a graph, the shaped reward carries none."""
     rewards, logps, ref_logps = _samples(seed, 7)
     logps.requires_grad_()
     shaped = as_tensor(answer(rewards, 1.0 * logps, ref_logps, 0.8), "The shaped reward")
-    return {"shaped": shaped, "carries_a_graph": shaped.requires_grad, "rewards": rewards}
+    return {"shaped": shaped, "carries_a_graph": shaped.requires_grad}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -59,9 +65,11 @@ kl_estimates = Exercise("kl_estimates", TOPIC, "Exercise 7: three estimators of 
 
 
 def _three(value) -> dict:
-    if not isinstance(value, (tuple, list)) or len(value) != 3:
-        as_pair(None, "k1, k2 and k3: three of them")
-    return {name: as_tensor(k, f"{name}") for name, k in zip(("k1", "k2", "k3"), value)}
+    found = list(value) if isinstance(value, (tuple, list)) or (isinstance(value, torch.Tensor) and value.ndim) else []
+    if len(found) != 3:
+        came = f"{len(found)} of them" if found else type(value).__name__
+        raise Unexpected(f"The function should return three tensors, k1, k2 and k3; it returned {came}.")
+    return {name: as_tensor(k, name) for name, k in zip(("k1", "k2", "k3"), found)}
 
 
 @kl_estimates.case
@@ -130,21 +138,27 @@ def a_tiny_price(answer, seed):
 
 @optimal_policy.case
 def rewards_moved_by_a_constant(answer, seed):
-    """Rewards of -500 and so: a constant changes log Z and nothing else, and nothing underflows."""
+    """Rewards of -360 and so: a constant changes log Z and nothing else, and nothing underflows."""
     ref_logps, rewards = _table(seed, 3, 5)
-    return _optimum(answer(ref_logps, rewards - torch.tensor([[500.0], [300.0], [0.0]]), 1.5))
+    return _optimum(answer(ref_logps, rewards - torch.tensor([[360.0], [240.0], [0.0]]), 1.5))
 
 
 @optimal_policy.case
 def answers_that_the_reference_excludes(answer, seed):
-    """An answer with p_0 = 0, log p_0 minus infinity: no reward makes it possible."""
+    """An answer with p_0 = 0, log p_0 minus infinity: no reward makes it possible, not even one of 50."""
     ref_logps, rewards = _table(seed, 3, 7)
     ref_logps[0, 2] = ref_logps[2, 5] = -torch.inf
+    rewards[0, 2] = 50.0
     return _optimum(answer(ref_logps.log_softmax(-1), rewards, 0.7))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-policy_loss = Exercise("policy_loss", TOPIC, "Exercise 9: all of it together")
+policy_loss = Exercise(
+    "policy_loss",
+    TOPIC,
+    "Exercise 9: all of it together",
+    gradients={"logits": 0, "ref_logits": 1, "rewards": 2},
+)
 
 
 def _step(seed: int, prompts: int, answers: int, k: int) -> tuple[torch.Tensor, ...]:
@@ -157,38 +171,44 @@ def _step(seed: int, prompts: int, answers: int, k: int) -> tuple[torch.Tensor, 
     return logits + 0.8, ref_logits, rewards, actions
 
 
-def _policy_gradient(answer, logits, ref_logits, rewards, actions, beta: float) -> torch.Tensor:
-    return gradient_at(lambda x, r: answer(x, ref_logits, r, actions, beta), logits, rewards)
+def _loss_sizes(prompts: int, answers: int, k: int) -> dict[str, int]:
+    return {
+        "the number of prompts": prompts,
+        "the number of answers": answers,
+        "k": k,
+        "the number of samples": prompts * k,
+    }
+
+
+def _policy_gradient(answer, logits, ref_logits, rewards, actions, beta: float) -> dict:
+    gradient = gradient_at(lambda x, r: answer(x, ref_logits, r, actions, beta), logits, rewards)
+    return {"gradient": gradient, "_sizes": _loss_sizes(*logits.shape, actions.shape[1])}
 
 
 @policy_loss.case
 def value_of_the_loss(answer, seed):
     """The loss itself: minus the mean over all samples of advantage times log p."""
     logits, ref_logits, rewards, actions = _step(seed, 3, 7, 5)
-    return {
-        "loss": answer(logits, ref_logits, rewards, actions, 0.9),
-        "_sizes": {"the number of prompts": 3, "the number of answers": 7, "k": 5, "the number of samples": 15},
-    }
+    return {"loss": answer(logits, ref_logits, rewards, actions, 0.9), "_sizes": _loss_sizes(3, 7, 5)}
 
 
 @policy_loss.case
 def gradient_of_the_loss(answer, seed):
     """Its gradient at the logits: advantages are constants, and only log p of the samples is differentiated."""
-    gradient = _policy_gradient(answer, *_step(seed, 3, 7, 5), 0.9)
-    return {"gradient": gradient, "_sizes": {"the number of prompts": 3, "k": 5, "the number of samples": 15}}
+    return _policy_gradient(answer, *_step(seed, 3, 7, 5), 0.9)
 
 
 @policy_loss.case
 def two_samples_without_a_penalty(answer, seed):
     """beta = 0 and two samples of each of five prompts: plain REINFORCE with a leave-one-out baseline."""
-    return {"gradient": _policy_gradient(answer, *_step(seed, 5, 11, 2), 0.0)}
+    return _policy_gradient(answer, *_step(seed, 5, 11, 2), 0.0)
 
 
 @policy_loss.case
 def a_penalty_without_rewards(answer, seed):
     """All rewards 0: what is left drives the policy back to the reference."""
     logits, ref_logits, rewards, actions = _step(seed, 3, 5, 4)
-    return {"gradient": _policy_gradient(answer, logits, ref_logits, torch.zeros_like(rewards), actions, 1.6)}
+    return _policy_gradient(answer, logits, ref_logits, torch.zeros_like(rewards), actions, 1.6)
 
 
 @policy_loss.case
@@ -196,6 +216,4 @@ def prompts_far_apart(answer, seed):
     """Rewards of the prompts lie far apart, logits are moved by constants: neither matters."""
     logits, ref_logits, rewards, actions = _step(seed, 3, 7, 5)
     moved = rewards + torch.tensor([[0.0], [30.0], [-20.0]])
-    return {
-        "gradient": _policy_gradient(answer, logits + torch.tensor([[4.0], [0], [-3]]), ref_logits, moved, actions, 0.5)
-    }
+    return _policy_gradient(answer, logits + torch.tensor([[4.0], [0], [-3]]), ref_logits, moved, actions, 0.5)

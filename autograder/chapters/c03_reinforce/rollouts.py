@@ -43,8 +43,8 @@ def answers_that_end(answer, seed):
 
 @answer_mask.case
 def answers_that_never_end(answer, seed):
-    """Some answers were cut off before they ended: every token of those counts."""
-    end_id = seed % _VOCAB
+    """Some answers were cut off before they ended: every token of those counts. The end token has the id 0 here."""
+    end_id = 0
     return _mask(answer(_rows(seed, 3, 7, end_id, [None, 4, None]), end_id))
 
 
@@ -72,6 +72,13 @@ def anything_behind_the_end(answer, seed):
     tokens = _rows(seed, 3, 11, end_id, [3, 2, 10])
     tokens[0, 7], tokens[1, 9] = end_id, end_id
     return _mask(answer(tokens, end_id))
+
+
+@answer_mask.case
+def an_answer_alone(answer, seed):
+    """A batch of one answer."""
+    end_id = 5 + seed % 7
+    return _mask(answer(_rows(seed, 1, 6, end_id, [2 + seed % 3]), end_id))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -109,10 +116,9 @@ class _TinyModel(nn.Module):
         scores = self.query(x) @ self.key(x).transpose(1, 2) - 0.3 * distance
         hidden = distance < 0
         if attention_mask is not None:
-            hidden = hidden | (attention_mask == 0)[:, None]
-        weights = scores.masked_fill(hidden, -1e4).softmax(
-            -1
-        )  # finite: a padding row sees nothing, and must not be NaN
+            hidden = hidden | (attention_mask != 1)[:, None]
+        # Finite: a row of padding sees nothing, and must not become NaN.
+        weights = scores.masked_fill(hidden, -1e4).softmax(-1)
         return _Output(self.lm_head(x + weights @ self.value(x)))
 
 
@@ -161,6 +167,12 @@ def padding_with_an_ordinary_id(answer, seed):
 def a_single_answer_of_one_token(answer, seed):
     """One prompt, and an answer that is nothing but its end."""
     return _logps(answer, seed, *_rollout(seed, [5], [1]))
+
+
+@rollout_logps.case
+def several_answers_of_one_token(answer, seed):
+    """Three prompts of different lengths, and answers that are nothing but their ends."""
+    return _logps(answer, seed, *_rollout(seed, [4, 2, 3], [1, 1, 1]))
 
 
 @rollout_logps.case

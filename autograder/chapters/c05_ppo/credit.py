@@ -49,7 +49,9 @@ def numbers_of_eight_bytes(answer, seed):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-token_rewards = Exercise("token_rewards", TOPIC, "Exercise 2: a reward for every token")
+token_rewards = Exercise(
+    "token_rewards", TOPIC, "Exercise 2: a reward for every token", gradients={"scores": 0, "logps": 1, "ref_logps": 2}
+)
 
 
 def _lengths(seed: int, rows: int, seq: int) -> list[int]:
@@ -199,8 +201,9 @@ def _numbers(seed: int, rows: int, seq: int, scale: float = 1.0, mean: float = 0
 @masked_whiten.case
 def entries_of_a_batch(answer, seed):
     """Mean and spread of all entries under the mask together; 0 where the mask is 0."""
-    mask = mask_of(_lengths(seed, 4, 9), 9)
-    return {"whitened": as_tensor(answer(_numbers(seed, 4, 9, mean=1.7), mask), "The result")}
+    mask, x = mask_of(_lengths(seed, 4, 9), 9), _numbers(seed, 4, 9, mean=1.7)
+    x[seed % 4, 1] = 0.0  # a number like any other
+    return {"whitened": as_tensor(answer(x, mask), "The result")}
 
 
 @masked_whiten.case

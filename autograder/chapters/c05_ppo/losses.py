@@ -20,8 +20,15 @@ def _gradient(loss, at: torch.Tensor, what: str) -> torch.Tensor:
     return gradients_of(loss, at, to=what)[0]
 
 
+def _counts(mask: torch.Tensor) -> dict[str, int]:
+    tokens, answers = int(mask.sum()), len(mask)
+    return {"the number of answer tokens": tokens, "the number of answers": answers, "the number of places": mask.numel()}
+
+
 # ---------------------------------------------------------------------------------------------------------------------
-clipped_policy_loss = Exercise("clipped_policy_loss", TOPIC, "Exercise 6: the clipped objective")
+clipped_policy_loss = Exercise(
+    "clipped_policy_loss", TOPIC, "Exercise 6: the clipped objective", gradients={"logps": 0, "old_logps": 1}
+)
 
 
 def _clipped(answer, seed: int, ratio: tuple[float, float], advantage: tuple[float, float], clip_range: float = 0.2):
@@ -30,8 +37,7 @@ def _clipped(answer, seed: int, ratio: tuple[float, float], advantage: tuple[flo
     logps = (old_logps + _between(seed + 1, *ratio, 3, 7).log()).requires_grad_()
     advantages = _between(seed + 2, *advantage, 3, 7)
     loss = answer(logps, old_logps, advantages, mask, clip_range)
-    sizes = {"the number of answer tokens": 15, "the batch size": 3, "the length of a row": 7}
-    return {"loss": loss, "gradient": _gradient(loss, logps, "log-probabilities"), "_sizes": sizes}
+    return {"loss": loss, "gradient": _gradient(loss, logps, "log-probabilities"), "_sizes": _counts(mask)}
 
 
 @clipped_policy_loss.case
@@ -71,8 +77,7 @@ def a_mixed_batch(answer, seed):
     logps = (old_logps + 0.6 * torch.randn(4, 9, generator=seeded(seed + 1))).requires_grad_()
     advantages = torch.randn(4, 9, generator=seeded(seed + 2)) + 0.3
     loss = answer(logps, old_logps, advantages, mask, 0.3)
-    sizes = {"the number of answer tokens": 21, "the batch size": 4, "the length of a row": 9}
-    return {"loss": loss, "gradient": _gradient(loss, logps, "log-probabilities"), "_sizes": sizes}
+    return {"loss": loss, "gradient": _gradient(loss, logps, "log-probabilities"), "_sizes": _counts(mask)}
 
 
 @clipped_policy_loss.case
@@ -82,6 +87,16 @@ def the_first_step(answer, seed):
     advantages = torch.randn(3, 5, generator=seeded(seed + 2)) + 0.4
     loss = answer(logps, logps, advantages, mask, 0.2)
     return {"loss": loss, "gradient": _gradient(loss, logps, "log-probabilities")}
+
+
+@clipped_policy_loss.case
+def far_apart_on_padding(answer, seed):
+    """On padding old and new lie a hundred nats apart, either way: loss and gradient are as if nothing stood there."""
+    old_logps, mask = _old_logps(seed, 3, 7), mask_of([4, 7, 2], 7)
+    moved = torch.where(mask == 1, _between(seed + 1, -0.5, 0.5, 3, 7), torch.tensor([95.0, 0.0, -95.0])[:, None])
+    logps, advantages = (old_logps + moved).requires_grad_(), _between(seed + 2, -1.5, 2.0, 3, 7)
+    loss = answer(logps, old_logps, advantages, mask, 0.2)
+    return {"loss": loss, "gradient": _gradient(loss, logps, "log-probabilities"), "_sizes": _counts(mask)}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -102,8 +117,9 @@ def _all_four(seed: int, rows: int, seq: int, wide: float = 0.5) -> tuple[torch.
 @clip_fraction.case
 def tokens_of_all_four_kinds(answer, seed):
     """Ratios on both sides, advantages of both signs: the share of answer tokens whose gradient the clip removed."""
-    fraction = answer(*_all_four(seed, 23, 31), mask_of([31 - i for i in range(23)], 31), 0.2)
-    return {"fraction": as_number(fraction, "The clip fraction")}
+    mask = mask_of([31 - i for i in range(23)], 31)
+    fraction = answer(*_all_four(seed, 23, 31), mask, 0.2)
+    return {"fraction": as_number(fraction, "The clip fraction"), "_sizes": _counts(mask)}
 
 
 @clip_fraction.case
@@ -111,7 +127,7 @@ def unequal_lengths(answer, seed):
     """One long answer and many short ones: every token weighs the same. Padding does not count."""
     mask = mask_of([37, *(1 + i % 3 for i in range(12))], 37)
     fraction = answer(*_all_four(seed, 13, 37, wide=0.7), mask, 0.3)
-    return {"fraction": as_number(fraction, "The clip fraction")}
+    return {"fraction": as_number(fraction, "The clip fraction"), "_sizes": _counts(mask)}
 
 
 @clip_fraction.case
@@ -139,6 +155,17 @@ def nothing_is_stopped(answer, seed):
 
 
 @clip_fraction.case
+def on_the_bound(answer, seed):
+    """Ratios exactly on the bound (a range of 0, and tokens that did not move), and tokens with A = 0: none is stopped."""
+    logps, old_logps, advantages = _all_four(seed, 7, 13)
+    still = torch.arange(13) % 3 == seed % 3
+    advantages = advantages.masked_fill(torch.arange(13) % 4 == 1, 0.0)
+    mask = mask_of([13, 5, 8, 11, 3, 9, 12], 13)
+    fraction = answer(torch.where(still, old_logps, logps), old_logps, advantages, mask, 0.0)
+    return {"fraction": as_number(fraction, "The clip fraction"), "_sizes": _counts(mask)}
+
+
+@clip_fraction.case
 def clip_range_matters(answer, seed):
     """The same tokens with ranges of 0.2 and of 0.3."""
     given, mask = _all_four(seed, 17, 29), mask_of([29 - i for i in range(17)], 29)
@@ -147,7 +174,7 @@ def clip_range_matters(answer, seed):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-value_loss = Exercise("value_loss", TOPIC, "Exercise 8: the loss of the value model")
+value_loss = Exercise("value_loss", TOPIC, "Exercise 8: the loss of the value model", gradients={"values": 0})
 
 
 def _value_loss(answer, seed: int, moved: torch.Tensor, off: torch.Tensor, mask: torch.Tensor, clip_range: float):
@@ -156,8 +183,7 @@ def _value_loss(answer, seed: int, moved: torch.Tensor, off: torch.Tensor, mask:
     values = (old_values + moved).requires_grad_()
     returns = (values + off).detach()
     loss = answer(values, old_values, returns, mask, clip_range)
-    sizes = {"the number of answer tokens": int(mask.sum()), "the batch size": len(mask)}
-    return {"loss": loss, "gradient": _gradient(loss, values, "values"), "_sizes": sizes}
+    return {"loss": loss, "gradient": _gradient(loss, values, "values"), "_sizes": _counts(mask)}
 
 
 @value_loss.case

@@ -1,0 +1,94 @@
+"""Changes in chapter 03's references that no promise of the page tells from the original, each with the reason."""
+
+EQUIVALENTS = [
+    (
+        "score_function_gradient",
+        "probs, values = (logits.softmax(-1).detach(), values.detach()) -> probs, values = (logits.softmax(-1), values.detach())",
+        "Whether the gradient that is returned carries a graph of its own, the page leaves open.",
+    ),
+    (
+        "score_function_gradient",
+        "probs, values = (logits.softmax(-1).detach(), values.detach()) -> probs, values = (logits.softmax(-1).detach(), values)",
+        "As above.",
+    ),
+    (
+        "score_function_gradient",
+        "return probs * (values - expected) / len(logits) -> return probs * (values - expected) / len(values)",
+        "Logits and values are of one shape.",
+    ),
+    (
+        "policy_gradient_estimate",
+        "probs = logits.softmax(-1).detach() -> probs = logits.softmax(-1)",
+        "Whether the estimate carries a graph, the page leaves open.",
+    ),
+    (
+        "policy_loss",
+        "logps = logits.log_softmax(-1).gather(1, actions) -> logps = logits.gather(1, actions)",
+        "The advantages of a prompt sum to zero, so that whatever is the same for all its answers cancels: log Z of the softmax.",
+    ),
+    (
+        "policy_loss",
+        "ref_logps = ref_logits.log_softmax(-1).gather(1, actions) -> ref_logps = ref_logits.gather(1, actions)",
+        "As above: the reference's log Z goes with the baseline.",
+    ),
+    (
+        "policy_loss",
+        "return reinforce_loss(one_token, advantages, torch.ones_like(one_token)) -> return reinforce_loss(torch.ones_like(one_token), advantages, one_token)",
+        "The loss multiplies log-probabilities and mask, and a product has no order.",
+    ),
+    (
+        "answer_mask",
+        "is_end = (tokens == end_id).long() -> is_end = -(tokens == end_id).long()",
+        "Ends are only asked whether there are any, which their sign does not change.",
+    ),
+    (
+        "answer_mask",
+        "is_end = (tokens == end_id).long() -> is_end = (tokens == end_id).float()",
+        "As above: counted as floats they are as many.",
+    ),
+    (
+        "answer_mask",
+        "ends_before = is_end.cumsum(1) - is_end -> ends_before = -(is_end.cumsum(1) - is_end)",
+        "As above.",
+    ),
+    (
+        "answer_mask",
+        "return (ends_before == 0).long() -> return (ends_before == 0).float()",
+        "The page leaves the dtype of the mask open.",
+    ),
+    (
+        "answer_mask",
+        "return (ends_before == 0).long() -> return ends_before == 0",
+        "The page leaves the dtype of the mask open.",
+    ),
+    (
+        "rollout_logps",
+        "seen = torch.cat([attention_mask, mask.to(attention_mask.dtype)], dim=1) -> seen = torch.cat([attention_mask, mask], dim=1)",
+        "Attention masks are integers here, and torch.cat makes them of booleans beside integers.",
+    ),
+    (
+        "rollout_logps",
+        "seen = torch.cat([attention_mask, mask.to(attention_mask.dtype)], dim=1) -> seen = torch.cat([attention_mask, mask.to(input_ids.dtype)], dim=1)",
+        "Attention masks are integers here, and torch.cat makes them of booleans beside integers.",
+    ),
+    (
+        "rollout_logps",
+        "seen = torch.cat([attention_mask, mask.to(attention_mask.dtype)], dim=1) -> seen = torch.cat([attention_mask, mask.to(tokens.dtype)], dim=1)",
+        "Attention masks are integers here, and torch.cat makes them of booleans beside integers.",
+    ),
+    (
+        "rollout_logps",
+        "seen = torch.cat([attention_mask, mask.to(attention_mask.dtype)], dim=1) -> seen = torch.cat([attention_mask, mask.to(mask.dtype)], dim=1)",
+        "Attention masks are integers here, and torch.cat makes them of booleans beside integers.",
+    ),
+    (
+        "rollout_logps",
+        "logits = model(input_ids=rows, attention_mask=seen).logits[:, input_ids.shape[1] - 1:-1] -> logits = model(input_ids=rows, attention_mask=seen).logits[:, input_ids.shape[1] - 1:]",
+        "gather takes as many places as there are tokens, and leaves the one behind them.",
+    ),
+    (
+        "rollout_logps",
+        "logits = model(input_ids=rows, attention_mask=seen).logits[:, input_ids.shape[1] - 1:-1] -> logits = model(input_ids=rows, attention_mask=seen).logits[:, attention_mask.shape[1] - 1:-1]",
+        "The mask of the prompts has the shape of their ids.",
+    ),
+]

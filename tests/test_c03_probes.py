@@ -1,0 +1,66 @@
+"""What chapter 03's checks say of answers that no list of mistakes can hold."""
+
+import torch
+import torch.nn.functional as F
+
+from autograder.evidence import PUBLIC_SEEDS, collect
+from autograder.exercise import find_exercise
+from autograder.judging.judge import judge_evidence
+from autograder.judging.reference import Reference
+
+reference = Reference("03_reinforce")
+
+
+def verdict_of(name: str, answer):
+    return judge_evidence(name, collect(find_exercise(name), answer, PUBLIC_SEEDS), reference, PUBLIC_SEEDS)
+
+
+def estimate(probs, rewards, actions):
+    scores = F.one_hot(actions, probs.shape[1]) - probs[:, None]
+    return (rewards.gather(1, actions)[..., None] * scores).mean(1) / len(probs)
+
+
+def test_an_estimate_whose_scatter_agrees_with_anything_fails_and_is_told_so():
+    def heavy_tails(logits, rewards, k, generator):
+        return 1e3 * torch.tan(torch.pi * (torch.rand(logits.shape, generator=generator) - 0.5)) ** 3
+
+    verdict = verdict_of("policy_gradient_estimate", heavy_tails)
+    failed = {case.name: case for case in verdict.cases if not case.passed}
+    assert set(failed) >= {"one_sample_a_prompt", "more_samples_than_answers", "rewards_far_from_zero"}
+    assert not verdict.diagnoses
+    for case in failed.values():
+        assert any("scatter far more" in difference.says for difference in case.differences), case
+
+
+def test_an_answer_that_is_never_drawn_is_missed():
+    def all_but_the_last(logits, rewards, k, generator):
+        probs = logits.softmax(-1)
+        return estimate(probs, rewards, torch.multinomial(probs[:, :-1], k, replacement=True, generator=generator))
+
+    assert not verdict_of("policy_gradient_estimate", all_but_the_last).passed
+
+
+def test_samples_in_pairs_are_not_independent():
+    def in_pairs(logits, rewards, k, generator):
+        probs = logits.softmax(-1)
+        uniform = torch.rand(len(probs), (k + 1) // 2, generator=generator)
+        uniform = torch.cat([uniform, 1 - uniform], dim=1)[:, :k]
+        actions = torch.searchsorted(probs.cumsum(-1), uniform).clamp(max=probs.shape[1] - 1)
+        return estimate(probs, rewards, actions)
+
+    assert not verdict_of("policy_gradient_estimate", in_pairs).passed
+
+
+def test_whatever_unpacks_into_three_tensors_is_three_tensors():
+    right = reference.functions["kl_estimates"]
+    assert verdict_of("kl_estimates", lambda p, q: torch.stack(right(p, q))).passed
+    two = verdict_of("kl_estimates", lambda p, q: right(p, q)[:2])
+    assert "three tensors, k1, k2 and k3; it returned 2 of them" in two.cases[0].problem
+
+
+def test_a_library_whose_kl_is_infinite_at_probability_zero_is_right_all_the_same():
+    def with_distributions(logits, ref_logits, rewards, beta):
+        policy, start = (torch.distributions.Categorical(logits=x) for x in (logits, ref_logits))
+        return ((policy.probs * rewards).sum(-1) - beta * torch.distributions.kl_divergence(policy, start)).mean()
+
+    assert verdict_of("exact_objective", with_distributions).passed
