@@ -48,6 +48,16 @@ def test_probability_is_that_of_the_strengths(seed, temperature):
 
 
 @FAST
+@given(st.floats(-3e38, 3e38), st.floats(-3e38, 3e38), st.floats(1e-3, 1e3))
+def test_probability_of_any_finite_rewards(first, second, temperature):
+    """It is a number from 0 to 1, above one half where the first reward is larger, and the two of a pair sum to 1."""
+    rewards = torch.tensor(first), torch.tensor(second)
+    p, q = preference_probability(*rewards, temperature), preference_probability(*rewards[::-1], temperature)
+    assert 0 <= p <= 1 and math.isclose(p + q, 1, abs_tol=1e-6)
+    assert p >= 0.5 if rewards[0] > rewards[1] else p <= 0.5
+
+
+@FAST
 @given(SEEDS)
 def test_probability_is_that_of_two_gumbel_utilities(seed):
     """The difference of two Gumbel variables is logistic: whoever adds such noise to rewards and picks the larger."""
@@ -188,6 +198,19 @@ def test_scores_explain_every_players_wins(seed, players):
 def test_two_players_have_their_log_odds(won, lost):
     scores = fit_scores(torch.tensor([[0, won], [lost, 0]]))
     assert math.isclose(scores[0] - scores[1], math.log(won / lost), rel_tol=1e-6, abs_tol=1e-6)
+
+
+@FAST
+@given(st.lists(st.tuples(st.integers(1, 60), st.integers(1, 60)), min_size=1, max_size=7))
+def test_neighbours_in_a_chain_have_their_log_odds(games):
+    """Where each pair is the only bond between two parts, one part can be shifted freely: every pair gets its own odds."""
+    wins = torch.zeros(len(games) + 1, len(games) + 1)
+    for i, (won, lost) in enumerate(games):
+        wins[i, i + 1], wins[i + 1, i] = won, lost
+    expected = torch.tensor([math.log(won / lost) for won, lost in games], dtype=torch.float64)
+    scores = fit_scores(wins)
+    torch.testing.assert_close(scores[:-1] - scores[1:], expected, rtol=1e-5, atol=1e-5)
+    assert abs(scores.sum().item()) < 1e-6
 
 
 # --- What pairs cannot tell

@@ -239,7 +239,8 @@ check("fit_scores", fit_scores)
 # <details><summary><b>Hint 1</b>: the simplest way</summary>
 #
 # Begin with zeros. Repeat a thousand times: add the gradient above to the scores, divided by each player's number of
-# games. Subtract the mean at the end. Whoever stops too early has scores that are all too close to 0.
+# games. Subtract the mean at the end. Whoever stops too early has scores that are all too close to 0. (An optimiser
+# such as Adam trembles around the top while its rate is fixed: let the rate fall.)
 # </details>
 # <details><summary><b>Hint 2</b>: Newton's method</summary>
 #
