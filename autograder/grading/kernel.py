@@ -60,7 +60,9 @@ class Keeper:
         if "numpy" in self.loaded:
             self.loaded["numpy"].seterr(all="warn", under="ignore")  # numpy's own defaults
         os.environ.update(self.course)
-        if not os.path.isdir("."):  # it was deleted
+        try:
+            os.getcwd()
+        except OSError:  # it was deleted
             os.chdir(self.folder)
         if hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, 0)
