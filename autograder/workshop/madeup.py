@@ -1,6 +1,6 @@
 """A made-up class: submissions of a chapter whose worth is known, because they are put together from known answers.
 
-The right answers are the reference's, the wrong ones come from `solutions/NN_topic/mistakes.py`. What a submission
+The right answers are the reference's, the wrong ones come from `solutions/NN_topic/mistakes*.py`. What a submission
 should score is not written anywhere: it is what the judge gives its functions, on the seeds that graded the class.
 """
 
