@@ -207,7 +207,4 @@ changes("generate_answers", cached, [
      "You pass the cache on with a mask for the newest token alone. The mask covers all tokens, those in the cache "
      "as well: the prompt's mask, lengthened by a column of ones for each new token.",
      "mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)", "mask = torch.ones_like(ids)"),
-    ("cached_mask_not_lengthened",
-     "x",
-     "        mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)\n", ""),
 ])
