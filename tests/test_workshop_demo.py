@@ -1,7 +1,10 @@
 """The made-up class: its answers are what they claim to be, and stock nbgrader gives every one what it is worth."""
 
+import ast
 import csv
+import inspect
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -51,7 +54,8 @@ def one_thread():
 
 @pytest.mark.parametrize("name", ["first", "second"])
 def test_a_mistake_becomes_an_answer_with_all_it_needs_and_no_more(name):
-    source = source_as_answer(MODULE, name, "answer")
+    function = next(node for node in ast.parse(MODULE).body if getattr(node, "name", "") == name)
+    source = source_as_answer(MODULE, ast.unparse(function), "answer")
     namespace, module = {}, {}
     exec(source, namespace)
     exec(MODULE, module)
@@ -64,17 +68,13 @@ def test_a_mistake_becomes_an_answer_with_all_it_needs_and_no_more(name):
 def test_every_mistake_and_alternative_can_be_handed_in(topic):
     reference = Reference(topic)
     for exercise in Answers(reference).exercises:
-        for file, functions in {
-            "mistakes": reference.mistake_functions(exercise),
-            "alternatives": reference.alternative_functions(exercise),
-        }.items():
-            module = (reference.folder / f"{file}.py").read_text(encoding="utf-8")
-            for name, function in functions.items():
-                source = source_as_answer(module, name, exercise)
-                namespace: dict = {}
-                exec(source, namespace)
-                assert callable(namespace[exercise])
-                assert hint_of(function) not in " ".join(source.split())
+        for name, function in (reference.mistake_functions(exercise) | reference.alternative_functions(exercise)).items():
+            module = Path(function.__globals__["__file__"]).read_text(encoding="utf-8")
+            source = source_as_answer(module, inspect.getsource(function), exercise)
+            namespace: dict = {}
+            exec(source, namespace)
+            assert callable(namespace[exercise]), name
+            assert hint_of(function) not in " ".join(source.split())
 
 
 def test_the_class_is_worth_different_things():
