@@ -22,8 +22,6 @@ EQUIVALENTS = [
     ("mlm_loss", "total = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100, reduction='sum') -> "
      "total = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction='sum')", DEFAULT),
     ("ngram_loss", "total, predicted = (0.0, 0) -> total, predicted = (0, 0.0)", "The quotient of the sums is the same."),
-    ("ngram_loss", "total += -math.log(above / below) if above > 0 else math.inf; predicted += 1 -> "
-     "predicted += 1; total += -math.log(above / below) if above > 0 else math.inf", ORDER),
     ("perplexity", "return token_losses.mean().exp().item() -> return token_losses.mean().exp()", NUMBER),
     ("bits_per_byte", "bits = token_losses.sum().item() / math.log(2) -> bits = token_losses.sum() / math.log(2)", NUMBER),
     ("bits_per_byte", "return bits / len(text.encode('utf-8')) -> return bits / len(text.encode())",
