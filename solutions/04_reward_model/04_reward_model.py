@@ -261,7 +261,7 @@ for games in (10, 100, 1000):
         p = preference_probability(true_scores[i], true_scores[j])
         wins[i, j] = torch.bernoulli(p.expand(games)).sum().clamp(1, games - 1)  # nobody wins or loses all of them
         wins[j, i] = games - wins[i, j]
-    fitted[games] = fit_scores(wins).float()
+    fitted[games] = torch.as_tensor(fit_scores(wins)).float()
 score_errors = {games: (scores - true_scores).square().mean().sqrt().item() for games, scores in fitted.items()}
 
 fig, ax = plt.subplots(figsize=(5.2, 4))
@@ -298,7 +298,7 @@ def logistic_loss() -> torch.Tensor:
 
 optimizer.step(logistic_loss)
 regression = weights.detach() - weights.detach().mean()
-regression_difference = (fit_scores(wins) - regression).abs().max().item()
+regression_difference = (torch.as_tensor(fit_scores(wins)) - regression).abs().max().item()
 print(f"largest difference to a logistic regression: {regression_difference:.1e}")
 
 # %% [markdown]
@@ -521,7 +521,7 @@ check("pair_accuracy", pair_accuracy)
 label_probs = preference_probability(true_chosen, true_rejected)  # of the label that was drawn, (pairs,)
 ceiling = torch.maximum(label_probs, 1 - label_probs).mean().item()
 floor = -(label_probs * label_probs.log() + (1 - label_probs) * (1 - label_probs).log()).mean().item()
-ceiling_drawn = pair_accuracy(true_chosen, true_rejected).item()
+ceiling_drawn = float(pair_accuracy(true_chosen, true_rejected))
 print(f"Bayes ceiling {ceiling:.3f}; on the labels as they happened to be drawn, the truth itself scores {ceiling_drawn:.3f}")
 print(f"entropy of the labels {floor:.3f} nats")
 
@@ -732,7 +732,7 @@ def examine(model) -> dict[str, float]:
     loss = -(label_probs * F.logsigmoid(chosen - rejected) + (1 - label_probs) * F.logsigmoid(rejected - chosen))
     return {
         "expected_accuracy": expected_accuracy(chosen, rejected),
-        "accuracy": pair_accuracy(chosen, rejected).item(),
+        "accuracy": float(pair_accuracy(chosen, rejected)),
         "expected_loss": loss.mean().item(),
         "correlation": torch.corrcoef(torch.stack([centered, true_centered]))[0, 1].item(),
         "scale": ((centered @ true_centered) / (true_centered @ true_centered)).item(),
@@ -874,7 +874,7 @@ for x, y, n in zip(bins["predicted"], bins["observed"], bins["count"]):
         ax.annotate(f"{int(n)}", (x, y), xytext=(5, -10), textcoords="offset points", fontsize=8, color=plots.GREY)
 ax.set(xlabel="predicted", ylabel="share of wins", xlim=(0, 1), ylim=(0, 1), title="Is it as sure as it may be?")
 plt.show()
-calibration_error = bins["error"].item()
+calibration_error = float(bins["error"])
 print(f"expected calibration error {calibration_error:.3f}")
 
 # %% [markdown]
@@ -884,7 +884,7 @@ print(f"expected calibration error {calibration_error:.3f}")
 # %% tags=["demo"]
 true_signed = torch.where(first_chosen, true_chosen - true_rejected, true_rejected - true_chosen)
 true_bins = calibration_bins(preference_probability(true_signed, torch.zeros(())), first_chosen.long(), 10)
-true_calibration_error = true_bins["error"].item()
+true_calibration_error = float(true_bins["error"])
 print(f"expected calibration error of the true probabilities: {true_calibration_error:.3f}")
 
 # %% [markdown]
