@@ -290,19 +290,22 @@ def _diagnose(verdict: Verdict, exercise: Exercise, wrong: dict[Key, dict], mist
 
 
 def _guess(case: CaseVerdict, keys: set[Key], wrong: dict[Key, dict], matching, mistakes: list[KnownMistake]) -> None:
-    """Name the mistake that does what the answer does in this case, unless other failing cases speak against it."""
-    candidates = []
+    """Name the mistake that does what the answer does in this case, unless other failing cases speak against it.
+
+    In one case alone two things can look alike by chance: there, nothing is named if another mistake would do as well, or
+    if much else fails.
+    """
+    failing, candidates = _cases(wrong), []
     for mistake in mistakes:
         if keys <= matching[mistake.name] and keys == {key for key in mistake.prints if key[0] == case.name}:
-            like = _cases(matching[mistake.name]) - _cases(wrong.keys() - matching[mistake.name])
-            unlike = _cases(wrong) - like
-            against = {name for name in unlike if any(key[0] == name for key in mistake.prints)}
-            candidates.append((len(like), -len(against), mistake))
+            alike = failing - _cases(wrong.keys() - matching[mistake.name])
+            against = (failing - alike) & _cases(mistake.prints)  # there it would do something else than the answer does
+            candidates.append((len(alike), -len(against), mistake))
     if not candidates:
         return
     alike, against, best = max(candidates, key=lambda found: found[:2])
     several = sum(found[:2] == (alike, against) for found in candidates) > 1
-    if alike + against < 1 or (alike == 1 and (against or several)):
+    if alike + against < 1 or (alike == 1 and (against or several or len(failing) > 2)):
         return
     case.mistake, case.diagnosis, case.guess, case.alike = best.name, best.hint, True, alike
 
