@@ -755,7 +755,7 @@ def band(
     curves = torch.tensor([[point[name] for point in run] for run in runs])  # (seeds, updates)
     x = torch.tensor([[float(p[over]) for p in run] for run in runs]).cumsum(1).mean(0) if over else torch.arange(curves.shape[1])
     ax.plot(x, curves.median(0).values, color=color, label=label)
-    lowest_first = curves.sort(0).values
+    lowest_first, spare = curves.sort(0).values, min(spare, (len(runs) - 1) // 2)
     ax.fill_between(x, lowest_first[spare], lowest_first[-1 - spare], color=color, alpha=0.18, linewidth=0)
 
 
