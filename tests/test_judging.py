@@ -528,8 +528,9 @@ def test_a_right_answer_passes(reference):
 
 def test_a_wrong_answer_earns_the_cases_it_passes(reference):
     verdict = judged(evidence_of(lambda losses: losses.sum()), reference)
-    assert [case.passed for case in verdict.cases] == [False, True, False, True]
-    assert verdict.score == pytest.approx(1 / 2) and verdict.mistake == "sum_for_mean"
+    assert [case.passed for case in verdict.cases] == [False, True, False, False]
+    assert "as soon as half of the other cases pass" in verdict.cases[-1].problem
+    assert verdict.score == pytest.approx(1 / 4) and verdict.mistake == "sum_for_mean"
 
 
 def test_a_mistake_of_one_case_is_named_in_that_case(reference):

@@ -33,8 +33,8 @@ CHEAP_CALLS = (
     "Counter defaultdict deque OrderedDict namedtuple NamedTuple collections.* Fraction Decimal Path pathlib.* "
     "random.Random device.* "
     "data.load_tokenizer torch.tensor torch.arange torch.linspace torch.zeros torch.ones torch.full torch.eye "
-    "torch.stack torch.cat torch.where torch.isin torch.maximum torch.minimum torch.device torch.Generator torch.Size "
-    "torch.finfo torch.iinfo torch.cuda.is_available torch.backends.mps.is_available "
+    "torch.as_tensor torch.stack torch.cat torch.where torch.isin torch.maximum torch.minimum torch.device "
+    "torch.Generator torch.Size torch.finfo torch.iinfo torch.cuda.is_available torch.backends.mps.is_available "
     "numpy.array np.array numpy.arange np.arange numpy.linspace np.linspace os.environ.get"
 ).split()
 MAX_MAGIC = 50_000  # characters of a cell in which magics are looked for: that takes quadratic time

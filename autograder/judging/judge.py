@@ -129,13 +129,13 @@ def judge_evidence(name: str, evidence, oracle: Oracle, seeds: Sequence[int], pr
 
 
 def _discount(exercise: Exercise, cases: list[CaseVerdict]) -> None:
-    """To leave the arguments alone, or to let no gradient flow, is worth nothing in an answer that does nothing else."""
+    """To leave the arguments alone, or to let no gradient flow, is worth nothing in an answer that does little else."""
     own = {case.name for case in exercise.own_cases}
-    if any(case.passed for case in cases if case.name in own):
+    if 2 * sum(case.passed for case in cases if case.name in own) >= len(own):
         return
     for case in cases:
-        if case.passed:
-            case.passed, case.problem = False, "It counts as soon as one of the other cases passes."
+        if case.passed and case.name not in own:
+            case.passed, case.problem = False, "It counts as soon as half of the other cases pass."
 
 
 def note_shaky(verdicts: Sequence[Verdict], passing: Collection[str] = ()) -> None:

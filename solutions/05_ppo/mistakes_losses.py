@@ -122,10 +122,7 @@ changes("clip_fraction", _clip_fraction, [
     ("times_one_hundred", "You return percent. A share lies between 0 and 1.", "return (", "return 100 * ("),
     ("the_bound_counts_as_stopped", "You count tokens whose ratio is exactly at the end of the range. There the two terms are equal and "
      "the clip removes nothing: ask for more than 1 + c, and for less than 1 - c.", "ratio > 1", "ratio >= 1", "ratio < 1", "ratio <= 1"),
-    ("zero_counts_as_bad", "You count tokens whose advantage is 0 among the bad ones. Such a token has no gradient that the clip could "
-     "remove: ask for A < 0.", "advantages < 0", "advantages <= 0"),
-    ("zero_counts_as_good", "You count tokens whose advantage is 0 among the good ones. Such a token has no gradient that the clip "
-     "could remove: ask for A > 0.", "advantages > 0", "advantages >= 0"),
+    ("zero_counts_as_bad", "You count tokens whose advantage is 0. Such a token has no gradient that the clip could remove: ask for A < 0.", "advantages < 0", "advantages <= 0"),
 ])  # fmt: skip
 
 
