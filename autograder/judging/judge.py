@@ -234,7 +234,7 @@ def _judge_case(exercise: Exercise, case: Case, seeds, records, oracle: Oracle) 
 def compare(got: Summary, want: Summary, rtol: float) -> list[Difference]:
     """The entries in which a summary is not as expected, each with what its numbers say."""
     sizes = want[SIZES].value if SIZES in want else {}
-    names = differing(got, {name: entry for name, entry in want.items() if name != SIZES}, rtol)
+    names = differing(got, _without_sizes(want), rtol)
     shown = [name for name in names if not name.startswith("_")]
     if names and not shown:  # what the rules compare for themselves alone
         return [Difference("inputs", "those of this case", "others", "The draws were made for other inputs than the case's.")]
