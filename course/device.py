@@ -3,6 +3,7 @@
 There are two tiers, "cpu" and "gpu". The tier is detected; the environment variable COURSE_TIER overrides it.
 COURSE_DOSE overrides the dose alone: the checkpoints of the course were made on a CPU with the dose of a GPU, 3. A fraction
 such as 0.02 is a small dose: everything runs and nothing is learned, which shows in a minute or two that all cells work.
+COURSE_SEED shifts all seeds of a chapter at once (`make robust`).
 """
 
 import math
@@ -54,6 +55,17 @@ def at_most(n: int, least: int = 1) -> int:
     Raises ValueError as `updates` does.
     """
     return max(least, round(n * min(1, _dose())))
+
+
+def seed(n: int = 0) -> int:
+    """The seed n, or another in its place where COURSE_SEED asks for a run with other luck: n + 1000 * COURSE_SEED.
+
+    Raises ValueError if COURSE_SEED is not a whole number from 0 on.
+    """
+    asked = os.environ.get("COURSE_SEED", "").strip() or "0"
+    if not asked.isdecimal():
+        raise ValueError(f"COURSE_SEED is '{asked}', not a whole number from 0 on. Unset it for the course's own seeds.")
+    return n + 1000 * int(asked)
 
 
 def _dose() -> float:
