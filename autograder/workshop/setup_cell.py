@@ -24,10 +24,10 @@ if importlib.util.find_spec("autograder") is None:
     source = os.environ.get("COURSE_SOURCE", "").strip() or "{published}"
     if not source:
         raise SystemExit(
-            "This notebook needs the course, which is not installed here. If you have its folder, "
-            "open the notebook from there: make lab. Or say where the course is: in a new cell "
-            "above this one, write %env COURSE_SOURCE=... with the address of its repository, or "
-            "the path of its folder or wheel. Run that cell, then this one again."
+            "This notebook needs the course, and it is not installed here. If you have its "
+            "folder, open the notebook from there: make lab. Or say where the course is: in a "
+            "new cell above this one, write %env COURSE_SOURCE=... with the address of its "
+            "repository, or the path of its folder or wheel. Run it, then this cell again."
         )
     if os.path.exists(os.path.expanduser(source)):
         source = os.path.abspath(os.path.expanduser(source))

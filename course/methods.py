@@ -1,0 +1,88 @@
+"""What the reader writes in one chapter and later chapters call again: the toolkit's own versions, for who has skipped it.
+
+In a notebook: `collate = earlier("collate", methods.collate)` takes the reader's answer where it has passed, else this one.
+Functions have the names and contracts of their exercises; tests/test_course_methods.py holds them against the answers of
+the course. What has no exercise (prompt_batch) is given to all chapters alike.
+"""
+
+import torch
+import torch.nn.functional as F
+
+# --- Chapter 02: conversations, batches, answers
+
+
+def render_chat(messages, template, encode, add_generation_prompt: bool = False) -> tuple[list[int], list[int]]:
+    """The token ids of a conversation, and for each whether the assistant says it (1) or not (0): chapter 02's exercise."""
+    ids = list(encode(template["start"]))
+    mask = [0] * len(ids)
+
+    def write(text: str, spoken: bool) -> None:
+        new = encode(text)
+        ids.extend(new)
+        mask.extend([int(spoken)] * len(new))
+
+    for message in messages:
+        said = message["role"] == "assistant"
+        write(template["header"].format(role=message["role"]), False)
+        write(message["content"], said)
+        write(template["end"], said)
+        write(template["after"], False)
+    if add_generation_prompt:
+        write(template["header"].format(role="assistant"), False)
+    return ids, mask
+
+
+def collate(examples, pad_id: int, side: str = "right") -> dict[str, torch.Tensor]:
+    """input_ids, attention_mask and labels, each (batch, longest), of pairs (input_ids, labels), padded on `side`."""
+    rows, longest = len(examples), max(len(ids) for ids, _ in examples)
+    batch = {"input_ids": torch.full((rows, longest), pad_id), "attention_mask": torch.zeros(rows, longest, dtype=torch.long)}
+    batch["labels"] = torch.full((rows, longest), -100)
+    for row, (ids, labels) in enumerate(examples):
+        place = slice(longest - len(ids), longest) if side == "left" else slice(len(ids))
+        batch["input_ids"][row, place] = torch.tensor(ids, dtype=torch.long)
+        batch["attention_mask"][row, place] = 1
+        batch["labels"][row, place] = torch.tensor(labels, dtype=torch.long)
+    return batch
+
+
+def prompt_batch(prompts: list[str], tokenizer, device="cpu") -> tuple[torch.Tensor, torch.Tensor]:
+    """Questions as the nano model is asked them: input_ids and attention_mask (batch, seq), padded on the left."""
+    texts = [f"<bos> <user> {prompt} <end> <assistant>" for prompt in prompts]
+    rows = tokenizer(texts, padding=True, padding_side="left", return_tensors="pt")
+    return rows.input_ids.to(device), rows.attention_mask.to(device)
+
+
+def sequence_logprob(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """log p(answer | prompt) of each row, (batch,): the sum of log p over its supervised tokens.
+
+    logits: (batch, seq, vocab); labels: (batch, seq), not shifted, -100 where nothing is supervised.
+    """
+    surprises = F.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:], ignore_index=-100, reduction="none")
+    return -surprises.sum(dim=1)  # cross_entropy gives 0 where the label is -100
+
+
+@torch.no_grad()
+def generate_answers(
+    model, input_ids, attention_mask, max_new_tokens: int, end_id: int, pad_id: int, temperature: float = 0.0, generator=None
+) -> torch.Tensor:
+    """The new tokens that continue each row, (batch, new): up to its end_id, pad_id from then on.
+
+    input_ids, attention_mask: (batch, seq), padded on the left. Temperature 0 takes the most likely token; above 0 tokens are
+    drawn, with the generator (on the model's device), from softmax(logits / temperature). Stops when every row has ended.
+    """
+    rows = len(input_ids)
+    new = torch.full((rows, max_new_tokens), pad_id, dtype=input_ids.dtype, device=input_ids.device)
+    alive = torch.ones(rows, dtype=torch.bool, device=input_ids.device)
+    ids, mask, kept, column = input_ids, attention_mask, None, 0
+    while column < max_new_tokens and alive.any():
+        step = model(input_ids=ids, attention_mask=mask, past_key_values=kept, use_cache=True)
+        kept, logits = step.past_key_values, step.logits[:, -1].float()  # (batch, vocab)
+        if temperature > 0:
+            drawn = torch.multinomial(F.softmax(logits / temperature, dim=-1), 1, generator=generator).squeeze(1)
+        else:
+            drawn = logits.argmax(dim=-1)
+        new[:, column] = torch.where(alive, drawn, pad_id)
+        alive &= drawn != end_id
+        ids, mask = new[:, column, None], F.pad(mask, (0, 1), value=1)
+        column += 1
+    return new[:, :column]
