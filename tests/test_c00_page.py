@@ -77,13 +77,10 @@ def test_the_drawings_are_legible_on_a_narrow_page():
     assert all(chapter.title.split("\n")[0] in drawn[0].alt for chapter in c00.CHAPTERS)
 
 
-def test_the_page_keeps_to_the_pattern():
-    code = [cell.source for cell in page() if cell.cell_type == "code"]
-    assert sum(re.match(r"drawings\.\w+\(", source.splitlines()[-1]) is not None for source in code) >= 3
-    assert sum("predict(" in source for source in code) == sum("reveal(" in source for source in code) == 1
-    assert max(len(line) for source in code for line in source.splitlines()) <= 96
-    words = re.sub(r"<details>.*?</details>", "", "\n".join(c.source for c in page() if c.cell_type == "markdown"), flags=re.S)
-    assert len(words.split()) < 1200, "ten minutes: what is not folded must stay short"
+def test_what_is_not_folded_is_read_in_ten_minutes():
+    prose = "\n".join(cell.source for cell in page() if cell.cell_type == "markdown")
+    words = re.sub(r"<details>.*?</details>", "", prose, flags=re.S).split()
+    assert len(words) < 1200, f"{len(words)} words"
 
 
 def test_the_losses_are_those_of_the_model():

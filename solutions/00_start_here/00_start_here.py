@@ -117,6 +117,8 @@ print(f"the mean loss on the sentence above: {float(mean_loss(losses)):.2f} nats
 
 # %% [markdown]
 # ## What a check does
+#
+# Suppose that you returned the sum, and that the input was the losses of the sentence above:
 
 # %% tags=["demo"]
 drawings.what_a_check_does(losses)
