@@ -21,7 +21,7 @@ SOURCE = '''\
 import importlib.metadata, importlib.util, os, subprocess, sys
 
 if importlib.util.find_spec("autograder") is None:
-    source = os.environ.get("COURSE_SOURCE", "").strip() or "{published}"
+    source = os.environ.get("COURSE_SOURCE", "").strip(){published}
     if not source:
         raise SystemExit(
             "This notebook needs the course, and it is not installed here. If you have its "
@@ -85,5 +85,6 @@ def published(solutions: Path = SOLUTIONS) -> Published | None:
 
 def setup_cell(where: Published | None) -> nbformat.NotebookNode:
     """The first code cell of every notebook, folded away in JupyterLab (hidden source) and in Colab (a form)."""
-    source = SOURCE.format(published=where.requirement() if where else "").rstrip()
+    otherwise = f' or (\n        "git+{where.address}"\n        "@{where.revision}"\n    )' if where else ""
+    source = SOURCE.format(published=otherwise).rstrip()
     return nbformat.v4.new_code_cell(source, metadata={"jupyter": {"source_hidden": True}, "cellView": "form"})
