@@ -26,7 +26,7 @@ import nbformat
 from nbclient import NotebookClient
 
 from autograder.judging.reference import ROOT, SOLUTIONS
-from autograder.workshop.release import chapters, repository, source_notebook
+from autograder.workshop.release import chapters, source_notebook
 
 FILE = "record.json"
 CELL_SECONDS = 20 * 60
@@ -78,7 +78,7 @@ def run(topic: str, folder: Path, environment: dict[str, str] | None = None) -> 
     Returns "values" (of measured.py), "gib" (peak memory), "minutes", "processor_minutes", "files" (those of the repository
     that it read, as paths below its root) and "notebook", as it was executed.
     """
-    notebook = source_notebook(topic, repository(), SOLUTIONS)
+    notebook = source_notebook(topic, SOLUTIONS)
     notebook.cells.insert(0, nbformat.v4.new_code_cell(NOTE_FILES))
     notebook.cells.append(nbformat.v4.new_code_cell(measured_by(topic).read_text(encoding="utf-8") + TELL))
     started = time.monotonic()
