@@ -86,3 +86,27 @@ def generate_answers(
         ids, mask = new[:, column, None], F.pad(mask, (0, 1), value=1)
         column += 1
     return new[:, :column]
+
+
+# --- Chapter 03: learning from a reward
+
+
+def leave_one_out_advantages(rewards: torch.Tensor) -> torch.Tensor:
+    """Each reward minus the mean of the other rewards in its row: (prompts, k), k >= 2."""
+    k = rewards.shape[1]
+    return (rewards - rewards.mean(1, keepdim=True)) * (k / (k - 1))
+
+
+# --- Chapter 04: what a reward is used for
+
+
+def best_of_n_probs(probs: torch.Tensor, rewards: torch.Tensor, n: int) -> torch.Tensor:
+    """How probable each answer is as the best of n independent draws, (answers,): of equals, the first one drawn.
+
+    probs: (answers,), float64; rewards: (answers,).
+    """
+    levels, level = rewards.unique(return_inverse=True)  # from the worst to the best
+    share = torch.zeros(len(levels), dtype=probs.dtype).index_add_(0, level, probs)  # of a draw, by level
+    up_to = share.cumsum(0).clamp(max=1)
+    kept = up_to**n - (up_to - share).clamp(min=0) ** n
+    return torch.where(probs > 0, probs / share[level] * kept[level], 0.0)
