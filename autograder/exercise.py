@@ -64,7 +64,8 @@ class Exercise:
     it starts the clock. Every answer must leave its arguments as they are, unless they are all `plain` (numbers and text,
     which nothing can change); one that `trains` may change the weights of models. fresh: the page says that what comes
     back is new. gradients: of arguments of which the page says whether a gradient flows to them, name and place in the
-    calls of the first case; each is tried in turn.
+    calls of the first case; each is tried in turn. open: many answers are right, some better; the cases are bars that rise,
+    and what a failing answer does is no known mistake.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Exercise:
     trains: bool = False
     fresh: bool = False
     gradients: dict[str, int] = field(default_factory=dict)
+    open: bool = False
     own_cases: list[Case] = field(default_factory=list)
 
     def __post_init__(self):

@@ -544,6 +544,6 @@ def test_text_and_html_say_the_same(answer):
 def test_the_progress_table_is_the_same_in_text_and_html():
     record(verdict_of(wrong))
     rows = progress().rows
-    for shown in (progress_text(rows), progress_html(rows)):
+    for shown in (progress_text(rows, {}), progress_html(rows, {})):
         assert all(row.exercise in shown for row in rows)
         assert "◐" in shown and "○" in shown

@@ -20,7 +20,7 @@ from autograder.judging.judge import judge_evidence
 from autograder.judging.key import AnswerKey, KeyMissing, build_key, load_key, same_key
 from autograder.judging.reference import Reference
 from autograder.judging.report import to_html, to_line, to_text
-from autograder.judging.rules import RULES
+from autograder.judging.rules import RULES, reaches
 from autograder.values import DTYPES, MalformedEvidence, Other, decode, encode
 
 FAST = settings(
@@ -678,3 +678,46 @@ def test_floats_are_no_integers_and_no_booleans(got):
 def test_a_wrong_number_is_put_beside_known_quantities(got, want, sentence):
     said = says(got, want, {"the number of answer tokens": 15, "the number of places": 21})
     assert sentence in said and "shifted" not in said and (said if sentence else not said)
+
+
+# --- Open tasks
+
+
+@pytest.fixture
+def guess_high(monkeypatch):
+    """An open task: the higher the number, the better. It is gone after the test."""
+    import autograder.exercise as module
+
+    registry = module.load_exercises()  # all chapters are in it
+    monkeypatch.setattr(module, "_registry", dict(registry))
+    exercise = module.Exercise("guess_high", "00_start_here", "nowhere", open=True)
+    for bar in (1.0, 2.0, 3.0):
+        monkeypatch.setitem(RULES, f"at_least_{bar:g}", lambda data, bar=bar: reaches("height", float(data["n"]), bar))
+
+        def probe(answer, seed):
+            """The number reaches a bar."""
+            return {"n": float(answer([seed]))}
+
+        probe.__name__ = f"bar_{bar:g}"
+        exercise.case(probe, rule=f"at_least_{bar:g}")
+    return exercise
+
+
+class ReachesAll:
+    """The oracle of a reference that reaches every bar, and other heights than any answer."""
+
+    def expected(self, exercise, case, seed):
+        return RULES[case.rule]({"n": 9.0}) if case.probe else {"arguments_stay": Entry(True)}
+
+    def mistakes(self, exercise, seeds):
+        raise AssertionError("no mistake is named in an open task")
+
+
+@pytest.mark.parametrize("height, bars", [(0.5, 0), (1.0, 1), (2.5, 2), (3.0, 3), (50, 3), (float("nan"), 0)])
+def test_an_open_task_earns_the_bars_it_reaches(guess_high, height, bars):
+    evidence = through_json(collect(guess_high, lambda seeds: height, (1, 2)))
+    verdict = judge_evidence("guess_high", evidence, ReachesAll(), (1, 2))
+    assert [case.passed for case in verdict.cases[:3]] == [True] * bars + [False] * (3 - bars)
+    if 0 < bars < 3:
+        text = to_text(verdict)
+        assert f"Measured: height {height:.3f}. This bar asks for at least {bars + 1:.3f}." in text

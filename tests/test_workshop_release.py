@@ -76,7 +76,7 @@ def _secret_statements(topic: str) -> set[str]:
     """The statements of reference bodies, mistakes and alternatives that are long enough to be told from anybody's."""
     notebook = jupytext.read(SOLUTIONS / topic / f"{topic}.py")
     answers = [cell.source for cell in notebook.cells if is_solution(cell) and cell.cell_type == "code"]
-    files = [path for name in ("mistakes*", "alternatives") for path in (SOLUTIONS / topic).glob(f"{name}.py")]
+    files = [path for name in ("mistakes*", "alternatives*") for path in (SOLUTIONS / topic).glob(f"{name}.py")]
     answers += [path.read_text(encoding="utf-8") for path in files]
     public = {line for cell in notebook.cells if not is_solution(cell) for line in _lines(cell.source)}
     # Of a written answer, every line is secret.

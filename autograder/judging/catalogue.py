@@ -1,4 +1,4 @@
-"""How `solutions/NN_topic/mistakes*.py` and `alternatives.py` are written.
+"""How `solutions/NN_topic/mistakes*.py` and `alternatives*.py` are written.
 
 A wrong solution that is one change in a right one is a row of a table:
 

@@ -15,10 +15,15 @@ RTOL = 1e-4  # of values that float error may separate
 
 @dataclass(frozen=True)
 class Entry:
-    """One named value of a summary. stderr, of the value's shape, is None for exact values."""
+    """One named value of a summary.
+
+    stderr, of the value's shape, is None for exact values; says: what is told of it where it is not as expected, if the rule
+    knows better than the numbers.
+    """
 
     value: object
     stderr: np.ndarray | None = None
+    says: str = ""
 
 
 Summary = dict[str, Entry]

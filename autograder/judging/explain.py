@@ -52,6 +52,8 @@ def what_they_say(got: Entry, want: Entry, rtol: float, sizes: dict[str, int], n
     g, w = got.value, want.value
     if got is MISSING:
         return "What your function returned leaves nothing to compare here."
+    if got.says:
+        return got.says
     if g is None and "gradient" in name:
         return "No gradient came. Is the result cut off from the graph (.item(), .detach(), a new tensor)?"
     if g is None:

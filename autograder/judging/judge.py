@@ -122,7 +122,7 @@ def judge_evidence(name: str, evidence, oracle: Oracle, seeds: Sequence[int], pr
     verdict.unanswered = not verdict.uses and all(record.unanswered for record in records.values())
     verdict.cases = [_judge_case(exercise, case, seeds, records, oracle) for case in exercise.cases]
     _discount(exercise, verdict.cases)
-    if not verdict.passed and not verdict.unanswered:
+    if not verdict.passed and not verdict.unanswered and not exercise.open:
         wrong = wrong_prints(exercise, records, oracle)
         _diagnose(verdict, exercise, wrong, oracle.mistakes(exercise, seeds))
     return verdict
@@ -131,11 +131,13 @@ def judge_evidence(name: str, evidence, oracle: Oracle, seeds: Sequence[int], pr
 def _discount(exercise: Exercise, cases: list[CaseVerdict]) -> None:
     """To leave the arguments alone, or to let no gradient flow, is worth nothing in an answer that does little else."""
     own = {case.name for case in exercise.own_cases}
-    if 2 * sum(case.passed for case in cases if case.name in own) >= len(own):
+    least = 1 if exercise.open else len(own) / 2
+    if sum(case.passed for case in cases if case.name in own) >= least:
         return
     for case in cases:
         if case.passed and case.name not in own:
-            case.passed, case.problem = False, "It counts as soon as half of the other cases pass."
+            enough = "one" if exercise.open else "half"
+            case.passed, case.problem = False, f"It counts as soon as {enough} of the other cases pass{'es' * exercise.open}."
 
 
 def note_shaky(verdicts: Sequence[Verdict], passing: Collection[str] = ()) -> None:

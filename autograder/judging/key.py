@@ -111,7 +111,7 @@ def build_key(topic: str, reference, seeds: Sequence[int] = PUBLIC_SEEDS) -> dic
                 case.name: {str(seed): _pack_summary(reference, exercise, case, seed) for seed in seeds}
                 for case in exercise.cases
             },
-            "mistakes": [_pack_mistake(m) for m in reference.mistakes(exercise, seeds)],
+            "mistakes": [] if exercise.open else [_pack_mistake(m) for m in reference.mistakes(exercise, seeds)],
         }
     return {"topic": topic, "seeds": list(seeds), "exercises": exercises}
 

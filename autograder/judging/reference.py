@@ -70,7 +70,7 @@ class Reference:
 
     def alternative_functions(self, exercise: str) -> dict[str, Callable]:
         """Name -> correct solution of another shape."""
-        return self._marked("alternatives", "alternative_of", exercise)
+        return self._marked("alternatives*", "alternative_of", exercise)
 
     def expected(self, exercise: Exercise, case: Case, seed: int) -> Summary:
         """What the reference gives. Raises ReferenceFailed when it raises."""

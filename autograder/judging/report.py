@@ -99,18 +99,18 @@ def to_html(verdict: Verdict, points: float | None = None) -> str:
     return f'<div style="{_FRAME.format(accent=accent)}">{"".join(parts)}</div>'
 
 
-def progress_text(rows) -> str:
+def progress_text(rows, predicted: dict[str, tuple[int, int]]) -> str:
     """The progress table as text."""
     lines, topic = [], None
     for row in rows:
         if row.topic != topic:
             topic = row.topic
-            lines.append(f"{topic}  {_count(rows, topic)}")
+            lines.append(f"{topic}  {_count(rows, topic)}{_predictions(predicted, topic)}")
         lines.append(f"  {_mark(row)} {row.exercise:<28} {_last(row)}")
     return "\n".join(lines) or "No exercises yet."
 
 
-def progress_html(rows) -> str:
+def progress_html(rows, predicted: dict[str, tuple[int, int]]) -> str:
     """The progress table as HTML."""
     parts, topic = [], None
     for row in rows:
@@ -119,7 +119,7 @@ def progress_html(rows) -> str:
             top = "margin-top:.6em;" if parts else ""
             parts.append(
                 f"<div style='{top}font-weight:600'>{escape(topic)} "
-                f"<span style='font-weight:400;color:{_GREY}'>{_count(rows, topic)}</span></div>"
+                f"<span style='font-weight:400;color:{_GREY}'>{_count(rows, topic)}{_predictions(predicted, topic)}</span></div>"
             )
         color = {"✓": _GREEN, "◐": _AMBER}.get(_mark(row), _GREY)
         parts.append(
@@ -127,12 +127,22 @@ def progress_html(rows) -> str:
             f"<span style='color:{color}'>{_mark(row)}</span> <code>{escape(row.exercise)}</code> "
             f"<span style='color:{_GREY}'>{_last(row)}</span></div>"
         )
-    return f'<div style="{_FRAME.format(accent=_GREY)}">{"".join(parts)}</div>'
+    return framed("".join(parts))
+
+
+def framed(html: str) -> str:
+    """What is no verdict, in a quiet frame."""
+    return f'<div style="{_FRAME.format(accent=_GREY)}">{html}</div>'
 
 
 def _count(rows, topic: str) -> str:
     chapter = [row for row in rows if row.topic == topic]
     return f"{sum(row.best == 1.0 for row in chapter)} of {len(chapter)} pass"
+
+
+def _predictions(predicted: dict[str, tuple[int, int]], topic: str) -> str:
+    seen, right = predicted.get(topic, (0, 0))
+    return f", {right} of {seen} predictions came true" if seen else ""
 
 
 def _mark(row) -> str:

@@ -75,6 +75,14 @@ def facts(**found) -> Summary:
     return {name: Entry(bool(fact)) for name, fact in found.items()}
 
 
+def reaches(what: str, measured: float, bar: float, *, lower_is_better: bool = False, digits: int = 3) -> Summary:
+    """Of an open task: whether what the judge measured reaches a bar. A measurement that is no number reaches none."""
+    reached = measured <= bar if lower_is_better else measured >= bar
+    side = "at most" if lower_is_better else "at least"
+    says = f"Measured: {what} {measured:.{digits}f}. This bar asks for {side} {bar:.{digits}f}."
+    return {f"{what} {side} {bar:.{digits}f}": Entry(bool(reached), says=says)}
+
+
 @np.errstate(all="ignore")
 def _rate(draws: np.ndarray) -> Entry:
     n = max(len(draws), 1)

@@ -17,6 +17,7 @@ import platform
 import sys
 import tempfile
 import time
+from fnmatch import fnmatch
 from importlib.metadata import version
 from pathlib import Path
 
@@ -36,7 +37,10 @@ ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARAL
 WHOLE = {"COURSE_TIER": "cpu", "COURSE_DOSE": "1"}  # of a record
 
 # Modules of the toolkit that only draw: no number depends on them, and every new chapter adds to them.
-DRAWING = ("course/plots.py", "course/widgets.py", "course/quiet.py", "course/__init__.py", "data/__init__.py")
+DRAWING = (
+    "course/plots.py", "course/drawing.py", "course/drawings/*.py", "course/widgets.py", "course/quiet.py",
+    "course/__init__.py", "data/__init__.py",
+)  # fmt: skip
 
 # Run before the chapter: notes which files are opened from then on.
 NOTE_FILES = """\
@@ -95,7 +99,11 @@ def _of_the_repository(files: list[str]) -> list[str]:
             if path.is_relative_to(ROOT / "data" / "tokenizer"):  # its other files are opened where Python does not see it
                 found |= set(path.parent.glob("*.json"))
     names = {path.relative_to(ROOT).as_posix() for path in found if "__pycache__" not in path.parts}
-    return sorted(name for name in names if name not in DRAWING and not name.endswith("/card.json"))
+    return sorted(name for name in names if not _only_draws(name) and not name.endswith("/card.json"))
+
+
+def _only_draws(name: str) -> bool:
+    return any(fnmatch(name, pattern) for pattern in DRAWING)
 
 
 def digest_of(topic: str, files: list[str]) -> str:

@@ -3,6 +3,7 @@
 1. The jupytext source becomes the paired notebook beside it, with stable cell ids, the Colab badge and the set-up cell.
 2. Stock `nbgrader generate_assignment` removes the solutions and writes the release.
 3. The reference runs on the public seeds; its outputs are the answer key.
+4. The texts of `predictions.py` are packed.
 
     python -m autograder.workshop.release [--into FOLDER] [--only-notebooks] [NN_topic ...]
 """
@@ -24,6 +25,7 @@ import nbformat
 from autograder.exercise import exercises_of
 from autograder.judging.key import KEYS, build_key, key_path, read_key, same_key, write_key
 from autograder.judging.reference import ROOT, SOLUTIONS, Reference, checked_exercise
+from autograder.predict import PACKED, pack
 
 SETUP_CELL = """\
 # Lets this notebook run on its own (in Colab, say). Where the course is installed, it does nothing.
@@ -102,6 +104,19 @@ def release_key(topic: str, keys: Path, solutions: Path = SOLUTIONS) -> None:
         return
     keys.mkdir(parents=True, exist_ok=True)
     write_key(key, path)
+
+
+def release_predictions(topic: str, folder: Path, solutions: Path = SOLUTIONS) -> None:
+    """Pack what a chapter's predictions tell. Raises ReleaseFailed where a text is missing."""
+    path = solutions / topic / "predictions.py"
+    if not path.exists():
+        return
+    found: dict = {}
+    exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), found)
+    try:
+        pack(topic, found["PREDICTIONS"], folder)
+    except (KeyError, ValueError) as error:
+        raise ReleaseFailed(f"{path}: {error}") from error
 
 
 def tool_environment() -> dict[str, str]:
@@ -190,6 +205,7 @@ def main() -> int:
     topics = arguments.topics or chapters()
     release_notebooks(topics, course)
     for topic in topics:
+        release_predictions(topic, keys / PACKED.name)
         if not arguments.only_notebooks:
             release_key(topic, keys)
         print(f"released {topic}", flush=True)
