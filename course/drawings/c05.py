@@ -25,7 +25,7 @@ def four_models(sizes: Mapping[str, int]) -> Drawing:
     picture.arrow(380, 45, 473, 140)
     picture.arrow(380, 150, 473, 150, "score")
     picture.arrow(380, 255, 473, 160)
-    picture.text(440, 76, "log-probabilities", 12)
+    picture.text(428, 76, "log-probabilities", 12)
     picture.text(440, 222, "values", 12)
     picture.path([(532, 125), (532, 10), (70, 10), (70, 118)], BLUE, dashed=True)
     picture.arrow(70, 110, 70, 124, color=BLUE)
@@ -40,7 +40,7 @@ def four_models(sizes: Mapping[str, int]) -> Drawing:
 def payments(tokens: Sequence[str], log_ratios: Sequence[float], score: float, beta: float) -> Drawing:
     """What each token pays for leaving the reference, and the score that comes with the last one."""
     paid = [-beta * ratio for ratio in log_ratios]
-    left, width = 70, 520
+    left, width = 95, 500
     step = width / len(tokens)
     picture = Drawing(
         600, 230,
@@ -59,12 +59,16 @@ def payments(tokens: Sequence[str], log_ratios: Sequence[float], score: float, b
         picture.line(x + step / 2, 156, x + step / 2, 162 + 18 * (i % 2), GREY, width=0.7)
     up = score >= 0
     picture.bar(left + width - 0.8 * step, 60, 0.6 * step, -34 if up else 34, GREEN if up else VERMILION)
-    picture.text(left + width - step, 32, f"{score:+.2f}", 12, "end", color=GREEN if up else VERMILION)
-    picture.text(left, 216, f"β = {beta}; the bars of one token range from {min(paid):+.2f} to {max(paid):+.2f}", 12, color=GREY)
+    picture.text(left + width - step, 32, f"{score:+.2f}".replace("-", "−"), 12, "end", color=GREEN if up else VERMILION)
+    low, high = min(paid), max(paid)
+    between = f"between {low:+.2f} and {high:+.2f}".replace("-", "−")
+    picture.text(left, 216, f"β = {beta}; a token pays or gets {between}", 12, color=GREY)
     return picture
 
 
-def credit(tokens: Sequence[str], rewards: Sequence[float], values: Sequence[float], gamma: float, lam: float, place: int) -> Drawing:
+def credit(
+    tokens: Sequence[str], rewards: Sequence[float], values: Sequence[float], gamma: float, lam: float, place: int
+) -> Drawing:
     """The surprises of an answer, and with which weights they add up to the advantage of the token at `place`."""
     after = [*values[1:], 0.0]
     deltas = [r + gamma * v_next - v for r, v_next, v in zip(rewards, after, values, strict=True)]
