@@ -24,4 +24,5 @@ EQUIVALENTS = [
     ("clipped_policy_loss", "log_ratio = (logps - old_logps.detach()).masked_fill(mask == 0, 0.0) -> log_ratio = (logps - old_logps.detach()).masked_fill(mask == 0, 1.0)", _PADDING),
     ("clipped_policy_loss", "log_ratio = (logps - old_logps.detach()).masked_fill(mask == 0, 0.0) -> log_ratio = (logps - old_logps.detach()).masked_fill(mask == 0, -1.0)", _PADDING),
     ("value_loss", "clipped = old_values + (values - old_values).clamp(-clip_range, clip_range) -> clipped = old_values + (returns - old_values).clamp(-clip_range, clip_range)", "the larger of the two errors is the same number: the clipped one exceeds the plain one only where the value moved beyond the range towards a return beyond it, and there both are clipped to the same end"),
+    ("value_loss", "errors = ((values - returns).square(), (clipped - returns).square()) -> errors = ((clipped - returns).square(), (values - returns).square())", "the larger of two numbers, whichever is named first"),
 ]  # fmt: skip
