@@ -118,3 +118,9 @@ def show_table(rows: Sequence[Mapping[str, object]], caption: str = "") -> None:
 
 def _shown(value: object) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def last_words(text: str, count: int = 9) -> str:
+    """The end of a text, for a table: its last words, behind an ellipsis where there are more."""
+    words = text.split()
+    return text if len(words) <= count else "… " + " ".join(words[-count:])
