@@ -124,3 +124,18 @@ def answer_texts(tokens: torch.Tensor, mask: torch.Tensor, tokenizer, end_id: in
     """The sampled answers as texts, without their end marks."""
     rows = zip(tokens.tolist(), mask.tolist(), strict=True)
     return [tokenizer.decode([t for t, keep in zip(*row, strict=True) if keep and t != end_id]) for row in rows]
+
+
+# --- Chapter 04: what a reward is used for
+
+
+def best_of_n_probs(probs: torch.Tensor, rewards: torch.Tensor, n: int) -> torch.Tensor:
+    """How probable each answer is as the best of n independent draws, (answers,): of equals, the first one drawn.
+
+    probs: (answers,), float64; rewards: (answers,).
+    """
+    levels, level = rewards.unique(return_inverse=True)  # from the worst to the best
+    share = torch.zeros(len(levels), dtype=probs.dtype).index_add_(0, level, probs)  # of a draw, by level
+    up_to = share.cumsum(0).clamp(max=1)
+    kept = up_to**n - (up_to - share).clamp(min=0) ** n
+    return torch.where(probs > 0, probs / share[level] * kept[level], 0.0)
