@@ -15,23 +15,28 @@ PYTEST_ARGS ?=
 ARGS ?=
 # Test files to run side by side; a notebook wants about 2 GiB and a core. 0: one after another, without processes.
 JOBS ?= 0
+# Who opens JupyterLab: ROLE=instructor has nbgrader's panels in it.
+ROLE ?= student
 
 # torch comes first and by itself: pip then takes the build for this machine, which the other packages accept.
 TORCH = $(shell sed -n '/^torch==/p' requirements.lock)
 
-.PHONY: help lab test test-whole release record demo mutants bench bench-gpu lint setup lock test-lowest
+.PHONY: help lab test test-whole release publish record robust demo mutants bench bench-gpu lint setup lock test-lowest
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'Training language models: a course in notebooks. Each of these sets up what it needs, the first time.'
 	@echo
 	@echo '  make lab      open the course in JupyterLab          LAB_ARGS="--no-browser --port 9000"'
+	@echo '                (with nbgrader, for who teaches)     ROLE=instructor'
 	@echo '  make test     run all tests                          PYTEST_ARGS="-k judge"  JOBS=2'
 	@echo '  make test-whole  the same, with every chapter run in full and the grader tried on all seeds: an hour and more'
 	@echo '  make lint     check the style of the code'
 	@echo
 	@echo '  make release  generate course/ from solutions/       ARGS="01_pretraining"'
+	@echo '  make publish  say where the course can be had, and release  ADDRESS=https://github.com/OWNER/REPOSITORY TAG=v1'
 	@echo '  make record   run chapters whole and keep what they measured  ARGS="01_pretraining"'
+	@echo '  make robust 01  run a chapter five times (seeds, dose, code paths): do its claims hold?  ARGS="--jobs 2"'
 	@echo '  make demo     grade a class of made-up submissions   ARGS="..."'
 	@echo '  make mutants  change the reference solutions, and list what the checks let through  ARGS="01_pretraining"'
 	@echo '  make bench    measure how fast grading is            ARGS="..."'
@@ -45,9 +50,11 @@ help:
 
 # The first page is an address, not a file to run: Jupyter then prints it too, for those whose browser is elsewhere.
 # Jupyter refuses to run as root, which is who a reader is in most containers, unless it is told to. MPLBACKEND, where
-# somebody has set it for scripts, would hide the plots in every notebook.
+# somebody has set it for scripts, would hide the plots in every notebook. course/lab/ holds what a student's JupyterLab
+# leaves out: nbgrader's panels for instructors, and the question about news. With ROLE=instructor nothing is left out.
 lab: $(STAMP)
 	unset MPLBACKEND; PATH="$$HERE/$(BIN):$$PATH" $(BIN)/python -m jupyterlab --LabApp.default_url=/lab/tree/$(START) \
+	  $(if $(filter instructor,$(ROLE)),,--LabApp.app_settings_dir="$$HERE/course/lab") \
 	  $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_ARGS)
 
 test: $(STAMP)
@@ -59,8 +66,24 @@ test-whole: test
 lint: $(STAMP)
 	$(BIN)/python -m ruff check
 
-release record demo mutants bench bench-gpu: $(STAMP)
-	$(BIN)/python -m autograder.workshop.$(subst -,_,$@) $(ARGS)
+release record robust demo mutants bench bench-gpu: $(STAMP)
+	$(BIN)/python -m autograder.workshop.$(subst -,_,$@) $(CHAPTERS) $(ARGS)
+
+CHAPTERS :=
+# `make robust 04` is short for ARGS="04": what stands behind `robust` names chapters, and is nothing to make.
+ifeq ($(firstword $(MAKECMDGOALS)),robust)
+CHAPTERS := $(filter-out robust,$(MAKECMDGOALS))
+ifneq ($(CHAPTERS),)
+.PHONY: $(CHAPTERS)
+$(CHAPTERS): ; @:
+endif
+endif
+
+# The address and the tag reach the recipe through its environment too: nothing in them is syntax.
+publish: export ADDRESS := $(ADDRESS)
+publish: export TAG := $(TAG)
+publish: $(STAMP)
+	@$(BIN)/python -m autograder.workshop.publish --tag="$$TAG" "$$ADDRESS"
 
 # --- Set-up: done when there is no $(STAMP), or when the pins changed, or when the folder was moved or copied (an
 # --- environment points to the place where it was made, so it is made anew).
@@ -142,7 +165,8 @@ lock:
 	  .venv-lock/bin/python -m pip freeze --all --exclude-editable --exclude pip | sed 's/+c[pu][0-9a-z]*$$//' \
 	  | grep -viE '^(nvidia|cuda|triton)' | LC_ALL=C sort -f; } > .venv-lock/requirements.lock
 	@{ echo '# Made by `make lock`: the pins of requirements.lock, for conda users.'; \
-	  echo '#     conda env create -f environment.yml && conda activate training-language-models && jupyter lab'; \
+	  echo '#     conda env create -f environment.yml && conda activate training-language-models'; \
+	  echo '#     jupyter lab --LabApp.app_settings_dir=course/lab'; \
 	  echo 'name: training-language-models'; \
 	  echo 'channels:'; \
 	  echo '  - conda-forge'; \

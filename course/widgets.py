@@ -129,7 +129,7 @@ def _preference_curve(preference_probability: Callable, temperature: float, show
     axes.plot([1], [at_one], "o", color=VERMILION)
     place = {"xytext": (3.2, 0.35), "arrowprops": {"arrowstyle": "-", "color": VERMILION, "linewidth": 0.8}}
     axes.annotate(f"a difference of 1: {at_one:.0%}", (1, at_one), color=VERMILION, va="center", **place)
-    axes.set(ylim=(-0.02, 1.02), xlabel="reward of the first less reward of the second", ylabel="the first is preferred")
+    axes.set(ylim=(-0.02, 1.02), xlabel="reward of the first minus reward of the second", ylabel="the first is preferred")
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, loc="upper left")
     return _png(figure)

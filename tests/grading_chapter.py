@@ -158,7 +158,7 @@ class Course:
             solutions / "alternatives.py": ALTERNATIVES,
         }.items():
             path.write_text(text, encoding="utf-8")
-        notebook = source_notebook(TOPIC, "https://github.com/nobody/nothing", root / "solutions")
+        notebook = source_notebook(TOPIC, root / "solutions")
         nbformat.write(notebook, solutions / f"{TOPIC}.ipynb")
         course.nbgrader("generate_assignment", TOPIC, "--force")
         return course

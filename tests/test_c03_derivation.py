@@ -11,7 +11,7 @@ import nbformat
 import pytest
 from grading_chapter import ROOT, answered, cell_of
 
-from autograder.workshop.release import repository, source_notebook, tool_environment
+from autograder.workshop.release import source_notebook, tool_environment
 
 TOPIC = "03_reinforce"
 STUB = "*Replace this line with your answer.*"
@@ -27,7 +27,7 @@ def test_the_release_asks_for_it_and_does_not_answer_it():
     assert cell.cell_type == "markdown" and cell.source == STUB
     marks = cell.metadata.nbgrader
     assert marks.grade and marks.solution and not marks.locked and marks.points == 6
-    answer = cell_of(source_notebook(TOPIC, repository()), "derivation").source
+    answer = cell_of(source_notebook(TOPIC), "derivation").source
     everything = "\n".join(cell.source for cell in release().cells)
     assert not [line for line in answer.splitlines() if len(line) > 30 and line in everything]
 
@@ -38,7 +38,7 @@ def classroom(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("class")
     source = folder / "source" / TOPIC
     source.mkdir(parents=True)
-    nbformat.write(source_notebook(TOPIC, repository()), source / f"{TOPIC}.ipynb")
+    nbformat.write(source_notebook(TOPIC), source / f"{TOPIC}.ipynb")
     for student, notebook in (("writer", answered(release(), derivation=WRITTEN)), ("blank", release())):
         place = folder / "submitted" / student / TOPIC
         place.mkdir(parents=True)

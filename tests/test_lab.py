@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -120,6 +121,40 @@ def test_it_opens_on_the_first_chapter(root: Path, lab: Lab) -> None:
         page = answer.read().decode()
         assert answer.url.split("?")[0].endswith("/lab/tree/course/00_start_here/00_start_here.ipynb")
     assert "JupyterLab" in page
+
+
+INSTRUCTORS = {"assignment-list", "course-list", "create-assignment", "formgrader", "menu"}  # of nbgrader's plugins
+
+
+def test_a_student_sees_no_panel_for_instructors(lab: Lab) -> None:
+    """JupyterLab reads from its page which plugins not to start. The button that validates a notebook stays."""
+    page = lab.ask("lab")
+    told = re.search(r'<script id="jupyter-config-data"[^>]*>(.*?)</script>', page, flags=re.DOTALL)
+    left_out = json.loads(told.group(1))["disabledExtensions"]
+    assert set(left_out) == {f"@jupyter/nbgrader:{name}" for name in INSTRUCTORS}
+
+
+def test_nbgraders_plugins_are_those_that_are_known() -> None:
+    """A newer nbgrader may bring a panel with a new name."""
+    code = Path(sys.prefix) / "share" / "jupyter" / "labextensions" / "@jupyter" / "nbgrader" / "static"
+    found = {n for path in code.glob("*.js") for n in re.findall(r'"@jupyter/nbgrader:([a-z-]+)"', path.read_text())}
+    if not code.exists():
+        pytest.skip("nbgrader's extension is not installed in this environment")
+    assert found == INSTRUCTORS | {"validate-assignment"}
+
+
+def test_nobody_is_asked_about_news(lab: Lab) -> None:
+    told = json.loads(lab.ask("lab/api/settings/@jupyterlab/apputils-extension:notification"))
+    assert "fetchNews" in told["schema"]["properties"]
+    defaults = {name: told["schema"]["properties"][name]["default"] for name in ("fetchNews", "checkForUpdates")}
+    assert defaults == {"fetchNews": "false", "checkForUpdates": False}
+
+
+@pytest.mark.parametrize("role, leaves_out", [([], True), (["ROLE=instructor"], False)])
+def test_an_instructor_has_them_all(root: Path, role: list[str], leaves_out: bool) -> None:
+    command = ["make", "--dry-run", "--old-file=.venv/.set-up", "lab", *role]
+    said = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True, timeout=60)
+    assert ("app_settings_dir" in said.stdout) == leaves_out
 
 
 def test_its_kernel_is_this_environment_and_finds_the_course(lab: Lab) -> None:

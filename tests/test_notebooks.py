@@ -7,12 +7,12 @@ from notebook_runs import MINUTES
 
 from autograder.judging.reference import ROOT, SOLUTIONS
 from autograder.workshop.record import execute
-from autograder.workshop.release import chapters, repository, source_notebook
+from autograder.workshop.release import chapters, source_notebook
 
 
 @pytest.mark.timeout(5 * MINUTES)
 def test_start_here_solved(tmp_path):
-    execute(source_notebook("00_start_here", repository(), SOLUTIONS), tmp_path)
+    execute(source_notebook("00_start_here", SOLUTIONS), tmp_path)
 
 
 @pytest.mark.parametrize("topic", chapters())

@@ -15,6 +15,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from autograder.workshop.setup_cell import setup_cell
+
 
 def read_pins(text: str) -> dict[str, str]:
     """name -> version for each `name==version` in the text of a lock or of environment.yml."""
@@ -270,6 +272,25 @@ def test_the_wheel_can_be_used_where_there_is_nothing_else(wheel: Path, tmp_path
     isolated = [sys.executable, "-I", "-c", program]
     run = subprocess.run(isolated, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stderr[-3000:]
+
+
+def test_the_wheel_names_no_address(wheel: Path) -> None:
+    """Where the course can be had, `make publish` alone says, in the notebooks."""
+    with zipfile.ZipFile(wheel) as packed:
+        (metadata,) = (name for name in packed.namelist() if name.endswith(".dist-info/METADATA"))
+        head = packed.read(metadata).decode().partition("\n\n")[0]
+    assert "Name: " in head and "://" not in head
+
+
+def test_the_set_up_cell_installs_the_wheel(wheel: Path, tmp_path: Path) -> None:
+    """The real cell and the real pip, told by their environment variables to need no network. -S: nothing is installed here."""
+    told = {"PIP_TARGET": str(tmp_path / "installed"), "PIP_NO_DEPS": "1", "PIP_NO_INDEX": "1", "COURSE_SOURCE": wheel.name}
+    run = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", setup_cell(None).source],
+        cwd=wheel.parent, env=os.environ | told, capture_output=True, text=True, timeout=120,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert (tmp_path / "installed" / "autograder" / "__init__.py").exists()
 
 
 def test_both_licences_are_in_the_wheel(wheel: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import nbformat
 
 from autograder.judging.reference import ROOT, SOLUTIONS, Reference
-from autograder.workshop.release import chapters, repository, source_notebook, tool_environment
+from autograder.workshop.release import chapters, source_notebook, tool_environment
 
 STOCK_CONFIG = """
 c = get_config()
@@ -52,7 +52,7 @@ def bench_grading(students: int = 4) -> list[str]:
 
 
 def _make_class(topic: str, folder: Path, students: int) -> None:
-    solved = source_notebook(topic, repository(), SOLUTIONS)
+    solved = source_notebook(topic, SOLUTIONS)
     _write(solved, folder / "source" / topic / f"{topic}.ipynb")
     for i in range(students):
         _write(solved, folder / "submitted" / f"student{i}" / topic / f"{topic}.ipynb")
@@ -151,7 +151,7 @@ def bench_notebook() -> list[str]:
             continue
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder) / f"{path.stem}.ipynb"
-            _write(source_notebook(path.stem, repository(), SOLUTIONS), target)
+            _write(source_notebook(path.stem, SOLUTIONS), target)
             run = subprocess.run(
                 [sys.executable, "-c", script, target], cwd=folder, capture_output=True, text=True,
                 env=tool_environment() | {"COURSE_PROGRESS_FILE": f"{folder}/progress.json"},

@@ -21,7 +21,7 @@ from autograder.grading.classreport import count_mistakes, read_class, to_text
 from autograder.grading.execute import FIXED_SEEDS
 from autograder.judging.reference import ROOT, SOLUTIONS, Reference
 from autograder.workshop.madeup import Submission, make_class, worth
-from autograder.workshop.release import repository, source_notebook, tool_environment
+from autograder.workshop.release import source_notebook, tool_environment
 
 DEFAULT = ROOT / "classroom" / "demo"
 # Endless loops in the class would otherwise take the generous limits of real grading.
@@ -61,7 +61,7 @@ def grade_class(topic: str, folder: Path, seeds: tuple[int, ...] = ()) -> None:
     """Stock nbgrader, from assignment to export. seeds: those to grade with, where not as many fresh ones as usual."""
     source = folder / "source" / topic
     source.mkdir(parents=True)
-    nbformat.write(source_notebook(topic, repository(), SOLUTIONS), source / f"{topic}.ipynb")
+    nbformat.write(source_notebook(topic, SOLUTIONS), source / f"{topic}.ipynb")
     elsewhere = [  # so that the demonstration writes neither into course/ nor into solutions/
         f"--CourseDirectory.source_directory={folder / 'source'}",
         f"--CourseDirectory.release_directory={folder / 'release'}",

@@ -15,7 +15,7 @@ from pathlib import Path
 import nbformat
 
 from autograder.judging.reference import ROOT, SOLUTIONS
-from autograder.workshop.release import ReleaseFailed, chapters, repository, source_notebook, tool_environment
+from autograder.workshop.release import ReleaseFailed, chapters, source_notebook, tool_environment
 
 COURSE = ROOT / "course"
 
@@ -25,7 +25,7 @@ def prepare(topic: str) -> None:
     known = chapters()
     if topic not in known:
         raise ReleaseFailed(f"There is no chapter {topic!r}. There are: {', '.join(known)}.")
-    nbformat.write(source_notebook(topic, repository()), SOLUTIONS / topic / f"{topic}.ipynb")
+    nbformat.write(source_notebook(topic), SOLUTIONS / topic / f"{topic}.ipynb")
     released = COURSE / topic / f"{topic}.ipynb"
     with tempfile.TemporaryDirectory() as scratch:
         command = [sys.executable, "-m", "nbgrader", "generate_assignment", topic, "--force", "--create"]

@@ -1,6 +1,7 @@
 """`make release`: from `solutions/NN_topic/NN_topic.py` to `course/NN_topic/NN_topic.ipynb` and its answer key.
 
-1. The jupytext source becomes the paired notebook beside it, with stable cell ids, the Colab badge and the set-up cell.
+1. The jupytext source becomes the paired notebook beside it, with stable cell ids, the set-up cell, and a badge where the
+   course is published.
 2. Stock `nbgrader generate_assignment` removes the solutions and writes the release.
 3. The reference runs on the public seeds; its outputs are the answer key.
 4. The texts of `predictions.py` are packed.
@@ -16,7 +17,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 from pathlib import Path
 
 import jupytext
@@ -26,22 +26,7 @@ from autograder.exercise import exercises_of
 from autograder.judging.key import KEYS, build_key, key_path, read_key, same_key, write_key
 from autograder.judging.reference import ROOT, SOLUTIONS, Reference, checked_exercise
 from autograder.predict import PACKED, pack
-
-SETUP_CELL = """\
-# Lets this notebook run on its own (in Colab, say). Where the course is installed, it does nothing.
-import importlib.metadata, importlib.util, subprocess, sys
-
-if importlib.util.find_spec("autograder") is None:
-    print("Installing the course: a minute or two.")
-    packages = ["git+{repository}"]
-    if importlib.util.find_spec("torchao"):
-        packages.append("torchao>=0.16")  # the course needs none, but peft refuses to work beside an older one
-    if subprocess.run([sys.executable, "-m", "pip", "install", "-q", *packages]).returncode:
-        raise SystemExit("The installation failed. Is this machine online? Run this cell once more.")
-    loaded = [sys.modules[name] for name in ("numpy", "pandas", "pyarrow") if name in sys.modules]
-    if any(module.__version__ != importlib.metadata.version(module.__name__) for module in loaded):
-        raise SystemExit("Installed. Now restart the session (menu Runtime, or Kernel), and run this cell again.")
-"""
+from autograder.workshop.setup_cell import published, setup_cell
 
 
 class ReleaseFailed(Exception):
@@ -53,20 +38,16 @@ def chapters(solutions: Path = SOLUTIONS) -> list[str]:
     return sorted(p.name for p in solutions.iterdir() if (p / f"{p.name}.py").exists())
 
 
-def repository() -> str:
-    """The address of the course, from pyproject.toml: the one place where it stands."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return project["urls"]["Repository"].rstrip("/")
-
-
-def source_notebook(topic: str, address: str, solutions: Path = SOLUTIONS) -> nbformat.NotebookNode:
-    """The chapter as the notebook that nbgrader reads: ids, badge, set-up cell, no jupytext metadata."""
+def source_notebook(topic: str, solutions: Path = SOLUTIONS) -> nbformat.NotebookNode:
+    """The chapter as the notebook that nbgrader reads: ids, set-up cell, badge where published, no jupytext metadata."""
     notebook = jupytext.read(solutions / topic / f"{topic}.py")
     if not notebook.cells or not notebook.cells[0].source.startswith("# "):
         raise ReleaseFailed(f"{topic}.py must begin with a markdown cell that holds the title, “# …”.")
     title, _, rest = notebook.cells[0].source.partition("\n")
-    notebook.cells[0].source = f"{title}\n\n{_badge(topic, address)}\n{rest}"
-    notebook.cells.insert(1, nbformat.v4.new_code_cell(SETUP_CELL.format(repository=address).rstrip()))
+    where = published(solutions)
+    if where and (badge := where.badge(topic)):
+        notebook.cells[0].source = f"{title}\n\n{badge}\n{rest}"
+    notebook.cells.insert(1, setup_cell(where))
     _give_ids(notebook)
     for cell in notebook.cells:
         cell.metadata.pop("lines_to_next_cell", None)  # how jupytext remembers blank lines of the .py
@@ -83,7 +64,7 @@ def source_notebook(topic: str, address: str, solutions: Path = SOLUTIONS) -> nb
 def release_notebooks(topics: list[str], course: Path, solutions: Path = SOLUTIONS) -> None:
     """Write the released notebooks of the chapters below `course`."""
     for topic in topics:
-        nbformat.write(source_notebook(topic, repository(), solutions), solutions / topic / f"{topic}.ipynb")
+        nbformat.write(source_notebook(topic, solutions), solutions / topic / f"{topic}.ipynb")
     with tempfile.TemporaryDirectory() as scratch:
         produced = Path(scratch) / "release"
         _generate(topics, produced, solutions, Path(scratch) / "gradebook.db")
@@ -123,12 +104,6 @@ def tool_environment() -> dict[str, str]:
     """Environment for a child Python: it finds this repository, and what nbgrader calls by name (alembic)."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     return os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}
-
-
-def _badge(topic: str, address: str) -> str:
-    path = f"{address.removeprefix('https://github.com/')}/blob/main/course/{topic}/{topic}.ipynb"
-    image = "https://colab.research.google.com/assets/colab-badge.svg"
-    return f"[![Open in Colab]({image})](https://colab.research.google.com/github/{path})"
 
 
 def _give_ids(notebook) -> None:

@@ -1,45 +1,94 @@
 # %% [markdown]
 # # Start here
 #
-# Five minutes, so that you know how the notebooks work before they get hard: cells, checks, hints, progress, and how
-# your answers reach an instructor if you have one. You need Python and curiosity, and no GPU.
+# Ten minutes, so that you know how the notebooks work before they get hard. You will see the map of the course, make
+# a first prediction, and answer a first exercise: once wrongly, then well. You need Python and curiosity, and no GPU.
 
 # %% [markdown]
 # ## Cells
 #
 # A notebook is a column of cells. Click into the grey cell below and press **Shift + Enter**: it runs, and the next
-# cell is selected. Run the cells from top to bottom. If something looks odd, *Kernel → Restart Kernel and Run All Cells*
-# starts over with a clean slate.
+# cell is selected. Run the cells from top to bottom. If something looks odd, *Kernel → Restart Kernel and Run All
+# Cells* starts over with a clean slate.
 
 # %% tags=["imports"]
 import torch
 
-from autograder import check, progress
-from course.device import describe_machine
+from autograder import check, predict, progress, reveal
 
-# %%
-torch.manual_seed(0)  # every notebook sets a seed before anything random, so your numbers repeat
-losses = torch.rand(6)  # (6,)
-print(losses)
+# %% tags=["demo"]
+from course import device, reading
+from course.drawings import c00 as drawings
+
+print(device.describe_machine())
 
 # %% [markdown]
-# ## What this machine can do
+# ## The map
 #
-# Everything in the course runs on a laptop without a GPU, in minutes. The same cells take larger doses where there is
-# a GPU. The *tier* is detected for you; set the environment variable `COURSE_TIER` to `cpu` or `gpu` to choose it yourself.
+# A language model is trained in stages. Each chapter is one stage, and in each you write the parts that matter
+# yourself. All of it happens in a small world that a program made up: stories, sums, and facts about invented
+# countries. So we know what is true there, and every claim of the course can be measured on your machine.
 
-# %%
-print(describe_machine())
+# %% tags=["demo"]
+drawings.course_map()
+
+# %% [markdown]
+# The coloured lines are **checkpoints**: models that were saved after a stage, and from which a later one starts. They
+# come with the course, so you may begin with any chapter.
+#
+# The course follows a lecture, «Процесс обучения LLM» (“How language models are trained”, in Russian). It is not needed
+# here. The last column says where the course keeps to it (✓) and where it corrects it (≠). What is wrong, and how you
+# can see it, stands in a table at the end of this page.
+
+# %% [markdown]
+# ## Predict, then run
+#
+# Before a cell shows something surprising, the course asks what you expect. Commit to an answer first: whoever has
+# guessed remembers the outcome, a wrong guess most of all. Nothing of it is graded.
+#
+# A trained model reads this sentence about a country of its world, word by word:
+#
+# > the capital of sarvik is hollin .
+#
+# Before each word it says how probable every possible next word is. If the word that comes had the probability $p$,
+# the **loss** there is $-\log p$: 0 when the model was certain and right, high when the word surprised it. Its unit is
+# called *nat*.
+#
+# **Predict.** Where is the loss highest?
+#
+# - **a** at “the”: it is the first word, and nothing stands before it;
+# - **b** at “sarvik”, the country;
+# - **c** at “hollin”, its capital: this word one has to know.
+#
+# Write your letter between the quotation marks, and run the cell.
+
+# %% tags=["demo"]
+predict("first_guess", "")
+
+# %% [markdown]
+# Now let the model read. The first time this takes some seconds.
+
+# %% tags=["demo"]
+words = "the capital of sarvik is hollin .".split()
+losses = reading.losses_of(" ".join(words))  # (7,): one loss a word
+drawings.surprises(words, losses)
+
+# %% tags=["demo"]
+at = {"a": losses[0].item(), "b": losses[3].item(), "c": losses[5].item()}
+reveal("first_guess", max(at, key=at.get), the=at["a"], country=at["b"], capital=at["c"])
+
+# %% [markdown]
+# Each cell like this one says what came on *your* machine, why, and from which thought the other choices come.
 
 # %% [markdown]
 # ## Your first exercise
 #
-# An exercise is a function for you to write. A training run measures a loss on every token, and what you plot is their
-# mean. Write it: `mean_loss(losses)` takes a tensor of any shape and returns the mean of all its elements.
+# An exercise is a function for you to write. A model has one loss for each word, and what people report is their mean.
+# Write it: `mean_loss(losses)` takes a tensor of any shape and returns the mean of all its elements.
 #
 # **Answer wrongly first.** Replace the line that raises `NotImplementedError` with `return losses.sum()`, run the cell,
 # and run the check under it. You will see what a wrong answer looks like here: which cases fail, what was expected,
-# what came, and, when the mistake is a known one, what you probably did. Then mend it.
+# what came, and, when the mistake is a known one, what you probably did. Then correct it.
 
 # %% nbgrader={"grade": false, "grade_id": "mean_loss", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def mean_loss(losses: torch.Tensor) -> torch.Tensor:
@@ -54,7 +103,7 @@ check("mean_loss", mean_loss)
 # %% [markdown]
 # <details><summary><b>Hint 1</b>: what does the shape do?</summary>
 #
-# `losses.sum()` adds up every element, whatever the shape. The mean divides by how many there are.
+# How many numbers are in a tensor of shape (3, 5)? What does `losses.sum()` give when every loss is 1?
 # </details>
 # <details><summary><b>Hint 2</b>: the function you want</summary>
 #
@@ -63,21 +112,54 @@ check("mean_loss", mean_loss)
 #
 # Exercises come with hints like these. Open one at a time, and only after you have tried.
 
+# %% tags=["demo"]
+print(f"the mean loss on the sentence above: {float(mean_loss(losses)):.2f} nats a word")
+
 # %% [markdown]
 # ## What a check does
 #
-# `check` calls your function on inputs that it makes from a few fixed seeds and compares what comes back with what the
-# reference solution returned on the same inputs. The reference itself is not on your machine, only its outputs. Your
-# function may be written in any way you like: loops, one line, a library call. Only what it returns counts, and that
-# it leaves its arguments as they were: whoever calls it may need them again.
+# Suppose that you returned the sum, and that the input was the losses of the sentence above:
+
+# %% tags=["demo"]
+drawings.what_a_check_does(losses)
+
+# %% [markdown]
+# The **probe** makes inputs from a few fixed seeds and calls your function. The **judge** compares what comes back with
+# what the reference solution returned on the same inputs. The reference itself is not on your machine, only its
+# outputs: the answer key. So write your function as you like: loops, one line, a library call. Only what it returns
+# counts, and that it leaves its arguments as they were, since whoever calls it may need them again.
 #
 # If you work in an editor rather than in a notebook, put your functions into a file and run
 # `autograder check 00_start_here my_answers.py`.
 
 # %% [markdown]
+# ## How a chapter goes
+
+# %% tags=["demo"]
+drawings.a_chapter()
+
+# %% [markdown]
+# - An **open task** has no single right answer. It has bars, such as “a loss below 1.4”: each one that you reach
+#   counts. The judge measures again by itself.
+# - **What you wrote is used again.** Later chapters call an answer of yours that has passed; where there is none, they
+#   call the course's own.
+# - **Numbers differ** a little between machines. The pages therefore print them from your run, and speak of those. Every
+#   random step starts from a seed, so on one machine a run repeats. All seeds go through `device.seed`: start Jupyter
+#   with `COURSE_SEED=1` in the environment, and every chapter runs with other luck. That is how you find out whether a
+#   result was luck.
+# - **The dose.** Every chapter runs on a laptop in minutes. Where there is a GPU, the same cells train for longer.
+#   `COURSE_TIER=cpu` or `gpu` decides it yourself; `COURSE_DOSE=0.02` runs through a chapter quickly, without
+#   learning anything.
+
+# %% tags=["demo"]
+torch.manual_seed(device.seed(0))
+print(torch.rand(3))  # run this cell again: the same three numbers
+
+# %% [markdown]
 # ## Progress
 #
-# The course remembers, in one small file in your home folder, which exercises you have passed. This shows it:
+# The course remembers, in one small file in your home folder, which exercises you have passed and how many of your
+# predictions came true. This shows it:
 
 # %%
 progress()
@@ -85,8 +167,99 @@ progress()
 # %% [markdown]
 # ## If you are in a class
 #
-# Save the notebook and hand in the `.ipynb` file, as your instructor asks. Change only the answer cells; add cells of
-# your own wherever you like. Grading runs your functions on fresh seeds, gives points for every case that passes, and
-# sends back a report like the ones you see here. Cells that train for minutes are not run again in grading.
+# Save the notebook and hand in the `.ipynb` file, as your instructor asks. Change only the answer cells and your
+# predictions; add cells of your own wherever you like. Grading runs your functions on fresh seeds, gives points for
+# every case that passes, and sends back a report like the ones you see here. Cells that train for minutes are not run
+# again in grading.
 #
-# Now open [01_pretraining](../01_pretraining/01_pretraining.ipynb), where you train a language model.
+# Now open [01_pretraining](../01_pretraining/01_pretraining.ipynb), where you train a language model. What follows is
+# for looking things up.
+
+# %% [markdown]
+# ## To look up
+#
+# <details><summary><b>The signs of the formulas</b></summary>
+#
+# | sign | in code | what it is |
+# |:--|:--|:--|
+# | $x$ | `prompt` | the prompt: what the model is given (chapter 01 has no prompts: there, $x$ is the whole text) |
+# | $y$, $y_t$ | `answer` | the answer, and its token number $t$ |
+# | $p_\theta(y \mid x)$ | `model`, `policy` | the model that is trained, with its weights $\theta$. In reinforcement learning it is called the **policy** |
+# | $\log p_\theta(y_t \mid x, y_{\lt t})$ | `logps` | log-probabilities of the tokens of an answer |
+# | $p_0$ | `reference`, `ref_logps` | the **reference**: the frozen model from which training starts |
+# | $r(x, y)$, $r_t$ | `rewards` | a **reward**: the number that training is paid with (the lecture's $Q$); what of it a token gets |
+# | $r_\varphi(x, y)$ | `scores` | a reward that a model has *learned*: a **score** |
+# | $u(x, y)$ | `utility` | the **true utility** of an answer. Only a made-up world has one |
+# | $A$ | `advantages` | how much better an answer, or a token, was than expected |
+# | $V_\psi$ | `values` | what a value model expects |
+# | $\lvert V \rvert$ | `VOCAB` | the number of tokens in the vocabulary |
+# | $\mathrm{KL}(p_\theta \,\Vert\, p_0)$ | `kl` | how far the policy has moved away from the reference |
+# | $\beta$ | `beta` | the price of that distance |
+# | $p_{\text{old}}$, $\rho$ | `old_logps`, `ratio` | the policy as it was when it wrote the answers; how much likelier an answer has become since |
+# | $\varepsilon$ | `clip` | how far PPO lets a probability move in one go |
+# | $\gamma, \lambda$ | `gamma`, `lam` | how much later rewards and later expectations count |
+# | $\tau$, $T$ | `temperature` | how bold a draw is; how careless an annotator is |
+# | $\sigma(z)$ | `sigmoid` | $1 / (1 + e^{-z})$: a number as a probability |
+# | $\nabla \log p_\theta$ | | a direction in which something becomes likelier. Statistics calls it the *score function*: no score is meant |
+# | $\mathbb{E}$, $\log$ | | a mean over what is random; the natural logarithm, so that losses are in nats |
+# </details>
+
+# %% [markdown]
+# <details><summary><b>Words of the field</b></summary>
+#
+# | word | what is meant here | first in |
+# |:--|:--|:--|
+# | token, vocabulary | a piece of text with a number; all the pieces there are | [01](../01_pretraining/01_pretraining.ipynb) |
+# | logits | one number for each possible next token, before they become probabilities | [01](../01_pretraining/01_pretraining.ipynb) |
+# | loss, nat | the mean of $-\log p$ of what should have come; its unit, with the natural logarithm | [01](../01_pretraining/01_pretraining.ipynb) |
+# | batch, padding, mask | texts side by side; what fills the short ones up; which places count | [01](../01_pretraining/01_pretraining.ipynb) |
+# | update, learning rate | one change of all weights; how large it is | [01](../01_pretraining/01_pretraining.ipynb) |
+# | held out | kept away from training, so that one can measure on it | [01](../01_pretraining/01_pretraining.ipynb) |
+# | floor | the lowest loss that is possible: the entropy of the text | [01](../01_pretraining/01_pretraining.ipynb) |
+# | sampling, temperature | drawing the next token at random; how bold the draw is | [01](../01_pretraining/01_pretraining.ipynb) |
+# | checkpoint | the weights of a model, saved | [01](../01_pretraining/01_pretraining.ipynb) |
+# | fine-tuning, SFT | more training on other data; on answers that people wrote (*supervised*) | [02](../02_sft/02_sft.ipynb) |
+# | chat template | the marks that say who speaks, and where an answer ends | [02](../02_sft/02_sft.ipynb) |
+# | greedy | always the most probable token, without a draw | [02](../02_sft/02_sft.ipynb) |
+# | policy, reward | the model as somebody who acts; what it is paid | [03](../03_reinforce/03_reinforce.ipynb) |
+# | rollout | answers that the policy has sampled, to learn from | [03](../03_reinforce/03_reinforce.ipynb) |
+# | baseline | in 01: a simple method to compare with. From 03 on: what is subtracted from a reward | [03](../03_reinforce/03_reinforce.ipynb) |
+# | preference pair | two answers to one prompt, and which one somebody chose | [04](../04_reward_model/04_reward_model.ipynb) |
+# | reward model | a model that has learned from such pairs to give a score | [04](../04_reward_model/04_reward_model.ipynb) |
+# | calibration | when a model says 70 %, is it right in 70 of 100 cases? | [04](../04_reward_model/04_reward_model.ipynb) |
+# | best of n | sample n answers, keep the one with the highest score | [04](../04_reward_model/04_reward_model.ipynb) |
+# | advantage, value model | better or worse than expected; the model that expects | [05](../05_ppo/05_ppo.ipynb) |
+# | reward hacking | the score rises, and what was really wanted falls | [05](../05_ppo/05_ppo.ipynb) |
+# | RLHF | reinforcement learning from human feedback: what the field calls chapters 03 to 05 together | [05](../05_ppo/05_ppo.ipynb) |
+# | DPO | learning from pairs without a reward model | 06, coming |
+# | LoRA, adapter | training small matrices beside the weights, not the weights | 07, coming |
+# | in-context learning | learning from examples in the prompt; no weight changes | 08, coming |
+# | chain of thought | steps that a model writes before its answer | 09, coming |
+# | GRPO | rewards compared within a group of answers to one prompt | 10, coming |
+# </details>
+
+# %% [markdown]
+# <details><summary><b>The lecture, and what the course corrects</b></summary>
+#
+# Where the lecture is wrong, or its field has moved on, the course does not only say so: there is something that you
+# write, draw or measure.
+#
+# | the lecture says | the course | where |
+# |:--|:--|:--|
+# | pre-training is *unsupervised* | it is self-supervised: the text is its own label | [01](../01_pretraining/01_pretraining.ipynb) |
+# | next-sentence prediction is one of the tasks of pre-training | it was dropped soon after BERT; you see what it learns, and what it does not | [01](../01_pretraining/01_pretraining.ipynb) |
+# | maximise $\mathbb{E}\,Q + \beta\,\mathrm{KL}$ | **minus**: the KL is a price. With a plus the optimum is one single answer | [03](../03_reinforce/03_reinforce.ipynb) |
+# | REINFORCE, derived for an $f$ without $\theta$, optimises that objective | there is a $\theta$ inside; the term that it adds is zero on average, and you show why | [03](../03_reinforce/03_reinforce.ipynb) |
+# | REINFORCE is not used in practice | plain REINFORCE is not; with a baseline its family trains today's models | [03](../03_reinforce/03_reinforce.ipynb), and 10, coming |
+# | one letter $\theta$ for the policy and for the reward model; $Q(s, a)$ beside $Q(a, p)$ | two models, two letters: $p_\theta$ and $r_\varphi$, and $r(x, y)$ everywhere | [04](../04_reward_model/04_reward_model.ipynb) |
+# | the reward model $r_\theta$ | pairs tell it only up to a constant for each prompt | [04](../04_reward_model/04_reward_model.ipynb), and 06, coming |
+# | PPO keeps 4 models, two of which it does not name | all four are named, and their memory is measured | [05](../05_ppo/05_ppo.ipynb) |
+# | DPO is the state of the art, with one hyper-parameter and two models | it was so in 2023; the learning rate matters as much; one model in memory is enough | 06, coming |
+# | full fine-tuning is the most stable, and the best | what was known before is forgotten: measured | 07, coming |
+# | LoRA works because hidden representations lie near a low-dimensional manifold | it is about the *change* of the weights, which has a low rank | 07, coming |
+# | $\Delta W = A B^\top$ | the same with the paper's scale, and one factor zero at the start | 07, coming |
+# | LoRA makes the backward pass cheaper, and saves much memory | by a third at most; what is saved is the optimiser's memory and the weights' gradients | 07, coming |
+# | few-shot means 2 to 5 examples | as many as fit; their order and labels matter | 08, coming |
+# | a chain of thought makes a model easier to interpret | the written steps need not be why it answers so | 09, coming |
+# | DeepSeek-R1 was trained with RLHF only | that was R1-*Zero*, and with rewards that a rule checks, not people | 10, coming, and 11, coming |
+# </details>

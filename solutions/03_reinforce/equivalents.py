@@ -22,21 +22,6 @@ EQUIVALENTS = [
         "Whether the estimate carries a graph, the page leaves open.",
     ),
     (
-        "policy_loss",
-        "logps = logits.log_softmax(-1).gather(1, actions) -> logps = logits.gather(1, actions)",
-        "The advantages of a prompt sum to zero, so that whatever is the same for all its answers cancels: log Z of the softmax.",
-    ),
-    (
-        "policy_loss",
-        "ref_logps = ref_logits.log_softmax(-1).gather(1, actions) -> ref_logps = ref_logits.gather(1, actions)",
-        "As above: the reference's log Z goes with the baseline.",
-    ),
-    (
-        "policy_loss",
-        "return reinforce_loss(one_token, advantages, torch.ones_like(one_token)) -> return reinforce_loss(torch.ones_like(one_token), advantages, one_token)",
-        "The loss multiplies log-probabilities and mask, and a product has no order.",
-    ),
-    (
         "answer_mask",
         "is_end = (tokens == end_id).long() -> is_end = -(tokens == end_id).long()",
         "Ends are only asked whether there are any, which their sign does not change.",
@@ -83,12 +68,12 @@ EQUIVALENTS = [
     ),
     (
         "rollout_logps",
-        "logits = model(input_ids=rows, attention_mask=seen).logits[:, input_ids.shape[1] - 1:-1] -> logits = model(input_ids=rows, attention_mask=seen).logits[:, input_ids.shape[1] - 1:]",
+        "logits = logits[:, input_ids.shape[1] - 1:-1] -> logits = logits[:, input_ids.shape[1] - 1:]",
         "gather takes as many places as there are tokens, and leaves the one behind them.",
     ),
     (
         "rollout_logps",
-        "logits = model(input_ids=rows, attention_mask=seen).logits[:, input_ids.shape[1] - 1:-1] -> logits = model(input_ids=rows, attention_mask=seen).logits[:, attention_mask.shape[1] - 1:-1]",
+        "logits = logits[:, input_ids.shape[1] - 1:-1] -> logits = logits[:, attention_mask.shape[1] - 1:-1]",
         "The mask of the prompts has the shape of their ids.",
     ),
 ]

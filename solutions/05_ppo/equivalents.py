@@ -24,6 +24,4 @@ EQUIVALENTS = [
     ("clipped_policy_loss", "log_ratio = (logps - old_logps.detach()).masked_fill(mask == 0, 0.0) -> log_ratio = (logps - old_logps.detach()).masked_fill(mask == 0, 1.0)", _PADDING),
     ("clipped_policy_loss", "log_ratio = (logps - old_logps.detach()).masked_fill(mask == 0, 0.0) -> log_ratio = (logps - old_logps.detach()).masked_fill(mask == 0, -1.0)", _PADDING),
     ("value_loss", "clipped = old_values + (values - old_values).clamp(-clip_range, clip_range) -> clipped = old_values + (returns - old_values).clamp(-clip_range, clip_range)", "the larger of the two errors is the same number: the clipped one exceeds the plain one only where the value moved beyond the range towards a return beyond it, and there both are clipped to the same end"),
-    ("ppo_update", "loss = loss + value_coef * value_loss(values, old['values'], old['returns'], old['mask'], value_clip); optimizer.zero_grad() -> optimizer.zero_grad(); loss = loss + value_coef * value_loss(values, old['values'], old['returns'], old['mask'], value_clip)", "the gradients are set to zero before backward, either way"),
-    ("ppo_update", "optimizer.step(); losses.append(loss.item()) -> losses.append(loss.item()); optimizer.step()", "the loss is a number by then"),
 ]  # fmt: skip
