@@ -5,6 +5,7 @@ Colours are the Okabe–Ito palette, which readers with any colour vision can te
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from statistics import median
 
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, GREY = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8a8f98"
@@ -57,6 +58,18 @@ def mark_levels(axes, levels: Mapping[str, float], color: str = GREY) -> None:
             color=color,
             annotation_clip=False,
         )
+
+
+def band(axes, runs: Sequence[Sequence[Mapping]], name: str, color: str, label: str | None = None, spare: int = 0) -> None:
+    """The median of several runs of equal length, and the band between the lowest and the highest.
+
+    runs: each a list of what was measured at every update; spare: how many runs to leave out of the band at either end.
+    """
+    columns = [sorted(run[i][name] for run in runs) for i in range(len(runs[0]))]
+    spare = min(spare, (len(runs) - 1) // 2)
+    axes.plot([median(column) for column in columns], color=color, label=label)
+    low, high = [column[spare] for column in columns], [column[-1 - spare] for column in columns]
+    axes.fill_between(range(len(columns)), low, high, color=color, alpha=0.18, linewidth=0)
 
 
 def name_lines(axes) -> None:
