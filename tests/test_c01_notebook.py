@@ -16,7 +16,7 @@ def claims(values: dict) -> None:
     claims_of_counting(values)
     first, last, honest = values["without_shift"]
     assert last < 0.2 * values["floor"] < first, "without the shift the loss falls far below the entropy"
-    assert honest > values["log_V"] - 1 and values["without_shift_repeats"] > 0.7, "and the model repeats what it reads"
+    assert honest > values["log_V"] - 1 and values["without_shift_repeats"] > 0.5, "and the model repeats what it reads"
     assert values["heldout"] < min(values["ngrams"].values()) - 0.3, "the model is far below the best counts"
     assert values["floor"] - 0.02 < values["heldout"] < values["floor"] + 0.15
     assert min(values["facts"], values["copying"]) > 0.6, "the abilities are learned"
