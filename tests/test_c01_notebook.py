@@ -38,7 +38,7 @@ def claims_of_counting(values: dict) -> None:
     assert falls == [True, True, False, True, False], "it falls, rises at n = 4, falls, and rises"
     known, new = values["cost_known"], values["cost_new"]
     assert all(b < a + 1e-6 for a, b in pairwise(known)), "what was seen becomes cheaper with every n"
-    assert new[2] < new[3] < new[4] < new[5], "and what was not, dearer"
+    assert new[2] < new[3] < new[4] < new[5], "and what was not, more expensive"
     token_unseen, context_unseen = values["cost_each"]
     assert token_unseen > context_unseen + 1 and abs(context_unseen - values["log_V"]) < 1e-3
     assert [b < a for a, b in pairwise(more)] == [True, True, False, False, False], "with ten times the alpha no bump"
