@@ -1137,7 +1137,7 @@ reveal("first_learned", came, third=third, right=early["right"], opening=early["
 # probabilities of all of them. Any way of choosing the four is allowed, if the weights make up for it.
 #
 # The judge measures, over many prompts with rewards you have not seen: whether the estimate is right on average, and its mean squared
-# error, in units of what leave-one-out has. The bars are at 2, 1.25, 0.75 and 0.52. What is biased reaches none.
+# error, in units of what leave-one-out has. The bars are at 2, 1.25, 0.75 and 0.5. What is biased reaches none.
 
 
 # %% nbgrader={"grade": false, "grade_id": "quiet_gradient", "locked": false, "schema_version": 3, "solution": true, "task": false}
