@@ -562,6 +562,6 @@ def quiet_by_looking_into_the_till(logits, reward_of, k, generator):
 
 
 @mistake("quiet_gradient")
-def quiet_from_other_prompts(logits, reward_of, k, generator):
-    """One baseline for all prompts, their common mean: nearly right, no better than leave-one-out, and from others' rewards."""
+def quiet_with_a_guessed_baseline(logits, reward_of, k, generator):
+    """Plain samples with a guessed constant as the baseline: right, and not quiet enough for all bars."""
     return plain(logits, lambda drawn: reward_of(drawn) - 4.0, k, generator)
