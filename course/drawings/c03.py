@@ -41,7 +41,7 @@ def two_pulls(before: torch.Tensor, minus: torch.Tensor, plus: torch.Tensor) -> 
     order, shown = [*before[:-1].argsort(descending=True).tolist(), len(before) - 1], len(before)
     picture = Drawing(
         width=600,
-        height=196,
+        height=206,
         alt=f"Bars of probability over the same {shown} answers. Under p₀ the overrated answer has {before[-1]:.1%}; with minus "
         f"beta KL the policy is spread over many answers and gives it {minus[-1]:.1%}; with plus beta KL it gives it "
         f"{plus[-1]:.1%}.",
@@ -54,8 +54,8 @@ def two_pulls(before: torch.Tensor, minus: torch.Tensor, plus: torch.Tensor) -> 
             height = 132 * probs[answer].item()
             color = VERMILION if answer == len(before) - 1 else BLUE
             picture.bar(left + 2 + i * 176 / shown, 170, 176 / shown - 1, -max(height, 0.8), color, opacity=0.9)
-        picture.text(left + 176, 184, f"overrated {probs[-1].item():.1%}", 12, "end", VERMILION)
-        picture.text(left + 2, 184, f"largest {probs.max().item():.2f}", 12)
+        picture.text(left + 2, 200, f"the overrated one {probs[-1].item():.1%}", 12, color=VERMILION)
+        picture.text(left + 2, 184, f"the likeliest {probs.max().item():.1%}", 12)
     return picture
 
 
@@ -113,6 +113,7 @@ def advantages(rewards: torch.Tensor, compared: torch.Tensor) -> Drawing:
         if abs(others - place(reward)) > 10:
             picture.arrow(x, others, x, place(reward) + (6 if reward > reward - advantage else -6), color=PURPLE)
         picture.circle(x, place(reward), 4.5, ORANGE)
-        picture.text(x + 10, (others + place(reward)) / 2, f"{advantage:+.2f}", 12, color=PURPLE)
+        middle = (others + place(reward)) / 2 - 14 * (abs(others - place(reward)) < 24)
+        picture.text(x + 10, middle, f"{advantage:+.2f}", 12, color=PURPLE)
         picture.text(x, 172, f"y{'₁₂₃₄₅₆₇₈₉'[i]}: r = {reward:.1f}", 12, "middle")
     return picture

@@ -346,10 +346,10 @@ check("policy_gradient_estimate", policy_gradient_estimate)
 logits = halfway.clone().requires_grad_()
 exact_objective(logits, ref_logps, rewards, BETA).backward()
 shaped = rewards - BETA * (halfway.log_softmax(-1) - ref_logps)  # r - β log(p/p₀), every answer
-exact_gradient = score_function_gradient(halfway, shaped)
+exact_gradient = torch.as_tensor(score_function_gradient(halfway, shaped)).float()
 autograd_gap = (exact_gradient - logits.grad).abs().max().item()
 ones = torch.ones_like(halfway)
-extra_term = (BETA * score_function_gradient(halfway, ones)).abs().max().item()
+extra_term = abs(BETA * score_function_gradient(halfway, ones)).max().item()
 print(f"your gradient against autograd of J: {autograd_gap:.0e}")
 print(f"the second term, -β E[∇ log p]:      {extra_term:.0e}")
 
@@ -716,7 +716,8 @@ for name, estimator in estimators.items():
     for _ in range(200):
         with torch.no_grad():
             value = rewards - BETA * estimator(logits.log_softmax(-1), ref_logps)
-        logits.grad = -score_function_gradient(logits.detach(), value)
+        gradient = torch.as_tensor(score_function_gradient(logits.detach(), value))
+        logits.grad = -gradient.to(logits)
         optimizer.step()
     probs = logits.detach().softmax(-1)
     in_reward[name] = {
@@ -983,13 +984,13 @@ ids, attention_mask, tokens = answers_of(
     reference, asked, torch.Generator(DEVICE).manual_seed(device.seed(2))
 )
 with torch.no_grad():
-    mask = answer_mask(tokens, END)
+    mask = answer_mask(tokens, END).long()
     logps = rollout_logps(reference, ids, attention_mask, tokens, mask)  # (batch, new)
 for row, keep, logp in zip(tokens.tolist(), mask.tolist(), logps.tolist()):
     plots.show_tokens(
         tokenizer.convert_ids_to_tokens(row),
         [plots.BLUE if k else None for k in keep],
-        [f"{x:.1f}" if k else "–" for x, k in zip(logp, keep)],
+        [f"{round(x, 1) + 0:.1f}" if k else "–" for x, k in zip(logp, keep)],
     )
 
 # %% [markdown]
@@ -1019,7 +1020,7 @@ WHAT = {
 def rollout(policy, prompts: list[str], generator):
     """Sampled answers: their texts, what they are worth, and what policy_loss needs of each."""
     ids, attention_mask, tokens = answers_of(policy, prompts, generator)
-    mask = answer_mask(tokens, END)
+    mask = answer_mask(tokens, END).long()
     logps = rollout_logps(policy, ids, attention_mask, tokens, mask)  # (batch, new)
     with torch.no_grad():
         old_logps = rollout_logps(reference, ids, attention_mask, tokens, mask)
