@@ -69,6 +69,7 @@ lint: $(STAMP)
 release record robust demo mutants bench bench-gpu: $(STAMP)
 	$(BIN)/python -m autograder.workshop.$(subst -,_,$@) $(CHAPTERS) $(ARGS)
 
+CHAPTERS :=
 # `make robust 04` is short for ARGS="04": what stands behind `robust` names chapters, and is nothing to make.
 ifeq ($(firstword $(MAKECMDGOALS)),robust)
 CHAPTERS := $(filter-out robust,$(MAKECMDGOALS))

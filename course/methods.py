@@ -2,7 +2,7 @@
 
 In a notebook: `collate = earlier("collate", methods.collate)` takes the reader's answer where it has passed, else this one.
 Functions have the names and contracts of their exercises; tests/test_course_methods.py holds them against the answers of
-the course. What has no exercise (prompt_batch) is given to all chapters alike.
+the course. What has no exercise (prompt_batch, answer_texts) is given to all chapters alike.
 """
 
 import torch
@@ -86,3 +86,56 @@ def generate_answers(
         ids, mask = new[:, column, None], F.pad(mask, (0, 1), value=1)
         column += 1
     return new[:, :column]
+
+
+# --- Chapter 03: learning from a reward
+
+
+def leave_one_out_advantages(rewards: torch.Tensor) -> torch.Tensor:
+    """Each reward minus the mean of the other rewards in its row: (prompts, k), k >= 2."""
+    k = rewards.shape[1]
+    return (rewards - rewards.mean(1, keepdim=True)) * (k / (k - 1))
+
+
+def kl_estimate(logps: torch.Tensor, ref_logps: torch.Tensor) -> torch.Tensor:
+    """For each sample of the policy an estimate of KL(policy || reference): without bias, and never negative (k3)."""
+    log_ratio = ref_logps - logps
+    return torch.expm1(log_ratio) - log_ratio
+
+
+def answer_mask(tokens: torch.Tensor, end_id: int) -> torch.Tensor:
+    """(batch, new): 1 on the tokens of each answer, its first end_id included, 0 behind that."""
+    going_on = (tokens != end_id).long().cumprod(1)
+    return F.pad(going_on[:, :-1], (1, 0), value=1)
+
+
+def rollout_logps(model, input_ids, attention_mask, tokens, mask) -> torch.Tensor:
+    """log p of each sampled token given everything before it, (batch, new), with gradient; 0 where the mask is 0.
+
+    input_ids, attention_mask: (batch, seq), prompts padded on the left; tokens, mask: (batch, new).
+    """
+    rows = torch.cat([input_ids, tokens], dim=1)
+    seen = F.pad(attention_mask, (0, tokens.shape[1]), value=1)  # behind an answer's end nothing looks back that counts
+    logits = model(input_ids=rows, attention_mask=seen).logits[:, -tokens.shape[1] - 1 : -1]
+    return -F.cross_entropy(logits.transpose(1, 2), tokens, reduction="none").masked_fill(mask == 0, 0.0)
+
+
+def answer_texts(tokens: torch.Tensor, mask: torch.Tensor, tokenizer, end_id: int) -> list[str]:
+    """The sampled answers as texts, without their end marks."""
+    rows = zip(tokens.tolist(), mask.tolist(), strict=True)
+    return [tokenizer.decode([t for t, keep in zip(*row, strict=True) if keep and t != end_id]) for row in rows]
+
+
+# --- Chapter 04: what a reward is used for
+
+
+def best_of_n_probs(probs: torch.Tensor, rewards: torch.Tensor, n: int) -> torch.Tensor:
+    """How probable each answer is as the best of n independent draws, (answers,): of equals, the first one drawn.
+
+    probs: (answers,), float64; rewards: (answers,).
+    """
+    levels, level = rewards.unique(return_inverse=True)  # from the worst to the best
+    share = torch.zeros(len(levels), dtype=probs.dtype).index_add_(0, level, probs)  # of a draw, by level
+    up_to = share.cumsum(0).clamp(max=1)
+    kept = up_to**n - (up_to - share).clamp(min=0) ** n
+    return torch.where(probs > 0, probs / share[level] * kept[level], 0.0)

@@ -5,6 +5,7 @@ Colours are the Okabe–Ito palette, which readers with any colour vision can te
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from statistics import median
 
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, GREY = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8a8f98"
@@ -59,6 +60,18 @@ def mark_levels(axes, levels: Mapping[str, float], color: str = GREY) -> None:
         )
 
 
+def band(axes, runs: Sequence[Sequence[Mapping]], name: str, color: str, label: str | None = None, spare: int = 0) -> None:
+    """The median of several runs of equal length, and the band between the lowest and the highest.
+
+    runs: each a list of what was measured at every update; spare: how many runs to leave out of the band at either end.
+    """
+    columns = [sorted(run[i][name] for run in runs) for i in range(len(runs[0]))]
+    spare = min(spare, (len(runs) - 1) // 2)
+    axes.plot([median(column) for column in columns], color=color, label=label)
+    low, high = [column[spare] for column in columns], [column[-1 - spare] for column in columns]
+    axes.fill_between(range(len(columns)), low, high, color=color, alpha=0.18, linewidth=0)
+
+
 def name_lines(axes) -> None:
     """Write each labelled line's name at its last point, in its colour, instead of a legend. Call after plotting."""
     lines = [line for line in axes.get_lines() if not line.get_label().startswith("_")]
@@ -105,3 +118,9 @@ def show_table(rows: Sequence[Mapping[str, object]], caption: str = "") -> None:
 
 def _shown(value: object) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def last_words(text: str, count: int = 9) -> str:
+    """The end of a text, for a table: its last words, behind an ellipsis where there are more."""
+    words = text.split()
+    return text if len(words) <= count else "… " + " ".join(words[-count:])

@@ -25,11 +25,11 @@ count_ngrams = functions["count_ngrams"]
 ngram_loss = functions["ngram_loss"]
 perplexity = functions["perplexity"]
 bits_per_byte = functions["bits_per_byte"]
+counting_model = functions["counting_model"]
 next_token_probs = functions["next_token_probs"]
 learning_rate = functions["learning_rate"]
 train = functions["train"]
 mask_tokens = functions["mask_tokens"]
-mlm_loss = functions["mlm_loss"]
 nsp_pairs = functions["nsp_pairs"]
 
 
@@ -78,28 +78,6 @@ def test_causal_loss_gradient_is_probability_minus_target():
     for t in range(4):
         expected[0, t, labels[0, t + 1]] -= 1
     torch.testing.assert_close(logits.grad, expected / 4, **CLOSE)
-
-
-def test_mlm_loss_is_that_of_transformers():
-    from transformers import BertConfig, BertForMaskedLM
-
-    torch.manual_seed(0)
-    config = BertConfig(vocab_size=37, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2)
-    model = BertForMaskedLM(config).eval()
-    input_ids = torch.randint(5, 37, (3, 31), generator=generator())
-    special = torch.zeros_like(input_ids, dtype=torch.bool)
-    corrupted, labels = mask_tokens(input_ids, special, 4, 37, generator(1))
-    assert (labels != -100).any()
-    with torch.no_grad():
-        output = model(input_ids=corrupted, labels=labels)
-    torch.testing.assert_close(mlm_loss(output.logits, labels), output.loss, **CLOSE)
-
-
-def test_mlm_loss_of_nothing_is_zero_and_can_be_gone_back_from():
-    logits = torch.randn(2, 5, 7, generator=generator(), requires_grad=True)
-    loss = mlm_loss(logits, torch.full((2, 5), -100))
-    loss.backward()
-    assert loss.item() == 0 and (logits.grad == 0).all()
 
 
 # --- Sampling
@@ -260,6 +238,40 @@ def test_every_token_but_the_first_is_counted_once(documents, n):
 
 def test_without_counts_the_ngram_loss_is_that_of_a_uniform_guess():
     assert ngram_loss({}, [[0, 1, 2, 1], [0, 2]], 3, 17, 0.3) == pytest.approx(math.log(17), rel=1e-5)
+
+
+# --- The open task
+
+
+@settings(FAST, max_examples=30)
+@given(documents=documents_of_text, contexts=documents_of_text)
+def test_the_reference_gives_distributions(documents, contexts):
+    rows = counting_model(documents, contexts, 5)
+    assert rows.shape == (len(contexts), 5) and (rows >= 0).all()
+    torch.testing.assert_close(rows.sum(-1), torch.ones(len(contexts), dtype=rows.dtype), **CLOSE)
+
+
+def test_its_loss_is_that_of_its_own_rows():
+    """What the probe sends, with other ids and in another order, gives the judge the loss that one computes oneself."""
+    from autograder.chapters.c01_pretraining.counting import BARS, _distributions, small_text
+    from autograder.chapters.c01_pretraining.rules import _heldout_loss
+
+    text = small_text()
+    rows = torch.as_tensor(counting_model(text.documents, text.contexts, text.vocab))
+    expected = -rows.log()[torch.arange(len(rows)), torch.tensor(text.following)].mean().item()
+    for seed in (1, 5):
+        assert _heldout_loss(_distributions(counting_model, seed)["costs"]) == pytest.approx(expected, abs=2e-3)
+    bars = [bar for bar, _ in BARS.values()]
+    assert bars == sorted(bars, reverse=True) and expected < bars[-1] - 0.1, "with room"
+
+
+def test_no_context_of_the_open_task_gives_away_what_follows_another():
+    """Each stands for a document of its own."""
+    from autograder.chapters.c01_pretraining.counting import small_text
+
+    contexts = [tuple(context) for context in small_text().contexts if len(context) > 8]
+    following = {tuple(c): f for c, f in zip(small_text().contexts, small_text().following)}
+    assert not any(a != b and b[: len(a) + 1] == (*a, following[a]) for a in contexts for b in contexts)
 
 
 # --- Perplexity and bits per byte

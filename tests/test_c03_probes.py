@@ -51,11 +51,31 @@ def test_samples_in_pairs_are_not_independent():
     assert not verdict_of("policy_gradient_estimate", in_pairs).passed
 
 
-def test_whatever_unpacks_into_three_tensors_is_three_tensors():
-    right = reference.functions["kl_estimates"]
-    assert verdict_of("kl_estimates", lambda p, q: torch.stack(right(p, q))).passed
-    two = verdict_of("kl_estimates", lambda p, q: right(p, q)[:2])
-    assert "three tensors, k1, k2 and k3; it returned 2 of them" in two.cases[0].problem
+def test_the_open_task_tells_what_was_measured_and_names_nothing():
+    def nothing(logits, reward_of, k, generator):
+        return torch.zeros_like(logits)
+
+    def too_many(logits, reward_of, k, generator):
+        return reward_of(torch.arange(5).expand(len(logits), -1)).sum(1, keepdim=True) * logits
+
+    said = verdict_of("quiet_gradient", nothing)
+    assert said.score == 0 and not said.diagnoses
+    assert any("standard errors off" in d.says for d in said.cases[0].differences)
+    assert "4 are allowed" in verdict_of("quiet_gradient", too_many).cases[0].problem
+
+
+def test_the_bars_rise():
+    plain = reference.mistake_functions("quiet_gradient")
+    scores = [
+        verdict_of("quiet_gradient", answer).score
+        for answer in (
+            plain["quiet_plain_samples"],
+            plain["quiet_leave_one_out"],
+            plain["quiet_likeliest_and_one_more"],
+            reference.functions["quiet_gradient"],
+        )
+    ]
+    assert scores == sorted(scores) and scores[0] == 0 and scores[-1] == 1 and len(set(scores)) == 4
 
 
 def test_a_library_whose_kl_is_infinite_at_probability_zero_is_right_all_the_same():

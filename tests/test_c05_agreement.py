@@ -18,11 +18,10 @@ CLOSE = {"rtol": 1e-5, "atol": 1e-6}
 FAST = settings(max_examples=40, deadline=None, derandomize=True)
 
 functions = Reference("05_ppo").functions
-memory_budget, token_rewards, gae, masked_whiten = (
-    functions[name] for name in ("memory_budget", "token_rewards", "gae", "masked_whiten")
-)
-advantages_and_returns, clipped_policy_loss, clip_fraction, value_loss, ppo_update = (
-    functions[name] for name in ("advantages_and_returns", "clipped_policy_loss", "clip_fraction", "value_loss", "ppo_update")
+token_rewards, gae, masked_whiten = (functions[name] for name in ("token_rewards", "gae", "masked_whiten"))
+advantages_and_returns, clipped_policy_loss, clip_fraction, value_loss, ppo_update, careful_policy = (
+    functions[name]
+    for name in ("advantages_and_returns", "clipped_policy_loss", "clip_fraction", "value_loss", "ppo_update", "careful_policy")
 )
 
 
@@ -35,27 +34,6 @@ def mask_of(lengths: list[int], seq: int) -> torch.Tensor:
 
 
 lengths_of_answers = st.lists(st.integers(1, 9), min_size=1, max_size=6)
-
-
-# --- Memory
-
-
-def test_memory_is_what_torch_holds_after_a_step():
-    sizes = {}
-    held = {}
-    for name, width in (("policy", 11), ("reward", 7), ("value", 5)):
-        model = torch.nn.Linear(width, 3)
-        sizes[name] = sum(p.numel() for p in model.parameters())
-        weights = sum(p.numel() * p.element_size() for p in model.parameters())
-        held["reference" if name == "policy" else name] = weights
-        if name != "reward":
-            optimizer = torch.optim.Adam(model.parameters())
-            model(torch.ones(2, width)).sum().backward()
-            optimizer.step()
-            kept = [p.grad for p in model.parameters()]
-            kept += [t for p in model.parameters() for t in optimizer.state[p].values() if t.dim() > 0]
-            held[name] = weights + sum(t.numel() * t.element_size() for t in kept)
-    assert memory_budget(**sizes) == held
 
 
 # --- Rewards
@@ -259,34 +237,77 @@ def test_value_gradient_by_hand(seed):
 
 # --- The update
 
+SETTINGS = {
+    "beta": 0.4, "gamma": 0.9, "lam": 0.8, "clip_range": 0.2, "value_clip": 0.3, "value_coef": 0.7, "epochs": 1, "max_norm": 1e9
+}  # fmt: skip
+
+
+def judged(seed: int, dtype=torch.float64) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
+    """A batch of judged answers, and a policy and a value model that are tables: one number for each token."""
+    g, mask = generator(seed), mask_of([5, 2, 3], 5)
+    policy, value = (torch.randn(3, 5, generator=g, dtype=dtype).requires_grad_() for _ in range(2))
+    batch = {"logps": policy.detach().clone(), "values": value.detach().clone(), "mask": mask}
+    batch["ref_logps"] = batch["logps"] + torch.randn(3, 5, generator=g, dtype=dtype)
+    return batch | {"scores": torch.randn(3, generator=g, dtype=dtype)}, policy, value
+
 
 def test_one_plain_step_is_the_step_of_both_gradients():
     """With old numbers equal to the present ones, and SGD: REINFORCE's gradient and the squared error's, by hand."""
-    g, mask = generator(6), mask_of([5, 2, 3], 5)
-    policy, value = (torch.randn(3, 5, generator=g, dtype=torch.float64).requires_grad_() for _ in range(2))
+    batch, policy, value = judged(6)
     start = policy.detach().clone(), value.detach().clone()
-    advantages, returns = torch.randn(2, 3, 5, generator=g, dtype=torch.float64)
-    batch = {"logps": start[0], "values": start[1], "advantages": advantages, "returns": returns, "mask": mask}
+    mask, n = batch["mask"], batch["mask"].sum()
+    given = (batch[name] for name in ("scores", "logps", "ref_logps", "mask"))
+    advantages, returns = advantages_and_returns(token_rewards(*given, 0.4), batch["values"], mask, 0.9, 0.8)
     optimizer = torch.optim.SGD([{"params": [policy]}, {"params": [value]}], lr=0.1)
-    losses = ppo_update(
-        lambda rows: (policy[rows], value[rows]), batch, [torch.arange(3)], optimizer, 0.2, 0.3, 0.7, max_norm=1e9
-    )
-    n = mask.sum()
+    losses, stopped = ppo_update(lambda rows: (policy[rows], value[rows]), batch, [torch.arange(3)], optimizer, **SETTINGS)
     torch.testing.assert_close(policy.detach(), start[0] + 0.1 * advantages * mask / n, **CLOSE)
     torch.testing.assert_close(value.detach(), start[1] + 0.1 * 0.7 * (returns - start[1]) * mask / n, **CLOSE)
     expected = (-(advantages * mask).sum() + 0.35 * ((returns - start[1]).square() * mask).sum()) / n
-    assert losses == pytest.approx([expected.item()])
+    assert losses == pytest.approx([expected.item()]) and stopped == [0.0]
 
 
 @pytest.mark.parametrize("max_norm", [0.05, 1.0])
 def test_a_step_is_never_longer_than_the_rate_times_max_norm(max_norm):
-    g, mask = generator(7), mask_of([5, 2, 3], 5)
-    policy, value = torch.randn(3, 5, generator=g).requires_grad_(), torch.randn(3, 5, generator=g).requires_grad_()
-    batch = {name: torch.randn(3, 5, generator=g) for name in ("logps", "values", "advantages", "returns")}
+    batch, policy, value = judged(7, torch.float32)
     start = copy.deepcopy((policy, value))
     optimizer = torch.optim.SGD([policy, value], lr=1.0)
-    ppo_update(
-        lambda rows: (policy[rows], value[rows]), batch | {"mask": mask}, [torch.arange(3)], optimizer, 0.2, 0.3, 50.0, max_norm
-    )
+    steep = SETTINGS | {"value_coef": 50.0, "max_norm": max_norm}
+    ppo_update(lambda rows: (policy[rows], value[rows]), batch, [torch.arange(3)], optimizer, **steep)
     moved = torch.cat([(now - then).detach().flatten() for now, then in zip((policy, value), start)]).norm().item()
     assert moved == pytest.approx(max_norm, rel=1e-3)
+
+
+def test_the_clip_holds_the_policy_only_where_the_old_numbers_stay():
+    """Many epochs on one batch: no good token gains much more than the range, with a small step."""
+    batch, policy, value = judged(8)
+    optimizer = torch.optim.SGD([policy, value], lr=0.05)
+    rows = [torch.arange(3)]
+    _, stopped = ppo_update(lambda r: (policy[r], value[r]), batch, rows, optimizer, **SETTINGS | {"epochs": 200})
+    ratio = (policy.detach() - batch["logps"]).exp()
+    assert ratio.max() < 1.2 + 0.05 and ratio.min() > 0.8 - 0.05
+    assert stopped[0] == 0 and stopped[-1] > 0.5
+
+
+# --- A reward one cannot trust
+
+
+@pytest.mark.parametrize("seed", range(100, 106))
+def test_the_careful_policy_passes_all_bars_with_room(seed):
+    from autograder.chapters.c05_ppo import doubt, rules
+
+    ref_logps, utilities, scores = doubt.world(seed)
+    logits = careful_policy(ref_logps, scores, doubt.MAX_KL)
+    share, kl = rules._measured(logits.double(), ref_logps.double(), utilities.double())
+    assert share > 0.76 and 0.99 < kl < 1.0005
+
+
+def test_what_could_be_gained_is_the_gain_of_who_knows_the_utilities():
+    from autograder.chapters.c05_ppo import doubt, rules
+
+    ref_logps, utilities, _ = (x.double() for x in doubt.world(3))
+    best = rules._within_budget(ref_logps, utilities)
+    assert rules._measured(best, ref_logps, utilities)[0] == pytest.approx(1)
+    assert rules._measured(ref_logps, ref_logps, utilities) == pytest.approx((0, 0), abs=1e-6)
+    nudged = best + 0.05 * torch.randn(best.shape, generator=generator(1), dtype=torch.float64)
+    worse = ref_logps + (nudged - ref_logps) * (1 / rules._kl(nudged, ref_logps)) ** 0.5
+    assert rules._measured(worse, ref_logps, utilities)[0] < 1 + 1e-3

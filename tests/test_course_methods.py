@@ -12,7 +12,7 @@ from autograder.judging.key import load_key
 from autograder.judging.report import to_text
 from course import data, methods
 
-GIVEN = {"prompt_batch"}  # no exercise asks for these
+GIVEN = {"answer_texts", "prompt_batch"}  # no exercise asks for these
 
 
 def functions() -> dict:

@@ -37,7 +37,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 def test_it_is_folded_away() -> None:
-    for where in (None, Published(ADDRESS, "v1")):
+    for where in (None, Published("https://github.com/an-owner/a-repository-with-a-long-name", "0" * 40)):
         cell = setup_cell(where)
         assert cell.metadata == {"jupyter": {"source_hidden": True}, "cellView": "form"}
         assert cell.source.startswith("# @title Set-up"), "the title of Colab's form"

@@ -64,25 +64,30 @@ def measured_by(topic: str) -> Path:
     return SOLUTIONS / topic / "measured.py"
 
 
-def execute(notebook, folder: Path, environment: dict[str, str] | None = None) -> nbformat.NotebookNode:
+def execute(
+    notebook, folder: Path, environment: dict[str, str] | None = None, cell_seconds: int = CELL_SECONDS
+) -> nbformat.NotebookNode:
     """Run all cells in a fresh kernel, as JupyterLab would, in `folder`. Raises nbclient's errors."""
     paths = {"COURSE_PROGRESS_FILE": str(folder / "progress.json"), "PYTHONPATH": str(ROOT)}
-    client = NotebookClient(notebook, timeout=CELL_SECONDS, resources={"metadata": {"path": str(folder)}})
+    client = NotebookClient(notebook, timeout=cell_seconds, resources={"metadata": {"path": str(folder)}})
     client.execute(env=os.environ | ENVIRONMENT | paths | (environment or {}))
     return notebook
 
 
-def run(topic: str, folder: Path, environment: dict[str, str] | None = None) -> dict:
-    """Run a solved chapter in `folder`, which it may write to. environment: COURSE_DOSE and what else is to be set.
+def run(
+    topic: str, folder: Path, environment: dict[str, str] | None = None, first: str = "", cell_seconds: int = CELL_SECONDS
+) -> dict:
+    """Run a solved chapter in `folder`, which it may write to. environment: COURSE_DOSE and what else is to be set; first:
+    code that runs before the chapter's.
 
     Returns "values" (of measured.py), "gib" (peak memory), "minutes", "processor_minutes", "files" (those of the repository
     that it read, as paths below its root) and "notebook", as it was executed.
     """
     notebook = source_notebook(topic, SOLUTIONS)
-    notebook.cells.insert(0, nbformat.v4.new_code_cell(NOTE_FILES))
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(NOTE_FILES + first))
     notebook.cells.append(nbformat.v4.new_code_cell(measured_by(topic).read_text(encoding="utf-8") + TELL))
     started = time.monotonic()
-    execute(notebook, folder, environment)
+    execute(notebook, folder, environment, cell_seconds)
     minutes = (time.monotonic() - started) / 60
     printed = "".join(output.text for output in notebook.cells[-1].outputs if output.get("name") == "stdout")
     told = json.loads(printed.splitlines()[-1])

@@ -1,6 +1,7 @@
 """`make release`: from `solutions/NN_topic/NN_topic.py` to `course/NN_topic/NN_topic.ipynb` and its answer key.
 
-1. The jupytext source becomes the paired notebook beside it, with stable cell ids, the set-up cell and, once published, a badge.
+1. The jupytext source becomes the paired notebook beside it, with stable cell ids, the set-up cell, and a badge where the
+   course is published.
 2. Stock `nbgrader generate_assignment` removes the solutions and writes the release.
 3. The reference runs on the public seeds; its outputs are the answer key.
 4. The texts of `predictions.py` are packed.

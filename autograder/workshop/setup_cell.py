@@ -21,13 +21,13 @@ SOURCE = '''\
 import importlib.metadata, importlib.util, os, subprocess, sys
 
 if importlib.util.find_spec("autograder") is None:
-    source = os.environ.get("COURSE_SOURCE", "").strip() or "{published}"
+    source = os.environ.get("COURSE_SOURCE", "").strip(){published}
     if not source:
         raise SystemExit(
-            "This notebook needs the course, which is not installed here. If you have its folder, "
-            "open the notebook from there: make lab. Or say where the course is: in a new cell "
-            "above this one, write %env COURSE_SOURCE=... with the address of its repository, or "
-            "the path of its folder or wheel. Run that cell, then this one again."
+            "This notebook needs the course, and it is not installed here. If you have its "
+            "folder, open the notebook from there: make lab. Or say where the course is: in a "
+            "new cell above this one, write %env COURSE_SOURCE=... with the address of its "
+            "repository, or the path of its folder or wheel. Run it, then this cell again."
         )
     if os.path.exists(os.path.expanduser(source)):
         source = os.path.abspath(os.path.expanduser(source))
@@ -85,5 +85,6 @@ def published(solutions: Path = SOLUTIONS) -> Published | None:
 
 def setup_cell(where: Published | None) -> nbformat.NotebookNode:
     """The first code cell of every notebook, folded away in JupyterLab (hidden source) and in Colab (a form)."""
-    source = SOURCE.format(published=where.requirement() if where else "").rstrip()
+    otherwise = f' or (\n        "git+{where.address}"\n        "@{where.revision}"\n    )' if where else ""
+    source = SOURCE.format(published=otherwise).rstrip()
     return nbformat.v4.new_code_cell(source, metadata={"jupyter": {"source_hidden": True}, "cellView": "form"})

@@ -9,7 +9,8 @@
 #
 # A notebook is a column of cells. Click into the grey cell below and press **Shift + Enter**: it runs, and the next
 # cell is selected. Run the cells from top to bottom. If something looks odd, *Kernel → Restart Kernel and Run All
-# Cells* starts over with a clean slate.
+# Cells* starts over with a clean slate. (The folded cell above installs the course where it is missing. Run it too:
+# where the course is there, it does nothing.)
 
 # %% tags=["imports"]
 import torch
@@ -187,17 +188,20 @@ progress()
 # | $p_\theta(y \mid x)$ | `model`, `policy` | the model that is trained, with its weights $\theta$. In reinforcement learning it is called the **policy** |
 # | $\log p_\theta(y_t \mid x, y_{\lt t})$ | `logps` | log-probabilities of the tokens of an answer |
 # | $p_0$ | `reference`, `ref_logps` | the **reference**: the frozen model from which training starts |
-# | $r(x, y)$ | `rewards` | a **reward**: the number that training is paid with (the lecture's $Q$) |
-# | $r_\phi(x, y)$ | `scores` | a reward that a model has *learned*: a **score** |
+# | $r(x, y)$, $r_t$ | `rewards` | a **reward**: the number that training is paid with (the lecture's $Q$); what of it a token gets |
+# | $r_\varphi(x, y)$ | `scores` | a reward that a model has *learned*: a **score** |
 # | $u(x, y)$ | `utility` | the **true utility** of an answer. Only a made-up world has one |
 # | $A$ | `advantages` | how much better an answer, or a token, was than expected |
 # | $V_\psi$ | `values` | what a value model expects |
 # | $\lvert V \rvert$ | `VOCAB` | the number of tokens in the vocabulary |
 # | $\mathrm{KL}(p_\theta \,\Vert\, p_0)$ | `kl` | how far the policy has moved away from the reference |
 # | $\beta$ | `beta` | the price of that distance |
+# | $p_{\text{old}}$, $\rho$ | `old_logps`, `ratio` | the policy as it was when it wrote the answers; how much likelier an answer has become since |
 # | $\varepsilon$ | `clip` | how far PPO lets a probability move in one go |
 # | $\gamma, \lambda$ | `gamma`, `lam` | how much later rewards and later expectations count |
+# | $\tau$, $T$ | `temperature` | how bold a draw is; how careless an annotator is |
 # | $\sigma(z)$ | `sigmoid` | $1 / (1 + e^{-z})$: a number as a probability |
+# | $\nabla \log p_\theta$ | | a direction in which something becomes likelier. Statistics calls it the *score function*: no score is meant |
 # | $\mathbb{E}$, $\log$ | | a mean over what is random; the natural logarithm, so that losses are in nats |
 # </details>
 
@@ -221,14 +225,13 @@ progress()
 # | policy, reward | the model as somebody who acts; what it is paid | [03](../03_reinforce/03_reinforce.ipynb) |
 # | rollout | answers that the policy has sampled, to learn from | [03](../03_reinforce/03_reinforce.ipynb) |
 # | baseline | in 01: a simple method to compare with. From 03 on: what is subtracted from a reward | [03](../03_reinforce/03_reinforce.ipynb) |
-# | on-policy | learning from the policy's own, fresh answers | [03](../03_reinforce/03_reinforce.ipynb) |
 # | preference pair | two answers to one prompt, and which one somebody chose | [04](../04_reward_model/04_reward_model.ipynb) |
 # | reward model | a model that has learned from such pairs to give a score | [04](../04_reward_model/04_reward_model.ipynb) |
 # | calibration | when a model says 70 %, is it right in 70 of 100 cases? | [04](../04_reward_model/04_reward_model.ipynb) |
 # | best of n | sample n answers, keep the one with the highest score | [04](../04_reward_model/04_reward_model.ipynb) |
 # | advantage, value model | better or worse than expected; the model that expects | [05](../05_ppo/05_ppo.ipynb) |
 # | reward hacking | the score rises, and what was really wanted falls | [05](../05_ppo/05_ppo.ipynb) |
-# | RLHF | reinforcement learning from human feedback: chapters 03 to 05 together | [05](../05_ppo/05_ppo.ipynb) |
+# | RLHF | reinforcement learning from human feedback: what the field calls chapters 03 to 05 together | [05](../05_ppo/05_ppo.ipynb) |
 # | DPO | learning from pairs without a reward model | 06, coming |
 # | LoRA, adapter | training small matrices beside the weights, not the weights | 07, coming |
 # | in-context learning | learning from examples in the prompt; no weight changes | 08, coming |
@@ -249,10 +252,10 @@ progress()
 # | maximise $\mathbb{E}\,Q + \beta\,\mathrm{KL}$ | **minus**: the KL is a price. With a plus the optimum is one single answer | [03](../03_reinforce/03_reinforce.ipynb) |
 # | REINFORCE, derived for an $f$ without $\theta$, optimises that objective | there is a $\theta$ inside; the term that it adds is zero on average, and you show why | [03](../03_reinforce/03_reinforce.ipynb) |
 # | REINFORCE is not used in practice | plain REINFORCE is not; with a baseline its family trains today's models | [03](../03_reinforce/03_reinforce.ipynb), and 10, coming |
-# | one letter $\theta$ for the policy and for the reward model; $Q(s, a)$ beside $Q(a, p)$ | two models, two letters: $p_\theta$ and $r_\phi$, and $r(x, y)$ everywhere | [04](../04_reward_model/04_reward_model.ipynb) |
+# | one letter $\theta$ for the policy and for the reward model; $Q(s, a)$ beside $Q(a, p)$ | two models, two letters: $p_\theta$ and $r_\varphi$, and $r(x, y)$ everywhere | [04](../04_reward_model/04_reward_model.ipynb) |
 # | the reward model $r_\theta$ | pairs tell it only up to a constant for each prompt | [04](../04_reward_model/04_reward_model.ipynb), and 06, coming |
-# | PPO keeps 4 models, two of which it does not name | all four are named, and their memory is counted | [05](../05_ppo/05_ppo.ipynb) |
-# | DPO is the state of the art, with one hyper-parameter and two models | the state of 2023; the learning rate matters as much; one model in memory is enough | 06, coming |
+# | PPO keeps 4 models, two of which it does not name | all four are named, and their memory is measured | [05](../05_ppo/05_ppo.ipynb) |
+# | DPO is the state of the art, with one hyper-parameter and two models | it was so in 2023; the learning rate matters as much; one model in memory is enough | 06, coming |
 # | full fine-tuning is the most stable, and the best | what was known before is forgotten: measured | 07, coming |
 # | LoRA works because hidden representations lie near a low-dimensional manifold | it is about the *change* of the weights, which has a low rank | 07, coming |
 # | $\Delta W = A B^\top$ | the same with the paper's scale, and one factor zero at the start | 07, coming |

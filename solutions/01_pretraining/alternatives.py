@@ -264,7 +264,7 @@ def document_by_document(counts, documents, n, vocab_size, alpha):
     return math.fsum(sums) / (sum(map(len, documents)) - len(documents))
 
 
-# --- Exercise 5: perplexity and bits per byte
+# --- Exercise 6: perplexity and bits per byte
 
 
 @alternative("perplexity")
@@ -324,7 +324,7 @@ def over_a_bytearray(token_losses, text):
     return np.sum(token_losses.numpy(), dtype=np.float64) / len(bytearray(text, encoding="utf8")) / np.log(2)
 
 
-# --- Exercise 6: choosing the next token
+# --- Exercise 7: choosing the next token
 
 
 @alternative("next_token_probs")
@@ -447,7 +447,7 @@ def nucleus_by_searching(logits, temperature=1.0, top_k=None, top_p=None):
     return probs
 
 
-# --- Exercise 7: warm-up and cosine decay
+# --- Exercise 8: warm-up and cosine decay
 
 
 @alternative("learning_rate")
@@ -499,7 +499,7 @@ def product_of_sine_and_cosine(step, max_lr, warmup_steps, total_steps, min_lr=0
     return float(np.interp(turn, [-1, 1], [min_lr, max_lr]))
 
 
-# --- Exercise 8: the training loop
+# --- Exercise 9: the training loop
 
 
 @alternative("train")
@@ -609,7 +609,7 @@ def taken_with_next(model, batches, optimizer, lr_at, compute_loss, max_norm=1.0
     return losses
 
 
-# --- Exercise 9: BERT's masking
+# --- Exercise 10: BERT's masking
 
 
 @alternative("mask_tokens")
@@ -676,48 +676,6 @@ def numpy_seeded_by_the_generator(input_ids, is_special, mask_id, vocab_size, ge
     corrupted = np.where(chosen & (fate < 8), mask_id, ids)
     corrupted = np.where(chosen & (fate == 8), rng.integers(vocab_size, size=ids.shape), corrupted)
     return torch.from_numpy(corrupted), torch.from_numpy(np.where(chosen, ids, -100))
-
-
-# --- Exercise 10: the loss of masked language modelling
-
-
-@alternative("mlm_loss")
-def chosen_positions_first(logits, labels):
-    """Only the chosen rows go into cross-entropy; nothing chosen is a case of its own."""
-    chosen = labels != -100
-    return F.cross_entropy(logits[chosen], labels[chosen]) if chosen.any() else logits.sum() * 0
-
-
-@alternative("mlm_loss")
-def gathered_and_weighted(logits, labels):
-    """log_softmax, gather, weights, in float64."""
-    weights = (labels != -100).double()
-    log_probs = logits.double().log_softmax(-1).gather(-1, labels.clamp(min=0)[..., None])[..., 0]
-    return -(log_probs * weights).sum() / weights.sum().clamp(min=1.0)
-
-
-@alternative("mlm_loss")
-def one_position_at_a_time(logits, labels):
-    """A loop that begins with a 0 made from the logits."""
-    losses = [
-        row[label].neg() + row.logsumexp(0)
-        for row, label in zip(logits.flatten(0, 1), labels.flatten())
-        if label != -100
-    ]
-    return sum(losses, start=0 * logits.sum()) / max(1, len(losses))
-
-
-@alternative("mlm_loss")
-def nan_replaced(logits, labels):
-    """Cross-entropy's own mean, with NaN turned into 0."""
-    return F.cross_entropy(logits.transpose(1, 2), labels, ignore_index=-100).nan_to_num()
-
-
-@alternative("mlm_loss")
-def negative_log_likelihoods(logits, labels):
-    """nll_loss of every position, then a sum over those that count."""
-    losses = F.nll_loss(logits.log_softmax(-1).movedim(-1, 1), labels, reduction="none")
-    return losses.sum() / max(1, int((labels != -100).sum()))
 
 
 # --- Exercise 11: pairs for next-sentence prediction
@@ -793,3 +751,116 @@ def python_seeded_by_the_generator(documents, generator):
                     second = rng.choice(rng.choice(rest))
             pairs.append((first, second, is_next))
     return pairs
+
+
+# --- Exercise 5 (open): the best counts
+
+
+@alternative("counting_model")
+def kneser_ney_with_a_pointer(documents, contexts, vocab_size):
+    """Kneser-Ney in NumPy by recursion; then what followed the longest match within the document gets a share."""
+    seen_after, different = defaultdict(Counter), defaultdict(set)
+    for document in documents:
+        for i in range(1, len(document)):
+            for size in range(min(5, i) + 1):
+                context = tuple(document[i - size : i])
+                seen_after[context][document[i]] += 1
+                if i > size:
+                    different[context, document[i]].add(document[i - size - 1])
+    lower = defaultdict(dict)
+    for (context, token), before in different.items():
+        lower[context][token] = len(before)
+
+    def probabilities(context, highest):
+        counts = seen_after[context] if highest or context[:1] == (documents[0][0],) else lower[context]
+        shorter = probabilities(context[1:], False) if context else np.full(vocab_size, 1 / vocab_size)
+        if not counts:
+            return shorter
+        total, row = sum(counts.values()), 0.75 * len(counts) * shorter
+        for token, count in counts.items():
+            row[token] += max(count - 0.75, 0)
+        return row / total if all(count >= 0.75 for count in counts.values()) else row / row.sum()
+
+    rows = []
+    for context in contexts:
+        row = probabilities(tuple(context[-5:]), True)
+        votes = np.zeros(vocab_size)
+        for i in range(1, len(context)):
+            match = 0
+            while match < min(4, i) and context[i - 1 - match] == context[-1 - match]:
+                match += 1
+            votes[context[i]] += 6.0**match - 1
+        rows.append(0.75 * row + 0.25 * votes / votes.sum() if votes.sum() else row)
+    return np.array(rows)
+
+
+@alternative("counting_model")
+def discounts_by_count(documents, contexts, vocab_size):
+    """Other discounts for counts of one, two and more; float32; the document's own counts are mixed in by their length."""
+    tables = [defaultdict(Counter) for _ in range(6)]
+    for document in documents:
+        for i in range(1, len(document)):
+            for n in range(1, 7):
+                if i >= n - 1:
+                    tables[n - 1][tuple(document[i - n + 1 : i])][document[i]] += 1
+    for n in range(1, 6):
+        kinds = defaultdict(Counter)
+        for (_, *context), followers in tables[n].items():
+            for token in followers:
+                kinds[tuple(context)][token] += 1
+        for context, followers in tables[n - 1].items():
+            if context and context[0] == documents[0][0]:
+                kinds[context] = followers
+        tables[n - 1] = kinds
+
+    def mixed(row, followers, discounts):
+        total = sum(followers.values())
+        kept = {token: count - discounts[min(count, 3) - 1] for token, count in followers.items()}
+        row = row * (1 - sum(kept.values()) / total)
+        for token, count in kept.items():
+            row[token] += count / total
+        return row
+
+    rows = torch.full((len(contexts), vocab_size), 1 / vocab_size)
+    for r, context in enumerate(contexts):
+        for n, table in enumerate(tables, start=1):
+            followers = table.get(tuple(context[len(context) - n + 1 :])) if len(context) >= n - 1 else None
+            if followers:
+                rows[r] = mixed(rows[r], followers, (0.7, 0.9, 1.1))
+        for size, discounts in ((1, (0.9, 1.4, 1.8)), (2, (0.5, 0.5, 0.5))):
+            end = context[len(context) - size :]
+            own = Counter(context[i] for i in range(size, len(context)) if context[i - size : i] == end)
+            if own:
+                rows[r] = mixed(rows[r], own, discounts)
+    return rows
+
+
+@alternative("counting_model")
+def plain_lists_with_witten_bell(documents, contexts, vocab_size):
+    """Python lists; Witten and Bell's weights, kinds of contexts below the longest, and the document's own counts on top."""
+    tables = []
+    for n in range(1, 6):
+        table = defaultdict(Counter)
+        kinds = {tuple(d[max(0, i - n) : i + 1]) for d in documents for i in range(1, len(d))}
+        grams = kinds if n < 5 else [tuple(d[max(0, i - 4) : i + 1]) for d in documents for i in range(1, len(d))]
+        for gram in grams:
+            table[gram[:-1][-(n - 1) :] if n > 1 else ()][gram[-1]] += 1
+        tables.append(table)
+    rows = []
+    for context in contexts:
+        row = [1 / vocab_size] * vocab_size
+        own = [defaultdict(Counter), defaultdict(Counter)]
+        for i in range(1, len(context)):
+            for table, size in zip(own, (1, 2)):
+                if i >= size:
+                    table[tuple(context[i - size : i])][context[i]] += 1
+        steps = [(table, n - 1, 2.0) for n, table in enumerate(tables, start=1)] + [(own[0], 1, 4.0), (own[1], 2, 0.7)]
+        for table, size, strict in steps:
+            followers = table.get(tuple(context[-size:]) if size else ())
+            if followers:
+                total, unknown = sum(followers.values()), strict * len(followers)
+                row = [p * unknown / (total + unknown) for p in row]
+                for token, count in followers.items():
+                    row[token] += count / (total + unknown)
+        rows.append(row)
+    return rows

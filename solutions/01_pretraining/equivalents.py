@@ -19,8 +19,6 @@ _CHOSEN = "chosen = (torch.rand(input_ids.shape, generator=generator) < rate) & 
 EQUIVALENTS = [
     ("causal_lm_loss", "return F.cross_entropy(predictions, targets, ignore_index=-100) -> "
      "return F.cross_entropy(predictions, targets)", DEFAULT),
-    ("mlm_loss", "total = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100, reduction='sum') -> "
-     "total = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction='sum')", DEFAULT),
     ("ngram_loss", "total, predicted = (0.0, 0) -> total, predicted = (0, 0.0)", "The quotient of the sums is the same."),
     ("perplexity", "return token_losses.mean().exp().item() -> return token_losses.mean().exp()", NUMBER),
     ("bits_per_byte", "bits = token_losses.sum().item() / math.log(2) -> bits = token_losses.sum() / math.log(2)", NUMBER),

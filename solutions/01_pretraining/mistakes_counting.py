@@ -185,7 +185,7 @@ changes("ngram_loss", ngram_loss, [
 ])
 
 
-# --- Exercise 5: perplexity and bits per byte
+# --- Exercise 6: perplexity and bits per byte
 
 
 def perplexity(token_losses):

@@ -11,7 +11,7 @@ import torch
 
 from autograder.judging.catalogue import changes, mistake
 
-# --- Exercise 6: choosing the next token
+# --- Exercise 7: choosing the next token
 
 
 def next_token_probs(logits, temperature=1.0, top_k=None, top_p=None):
@@ -135,7 +135,7 @@ def top_p_of_the_whole_distribution(logits, temperature=1.0, top_k=None, top_p=N
     return next_token_probs(next_token_probs(logits, temperature, top_p=top_p).log(), top_k=top_k)
 
 
-# --- Exercise 9: BERT's masking
+# --- Exercise 10: BERT's masking
 
 
 def mask_tokens(input_ids, is_special, mask_id, vocab_size, generator, rate=0.15):

@@ -7,7 +7,7 @@ import torch
 
 from autograder.judging.catalogue import changes
 
-# --- Exercise 7: warm-up and cosine decay
+# --- Exercise 8: warm-up and cosine decay
 
 
 def learning_rate(step, max_lr, warmup_steps, total_steps, min_lr=0.0):
@@ -84,7 +84,7 @@ changes("learning_rate", learning_rate, [
 ])
 
 
-# --- Exercise 8: the training loop
+# --- Exercise 9: the training loop
 
 
 def train(model, batches, optimizer, lr_at, compute_loss, max_norm=1.0, after_step=None):

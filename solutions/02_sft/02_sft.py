@@ -15,36 +15,22 @@
 # | exercise | difficulty | minutes | | exercise | difficulty | minutes |
 # |---|---|---|---|---|---|---|
 # | 1 a conversation as tokens | ● ● ○ | 15 | | 6 how likely is an answer | ● ● ○ | 10 |
-# | 2 what is supervised | ● ○ ○ | 10 | | 7 the training loop | ● ● ○ | 20 |
-# | 3 too long | ● ● ○ | 10 | | 8 answers that end | ● ● ● | 25 |
-# | 4 a batch | ● ○ ○ | 10 | | 9 packing | ● ● ● | 30 |
-# | 5 the loss of the answer | ● ● ○ | 10 | | | | |
+# | 2 what is supervised | ● ○ ○ | 5 | | 7 the training loop | ● ● ○ | 15 |
+# | 3 too long | ● ● ○ | 10 | | 8 answers that end | ● ● ● | 20 |
+# | 4 a batch | ● ○ ○ | 5 | | 9 packing | ● ● ● | 20 |
+# | 5 the loss of the answer | ● ● ○ | 5 | | 10 the fewest rows (open) | ● ● ● | 15 |
 #
 # You need chapter 1, or to know what a causal language-modelling loss is.
 
 # %% tags=["imports"]
 import math
+import random
+from collections import Counter
 
 import torch
 import torch.nn.functional as F
 
-from autograder import check, progress
-
-# %% tags=["demo"]
-import random
-import tempfile
-import time
-
-import matplotlib.pyplot as plt
-from tqdm.auto import tqdm
-
-from course import data, device, hub, models, plots
-from data import style
-
-plots.use_style()
-torch.set_num_threads(1)  # the nano model gains little from more, and loses much where cores are shared
-print(device.describe_machine())
-DEVICE = device.device()
+from autograder import check, predict, progress, reveal
 
 # %% [markdown]
 # ## A model that knows and does not answer
@@ -54,105 +40,136 @@ DEVICE = device.device()
 # sentence or in one word.
 
 # %% tags=["demo"]
+import matplotlib.pyplot as plt
+from IPython.display import display
+from tqdm.auto import tqdm
+
+from course import batches, data, device, exposure, libraries, manners, models, plots
+from course.drawings import c02 as drawings
+
+plots.use_style()
+torch.set_num_threads(1)  # the nano model gains little from more
+print(device.describe_machine())
+DEVICE = device.device()
 tokenizer = data.load_tokenizer()
 base = models.load_nano("base").to(DEVICE)
-train_records, kept_back = data.load_jsonl("instructions_train"), data.load_jsonl("instructions_heldout")
+train_records, kept_back = (data.load_jsonl(f"instructions_{s}") for s in ("train", "heldout"))
 heldout = [record for record in kept_back if record["kind"] in ("facts", "reading")]
-beyond = [record for record in kept_back if record not in heldout]  # what no instruction asks about at all
+beyond = [record for record in kept_back if record not in heldout]  # they go further: see below
 print(f"{len(train_records):,} instructions to learn from, {len(heldout)} held out")
 for kind in ("facts", "sums", "reading"):
     record = next(record for record in kept_back if record["kind"] == kind)
     print(f"\n{kind:>8}: {record['prompt']}\n          → {record['answer']}")
 
 # %% [markdown]
-# Ask it the held-out questions, as plain text, and let it go on.
+# **Predict.** We give the model a held-out question as plain text, `what is the flag of pelland ?`, and let it go on.
+# What will it write?
+#
+# - **a** The answer: it has read such facts and sums thousands of times.
+# - **b** Another question.
+# - **c** Words without sense: it was never trained on questions.
+
+# %% tags=["demo"]
+predict("asked_a_question", "")
 
 
 # %% tags=["demo"]
 @torch.no_grad()
 def continuations(model, texts: list[str], new: int = 12) -> list[str]:
     """What the model writes after each text, greedily."""
-    rows = tokenizer([f"<bos> {text}" for text in texts], padding=True, padding_side="left", return_tensors="pt")
+    texts = [f"<bos> {text}" for text in texts]
+    rows = tokenizer(texts, padding=True, padding_side="left", return_tensors="pt").to(DEVICE)
+    ids, mask = rows.input_ids, rows.attention_mask
+    pad = tokenizer.pad_token_id
     written = model.generate(
-        rows.input_ids.to(DEVICE),
-        attention_mask=rows.attention_mask.to(DEVICE),
-        max_new_tokens=new,
-        do_sample=False,
-        pad_token_id=tokenizer.pad_token_id,
+        ids, attention_mask=mask, max_new_tokens=new, do_sample=False, pad_token_id=pad
     )  # (batch, seq + new)
-    return tokenizer.batch_decode(written[:, rows.input_ids.shape[1] :].cpu(), skip_special_tokens=True)
+    return tokenizer.batch_decode(written[:, ids.shape[1] :].cpu(), skip_special_tokens=True)
 
 
-questions = [r for r in kept_back if r["kind"] in ("facts", "sums_in_full") and r["style"] == "full"]
-goes_on = continuations(base, [record["prompt"] for record in questions])
-plots.show_table([{"you ask": r["prompt"], "it goes on": text} for r, text in list(zip(questions, goes_on))[:5]])
+known = [
+    r for r in kept_back if r["kind"] in ("facts", "sums_in_full") and r["style"] == "full"
+]
+goes_on = continuations(base, [record["prompt"] for record in known])
+asks_back = sum(t.split()[:1] in (["what"], ["who"], ["where"]) for t in goes_on) / len(known)
+answers_it = sum(r["answer"] in text for r, text in zip(known, goes_on)) / len(known)
+rows = [{"you ask": r["prompt"], "it goes on": text} for r, text in zip(known, goes_on)]
+plots.show_table(rows[:: len(rows) // 6])
+came = "b" if asks_back > 0.5 else "a" if answers_it > 0.5 else "c"
+reveal("asked_a_question", came, asks_back=asks_back, answers_it=answers_it, asked=len(known))
 
 # %% tags=["demo"]
-asks_back = sum(text.split()[:1] in (["what"], ["who"], ["where"]) for text in goes_on) / len(goes_on)
-print(f"of {len(goes_on)} questions it answers {asks_back:.0%} with another question")
-
-# %% [markdown]
-# And yet it knows. Write the beginning of the answer for it, and it finishes what it has read a thousand times.
-
-# %% tags=["demo"]
-begun = [record["answer"].rsplit(" ", 2)[0] for record in questions]  # all but the word that matters
+# And yet it knows. Write the beginning of the answer, and let it say the word that matters.
+begun = [record["answer"].rsplit(" ", 2)[0] for record in known]
 finishes = continuations(base, begun, new=1)
-knows = sum(r["answer"].split()[-2] == word for r, word in zip(questions, finishes)) / len(finishes)
-print(f"“{begun[0]} …” → {finishes[0]}")
-print(f"with the answer begun, it finishes {knows:.0%} of them rightly")
+knows = sum(r["answer"].split()[-2] == word for r, word in zip(known, finishes)) / len(known)
+rows = [{"you begin": text, "it says": word} for text, word in zip(begun, finishes)]
+plots.show_table(rows[:: len(rows) // 6])
+print(f"with the answer begun, it finishes {knows:.0%} of {len(known)} rightly")
 
 # %% [markdown]
-# So the knowledge is there, and the behaviour is not. The lecture's recipe for the behaviour is short: collect
-# instructions $p$ and answers $a$ that people wrote, and go on training with the same loss as before, on the answers
-# only,
+# So the knowledge is there, and the behaviour is not. The recipe for the behaviour is short: collect prompts $x$ and
+# answers $y$ that people wrote, and go on training with the same loss as before, on the answers only,
 #
-# $$ \mathcal{L}(\theta) = -\sum_{(p, a)} \sum_t \log p_\theta(a_t \mid p, a_{<t}). $$
+# $$ \mathcal{L}(\theta) = -\sum_{(x, y)} \sum_t \log p_\theta(y_t \mid x, y_{<t}). $$
 #
 # That is **supervised fine-tuning**, SFT (Wei et al. 2021; Ouyang et al. 2022). Everything below is about doing it
 # without the small mistakes that a loss curve does not show.
-
-# %% [markdown]
+#
 # ## A conversation is a text with marks
 #
 # A language model reads one row of tokens. To tell it who speaks, a **chat template** writes the conversation down
-# with marks that occur nowhere else. Each model has its own; these are the ones of our nano model and of SmolLM2,
-# which you will meet at the end.
+# with marks that occur nowhere else: a header before each message, an end mark behind it. Here is a conversation in
+# which the model asks a program, a **tool**, to calculate.
 
 # %% tags=["demo"]
-NANO = {"start": "<bos>", "header": "<{role}>", "end": "<end>", "after": ""}
-SMOL = {"start": "", "header": "<|im_start|>{role}\n", "end": "<|im_end|>", "after": "\n"}
-plots.show_table(
-    [{"template": name} | {k: repr(v) for k, v in t.items()} for name, t in (("nano", NANO), ("SmolLM2", SMOL))]
-)
+with_a_tool = [
+    {"role": "user", "content": "what is 17 times 23 ?"},
+    {"role": "assistant", "content": "calculate 17 * 23"},
+    {"role": "tool", "content": "391"},
+    {"role": "assistant", "content": "17 times 23 is 391 ."},
+]
+drawings.chat_with_mask(with_a_tool)
 
 # %% [markdown]
 # ## Exercise 1: a conversation as tokens
 #
 # Write a conversation as token ids, and note for each token whether the *assistant* says it. What the assistant has
 # to learn to say is its message **and the end mark**: a model that never learned the end mark does not know when to
-# stop. The header is not the assistant's: whoever runs the model writes it.
+# stop. The header is not the assistant's: whoever runs the model writes it. A call of a tool is the assistant's own
+# words, so it is learned. The tool's result is not: a program writes it, and a model that is trained on results
+# may learn to invent them.
 #
 # Encode each piece by itself. If you encoded the whole text at once, a tokenizer that merges characters could make
 # one token of the end of a header and the beginning of an answer, and then no mask can separate them.
+#
+# <details><summary><b>Hint</b></summary>
+#
+# Which pieces does one message consist of, and who says each of them? Try a list of pairs (text, spoken) for the
+# whole conversation first. How long is the mask of one piece, once you have encoded it? What does an empty text give?
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "render_chat", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def render_chat(
     messages: list[dict], template: dict[str, str], encode, add_generation_prompt: bool = False
 ) -> tuple[list[int], list[int]]:
-    """The token ids of a conversation, and for each of them whether the assistant says it (1) or not (0).
+    """A conversation's token ids, and for each whether the assistant says it (1) or not (0).
 
-    messages: [{"role": "system", "user" or "assistant", "content": text}, ...]. template: the texts "start" (once, at the
-    very beginning), "header" (before each message; it holds {role}), "end" (after its content) and "after" (after that).
-    encode(text) returns a list of ids; encode each piece by itself. The assistant says the content of its messages and
-    the "end" that follows, nothing else. add_generation_prompt: at the very end one more header, the assistant's.
+    messages: [{"role": ..., "content": text}, ...]; roles are "system", "user", "assistant" and
+    "tool". template: the texts "start" (once, at the very beginning), "header" (before each
+    message; it holds {role}), "end" (after its content) and "after" (after that). encode(text)
+    returns a list of ids; encode each piece by itself. The assistant says the content of its
+    messages and the "end" that follows, nothing else. add_generation_prompt: at the very end
+    one more header, the assistant's.
     """
     ### BEGIN SOLUTION
     pieces = [(template["start"], 0)]
     for message in messages:
         spoken = int(message["role"] == "assistant")
         header = template["header"].format(role=message["role"])
-        pieces += [(header, 0), (message["content"], spoken), (template["end"], spoken), (template["after"], 0)]
+        pieces += [(header, 0), (message["content"], spoken)]
+        pieces += [(template["end"], spoken), (template["after"], 0)]
     if add_generation_prompt:
         pieces.append((template["header"].format(role="assistant"), 0))
     ids, assistant_mask = [], []
@@ -164,37 +181,8 @@ def render_chat(
     ### END SOLUTION
 
 
-# %% nbgrader={"grade": true, "grade_id": "render_chat_check", "locked": true, "points": 7, "schema_version": 3, "solution": false, "task": false}
+# %% nbgrader={"grade": true, "grade_id": "render_chat_check", "locked": true, "points": 8, "schema_version": 3, "solution": false, "task": false}
 check("render_chat", render_chat)
-
-# %% [markdown]
-# <details><summary><b>Hint</b></summary>
-#
-# Make a list of (text, who says it) first: start, then header, content, end and after of each message. Then encode
-# piece by piece; `[spoken] * len(piece)` is the mask of a piece. An empty text gives no ids.
-# </details>
-#
-# Does it agree with the libraries? `transformers` renders the tokenizer's own template, and reports the assistant's
-# tokens if the template marks them.
-
-# %% tags=["demo"]
-word_id = tokenizer.get_vocab()
-
-
-def encode(text: str) -> list[int]:
-    """The ids of a text of the world: a word each."""
-    return [word_id[word] for word in text.split()]
-
-
-talk = [
-    {"role": "user", "content": "what is the capital of arlen ?"},
-    {"role": "assistant", "content": "the capital of arlen is kirel ."},
-    {"role": "user", "content": "in one word : what is 3 plus 4 ?"},
-    {"role": "assistant", "content": "7 ."},
-]
-ids, spoken = render_chat(talk, NANO, encode)
-theirs = tokenizer.apply_chat_template(talk, return_dict=True, return_assistant_tokens_mask=True)
-print("same ids: ", ids == theirs["input_ids"], "  same mask:", spoken == theirs["assistant_masks"])
 
 # %% [markdown]
 # ## Exercise 2: what is supervised
@@ -203,14 +191,18 @@ print("same ids: ", ids == theirs["input_ids"], "  same mask:", spoken == theirs
 # are *not* shifted here; the loss does that.
 #
 # In a conversation of several turns you may train on all of the assistant's messages or only on the last, when the
-# earlier ones were not written with the same care. Write both.
+# earlier ones were not written with the same care. Write both. (Where the last answer was preceded by a call of a
+# tool, the tool's result stands between the two: the call is an earlier stretch.)
 
 
 # %% nbgrader={"grade": false, "grade_id": "answer_labels", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def answer_labels(input_ids: list[int], assistant_mask: list[int], last_only: bool = False) -> list[int]:
-    """Labels for supervised fine-tuning: the id where the assistant speaks (mask 1), -100 elsewhere; not shifted.
+def answer_labels(
+    input_ids: list[int], assistant_mask: list[int], last_only: bool = False
+) -> list[int]:
+    """Labels for fine-tuning: the id where the assistant speaks (mask 1), -100 elsewhere.
 
-    last_only: only the last unbroken stretch of the assistant's tokens keeps its labels. The arguments are not changed.
+    They are not shifted. last_only: only the last unbroken stretch of the assistant's tokens
+    keeps its labels. The arguments are not changed.
     """
     ### BEGIN SOLUTION
     labels = [token if spoken else -100 for token, spoken in zip(input_ids, assistant_mask)]
@@ -226,15 +218,36 @@ def answer_labels(input_ids: list[int], assistant_mask: list[int], last_only: bo
 # %% nbgrader={"grade": true, "grade_id": "answer_labels_check", "locked": true, "points": 8, "schema_version": 3, "solution": false, "task": false}
 check("answer_labels", answer_labels)
 
-# %% [markdown]
-# Look at it. What is coloured is trained on; everything else the model only reads.
-
-
 # %% tags=["demo"]
+# Every model has its own template. This is ours, and that of the real model at the end.
+NANO = {"start": "<bos>", "header": "<{role}>", "end": "<end>", "after": ""}
+SMOL = {"start": "", "header": "<|im_start|>{role}\n", "end": "<|im_end|>", "after": "\n"}
+word_id = tokenizer.get_vocab()
+
+
+def encode(text: str) -> list[int]:
+    """The ids of a text of the world: a word each."""
+    return [word_id[word] for word in text.split()]
+
+
+talk = [
+    {"role": "user", "content": "what is the capital of arlen ?"},
+    {"role": "assistant", "content": "the capital of arlen is kirel ."},
+    {"role": "user", "content": "in one word : what is 3 plus 4 ?"},
+    {"role": "assistant", "content": "7 ."},
+]
+ids, spoken = render_chat(talk, NANO, encode)
+options = {"return_dict": True, "return_assistant_tokens_mask": True}
+theirs = tokenizer.apply_chat_template(talk, **options)
+same = {"ids": ids == theirs["input_ids"], "mask": spoken == theirs["assistant_masks"]}
+print("the same with transformers and the tokenizer's own template:", same)
+
+
 def show_supervised(ids: list[int], labels: list[int], names: list[str]) -> None:
-    """Chips of the tokens; those that are trained on in colour, each with its label under it."""
+    """Tokens, those that are trained on in colour; under each its label."""
     colors = [plots.GREEN if label != -100 else None for label in labels]
-    plots.show_tokens(names, colors, ["−100" if label == -100 else str(label) for label in labels])
+    notes = ["−100" if label == -100 else str(label) for label in labels]
+    plots.show_tokens(names, colors, notes)
 
 
 for last_only in (False, True):
@@ -251,25 +264,31 @@ for last_only in (False, True):
 #
 # One token in front of the first supervised one has to stay too. The model predicts a token from the ones before it,
 # so the first token of a row is predicted from nothing, and its label is lost in the shift.
+#
+# <details><summary><b>Hint</b></summary>
+#
+# How many tokens are too many? Where is the first label that is not −100? How many of the tokens before it may go?
+# What do you find where no label is supervised?
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "truncate_example", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def truncate_example(input_ids: list[int], labels: list[int], max_length: int) -> tuple[list[int], list[int]]:
-    """Input ids and labels of at most max_length tokens, cut from the front where they are longer.
+def truncate_example(
+    input_ids: list[int], labels: list[int], max_length: int
+) -> tuple[list[int], list[int]]:
+    """Input ids and labels of at most max_length tokens, cut from the front where longer.
 
-    Where tokens are cut, every supervised one (label not -100) stays, and with it at least one token before the first of
-    them. Raises ValueError with a sentence that names the example's length and max_length where that is impossible. The
-    input is not changed.
+    Where tokens are cut, every supervised one (label not -100) stays, and with it at least one
+    token before the first of them. Raises ValueError with a sentence that names the example's
+    length and max_length where that is impossible. The input is not changed.
     """
     ### BEGIN SOLUTION
     extra = max(0, len(input_ids) - max_length)  # how many tokens have to go
-    first = next(
-        (i for i, label in enumerate(labels) if label != -100), len(labels) + 1
-    )  # the first supervised one
+    supervised = (i for i, label in enumerate(labels) if label != -100)
+    first = next(supervised, len(labels) + 1)
     if extra > 0 and extra > first - 1:
-        raise ValueError(
-            f"{len(input_ids)} tokens cannot be cut to {max_length}: the answer would lose some of its own."
-        )
+        problem = "the answer would lose some of its own."
+        raise ValueError(f"{len(input_ids)} tokens cannot be cut to {max_length}: {problem}")
     return input_ids[extra:], labels[extra:]
     ### END SOLUTION
 
@@ -278,76 +297,74 @@ def truncate_example(input_ids: list[int], labels: list[int], max_length: int) -
 check("truncate_example", truncate_example)
 
 # %% [markdown]
-# <details><summary><b>Hint</b></summary>
-#
-# How many tokens are too many? Where is the first label that is not −100? The cut may take all tokens before that
-# place but one.
-# </details>
-#
 # ## Exercise 4: a batch
 #
-# Rows of a batch are padded to the longest. For training one pads on the right; for generation on the left, so that
-# what is written comes right after the last token of every row.
+# Rows of a batch are padded to the longest. For training one pads on the right. A model that *generates* wants its
+# padding on the left, as the drawing shows.
 #
 # The ids on padding are arbitrary, and many models pad with their *end token*. So the attention mask must come from
 # the lengths, never from a comparison with the padding id.
+
+# %% tags=["demo"]
+drawings.padding_sides(["what", "is", "3", "plus", "4", "?"], ["who", "sleeps", "?"])
 
 
 # %% nbgrader={"grade": false, "grade_id": "collate", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def collate(
     examples: list[tuple[list[int], list[int]]], pad_id: int, side: str = "right"
 ) -> dict[str, torch.Tensor]:
-    """A batch from pairs (input_ids, labels), padded on `side` ("right" or "left") to the longest.
+    """A batch of pairs (input_ids, labels), padded on `side`, "right" or "left", to the
+    longest.
 
-    Returns input_ids (pad_id on padding), attention_mask (1 on real tokens, 0 on padding) and labels (-100 on padding),
-    each (batch, longest), int64. The examples are not changed.
+    Returns input_ids (pad_id on padding), attention_mask (1 on real tokens, 0 on padding) and
+    labels (-100 on padding), each (batch, longest), int64. The examples are not changed.
     """
     ### BEGIN SOLUTION
     longest = max(len(ids) for ids, _ in examples)
     batch = {"input_ids": [], "attention_mask": [], "labels": []}
     for ids, labels in examples:
-        rows = {"input_ids": (ids, pad_id), "attention_mask": ([1] * len(ids), 0), "labels": (labels, -100)}
-        for name, (row, fill) in rows.items():
+        real = [1] * len(ids)
+        for name, row, fill in zip(batch, (ids, real, labels), (pad_id, 0, -100)):
             padding = [fill] * (longest - len(ids))
             batch[name].append([*padding, *row] if side == "left" else [*row, *padding])
     return {name: torch.tensor(rows) for name, rows in batch.items()}
     ### END SOLUTION
 
 
-# %% nbgrader={"grade": true, "grade_id": "collate_check", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}
+# %% nbgrader={"grade": true, "grade_id": "collate_check", "locked": true, "points": 6, "schema_version": 3, "solution": false, "task": false}
 check("collate", collate)
-
-
-# %% tags=["demo"]
-def example(record: dict, masked: bool = True) -> tuple[list[int], list[int]]:
-    """Input ids and labels of one instruction; masked=False supervises the prompt too."""
-    messages = [{"role": "user", "content": record["prompt"]}, {"role": "assistant", "content": record["answer"]}]
-    ids, spoken = render_chat(messages, NANO, encode)
-    return ids, answer_labels(ids, spoken if masked else [1] * len(ids))
-
-
-examples = [example(record) for record in train_records]
-few = collate(sorted(examples[:40], key=lambda pair: len(pair[0]))[:3], tokenizer.pad_token_id)
-for row, labels in zip(few["input_ids"], few["labels"]):
-    show_supervised(row.tolist(), labels.tolist(), tokenizer.convert_ids_to_tokens(row))
 
 # %% [markdown]
 # ## Exercise 5: the loss of the answer
 #
 # The causal loss of chapter 1 again, over the supervised tokens. But by which number do you divide? By the number of
-# supervised tokens in *all* that belongs to one update. If a batch is too large for the memory and is worked through
-# in pieces, the mean of the pieces' means is something else: a token in a piece with few answer tokens then weighs
-# more. Several libraries had this very mistake for years; it was found and mended in 2024. So the loss takes that
-# number as an argument.
+# supervised tokens in *all* that belongs to one update. A batch that is too large for the memory is worked through
+# in pieces, and the mean of the pieces' means is something else, as the drawing shows: a token in a piece with few
+# answer tokens weighs more. Well-known libraries computed it so for years. It was reported in 2021, and mended in October
+# 2024 after Unsloth ([*Bugs in LLM Training*](https://unsloth.ai/blog/gradient)) and Hugging Face
+# ([*Fixing Gradient Accumulation*](https://huggingface.co/blog/gradient_accumulation)) had written about it. So the
+# loss takes that number as an argument.
+#
+# <details><summary><b>Hint</b></summary>
+#
+# Which position of the logits has no partner among the labels, and which label none among the logits? What can
+# `F.cross_entropy` do by itself: sum up, leave labels out?
+# </details>
+
+# %% tags=["demo"]
+drawings.two_means([2, 6])
 
 
 # %% nbgrader={"grade": false, "grade_id": "sft_loss", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def sft_loss(logits: torch.Tensor, labels: torch.Tensor, num_tokens: int | None = None) -> torch.Tensor:
+def sft_loss(
+    logits: torch.Tensor, labels: torch.Tensor, num_tokens: int | None = None
+) -> torch.Tensor:
     """-log p of the supervised tokens in nats, summed over the batch and divided by num_tokens.
 
-    logits: (batch, seq, vocab), of any size; labels: (batch, seq), not shifted, -100 where nothing is supervised.
-    num_tokens: None for the number of supervised tokens in this very batch, at least 1; a row's first token is predicted
-    by nothing and never counts. Returns a scalar through which gradients flow; without supervised tokens, both are 0.
+    logits: (batch, seq, vocab), of any size; labels: (batch, seq), not shifted, -100 where
+    nothing is supervised. num_tokens: None for the number of supervised tokens in this very
+    batch, at least 1; a row's first token is predicted by nothing and never counts. Returns a
+    scalar through which gradients flow; without supervised tokens, both are 0.
     """
     ### BEGIN SOLUTION
     predictions, targets = logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten()
@@ -358,108 +375,81 @@ def sft_loss(logits: torch.Tensor, labels: torch.Tensor, num_tokens: int | None 
     ### END SOLUTION
 
 
-# %% nbgrader={"grade": true, "grade_id": "sft_loss_check", "locked": true, "points": 6, "schema_version": 3, "solution": false, "task": false}
+# %% nbgrader={"grade": true, "grade_id": "sft_loss_check", "locked": true, "points": 7, "schema_version": 3, "solution": false, "task": false}
 check("sft_loss", sft_loss)
 
-# %% [markdown]
-# <details><summary><b>Hint</b></summary>
-#
-# `F.cross_entropy(..., reduction="sum", ignore_index=-100)` gives the sum over the supervised tokens. Remember which
-# end of the logits, and which of the labels, has no partner.
-# </details>
-#
-# Is it the loss that people train with? Here is `trl`, the library most fine-tuning is done with. It gets the raw
-# conversations and does everything itself: template, labels, batch, loss.
-
 # %% tags=["demo"]
-from datasets import Dataset
-from trl import SFTConfig, SFTTrainer
-
-from course.quiet import hush_libraries
-
-hush_libraries()
+END, PAD = word_id["<end>"], tokenizer.pad_token_id
 
 
-def conversation(record: dict) -> dict:
-    """A record as trl wants it."""
-    return {
-        "messages": [
-            {"role": "user", "content": record["prompt"]},
-            {"role": "assistant", "content": record["answer"]},
-        ]
-    }
+def example(record: dict, masked: bool = True) -> tuple[list[int], list[int]]:
+    """Input ids and labels of one instruction; masked=False supervises the prompt too."""
+    parts = {"user": record["prompt"], "assistant": record["answer"]}
+    messages = [{"role": role, "content": content} for role, content in parts.items()]
+    ids, spoken = render_chat(messages, NANO, encode)
+    return ids, answer_labels(ids, spoken if masked else [1] * len(ids))
 
 
-def make_trainer(model, records: list[dict], steps: int, size: int):
-    """trl's trainer on these records, in their order."""
-    config = SFTConfig(
-        tempfile.mkdtemp(), assistant_only_loss=True, max_length=None, max_steps=steps, per_device_train_batch_size=size,
-        learning_rate=1e-3, shuffle_dataset=False, use_cpu=DEVICE.type == "cpu", bf16=False, gradient_checkpointing=False,
-        report_to=[], disable_tqdm=True, save_strategy="no", logging_strategy="no", dataloader_pin_memory=False,
-    )  # fmt: skip
-    return SFTTrainer(
-        model,
-        config,
-        train_dataset=Dataset.from_list(list(map(conversation, records))),
-        processing_class=tokenizer,
-    )
-
-
-# %% tags=["demo"]
-trainer = make_trainer(models.load_nano("base"), train_records[:8], steps=1, size=8)
-theirs = trainer.data_collator([trainer.train_dataset[i] for i in range(8)])
-ours = collate(examples[:8], tokenizer.pad_token_id)
+examples = [example(record) for record in train_records]
+# Is it the loss that people train with? trl gets raw conversations and does all by itself.
+ours = collate(examples[:8], PAD)
 with torch.no_grad():
-    loss_theirs = trainer.compute_loss(
-        trainer.model, {k: v.to(trainer.model.device) for k, v in theirs.items()}
-    ).item()
-    logits = base(ours["input_ids"].to(DEVICE), attention_mask=ours["attention_mask"].to(DEVICE)).logits.cpu()
-    loss_ours = sft_loss(logits, ours["labels"]).item()
-trl_difference = abs(loss_ours - loss_theirs)
-print(f"yours {loss_ours:.6f}   trl {loss_theirs:.6f}   difference {trl_difference:.1e}")
+    inputs = {name: ours[name].to(DEVICE) for name in ("input_ids", "attention_mask")}
+    loss_ours = sft_loss(base(**inputs).logits.cpu(), ours["labels"]).item()
+loss_trl = libraries.trl_loss(models.load_nano("base").to(DEVICE), tokenizer, train_records[:8])
+trl_difference = abs(loss_ours - loss_trl)
+print(f"yours {loss_ours:.6f}   trl {loss_trl:.6f}   difference {trl_difference:.1e}")
 
 # %% [markdown]
 # ### Where the gradient is zero
 #
 # Take one conversation and ask how the loss depends on the logits at each position. Where the gradient is zero, the
-# model is told nothing. Look where it begins.
+# model is told nothing. Look where it begins: the stretch is the answer's, moved one to the left. The logits at
+# `<assistant>` predict the answer's first word, so there the gradient is not zero; everywhere *before* `<assistant>`
+# it is exactly zero. At the last token, `<end>`, it is zero too: nothing is predicted after it.
+#
+# That does not mean that nothing is learned *about* the prompt: through attention, the gradient reaches the embedding
+# of every word in it.
 
 # %% tags=["demo"]
-ids, example_labels = example(next(r for r in train_records if r["kind"] == "facts" and r["style"] == "full"))
-logits = base(torch.tensor([ids], device=DEVICE)).logits.detach().cpu().requires_grad_()  # (1, seq, vocab)
-sft_loss(logits, torch.tensor([example_labels])).backward()
-norms = logits.grad[0].norm(dim=-1).tolist()  # (seq,)
-colors = [plots.VERMILION if norm > 0 else None for norm in norms]
-plots.show_tokens(tokenizer.convert_ids_to_tokens(ids), colors, [f"{norm:.2f}" if norm else "0" for norm in norms])
+fact = next(r for r in train_records if r["kind"] == "facts" and r["style"] == "full")
+ids, example_labels = example(fact)
+logits = base(torch.tensor([ids], device=DEVICE)).logits.detach().cpu()  # (1, seq, vocab)
+sft_loss(logits.requires_grad_(), torch.tensor([example_labels])).backward()
+gradient_norms = logits.grad[0].norm(dim=-1).tolist()  # (seq,)
+colors = [plots.VERMILION if norm > 0 else None for norm in gradient_norms]
+notes = [f"{norm:.2f}" if norm else "0" for norm in gradient_norms]
+plots.show_tokens(tokenizer.convert_ids_to_tokens(ids), colors, notes)
 
 # %% [markdown]
-# The stretch is the answer's, moved one to the left: it begins at `<assistant>`, whose logits predict the first
-# word, and it leaves out the `<end>`, after which nothing is predicted. On the whole prompt it is exactly zero. That
-# does not mean that nothing is learned *about* the prompt: through attention, the gradient reaches the embedding of
-# every word in it.
-#
 # ## Exercise 6: how likely is an answer
 #
 # One more function of logits and labels, and you will need it in every chapter from here on: the log-probability of
 # a whole answer,
 #
-# $$ \log p_\theta(a \mid p) = \sum_t \log p_\theta(a_t \mid p, a_{<t}). $$
+# $$ \log p_\theta(y \mid x) = \sum_t \log p_\theta(y_t \mid x, y_{<t}). $$
 #
-# The **sum**, a number for each row. The mean over tokens is *not* a log-probability: it makes long answers look as
-# likely as short ones, and then the derivations of REINFORCE, PPO and DPO do not hold.
+# The **sum**, a number for each row. The mean over tokens is *not* a log-probability, and the derivations of
+# REINFORCE, PPO and DPO do not hold for it. Once the model is fine-tuned, you will see the difference in numbers.
+#
+# <details><summary><b>Hint</b></summary>
+#
+# Of which numbers, (batch, seq − 1, vocab), do you want one for each label? −100 is no index: what can you gather
+# there instead, and what must happen to it afterwards?
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "sequence_logprob", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def sequence_logprob(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """log p(answer | prompt) of each row in nats: the sum of log p over its supervised tokens.
 
-    logits: (batch, seq, vocab), of any size; labels: (batch, seq), not shifted, -100 where nothing is supervised. Returns
-    a tensor, (batch,), through which gradients flow.
+    logits: (batch, seq, vocab), of any size; labels: (batch, seq), not shifted, -100 where
+    nothing is supervised. Returns a tensor, (batch,), through which gradients flow.
     """
     ### BEGIN SOLUTION
     targets = labels[:, 1:]  # (batch, seq - 1)
     log_probs = logits[:, :-1].log_softmax(-1)  # (batch, seq - 1, vocab)
-    token_logps = log_probs.gather(-1, targets.clamp(min=0).unsqueeze(-1)).squeeze(-1)  # (batch, seq - 1)
+    token_logps = log_probs.gather(-1, targets.clamp(min=0).unsqueeze(-1)).squeeze(-1)
     return token_logps.masked_fill(targets == -100, 0.0).sum(-1)  # (batch,)
     ### END SOLUTION
 
@@ -468,38 +458,16 @@ def sequence_logprob(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor
 check("sequence_logprob", sequence_logprob)
 
 # %% [markdown]
-# <details><summary><b>Hint</b></summary>
-#
-# `log_softmax` over the vocabulary, then `gather` the label's entry. −100 is no index: replace it by 0 before
-# gathering, and remove what you gathered there afterwards.
-# </details>
-
-
-# %% tags=["demo"]
-@torch.no_grad()
-def answer_logprobs(model, pairs, size: int = 64) -> torch.Tensor:
-    """log p(answer | prompt) of each (input_ids, labels), (pairs,)."""
-    model.eval()
-    order = sorted(range(len(pairs)), key=lambda i: len(pairs[i][0]))  # similar lengths together: little padding
-    result = torch.zeros(len(pairs))
-    for i in range(0, len(order), size):
-        batch = collate([pairs[j] for j in order[i : i + size]], tokenizer.pad_token_id)
-        logits = model(batch["input_ids"].to(DEVICE), attention_mask=batch["attention_mask"].to(DEVICE)).logits
-        result[order[i : i + size]] = sequence_logprob(logits, batch["labels"].to(DEVICE)).cpu()
-    return result
-
-
-question = "what is 3 plus 4 ?"
-choices = ["7 .", "3 plus 4 is 7 .", "8 .", "3 plus 4 is 8 ."]
-pairs = [example({"prompt": question, "answer": answer}) for answer in choices]
-for answer, logp in zip(choices, answer_logprobs(base, pairs)):
-    print(f"log p = {logp:7.2f}   per token {logp / (len(answer.split()) + 1):6.2f}   {answer}")
-
-# %% [markdown]
 # ## New tokens
 #
 # Before we train, look at the marks themselves. `<user>`, `<assistant>` and `<end>` are in the vocabulary, but no
-# pre-training text contained them. What became of their embeddings?
+# pre-training text contained them. What became of their embeddings? The cell below asks how alike they are: a cosine of 1
+# is the same direction. The embeddings are also the output weights, and every update of pre-training pushed all unseen
+# words down together. If nothing ever pulled them apart, *user*, *assistant* and *end* are synonyms to this model.
+#
+# Real models have the same trouble whenever somebody adds tokens. The usual advice is to give new tokens a fresh
+# start before fine-tuning: small random vectors of the usual size, or the mean of all others (Hewitt 2021). We follow
+# it, and below we also run without, to see whether it matters here.
 
 # %% tags=["demo"]
 counts = torch.zeros(len(tokenizer), dtype=torch.long)
@@ -508,31 +476,14 @@ for text in data.load_corpus()[:10_000]:
 given = [tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id]
 unseen = torch.tensor([i for i in range(len(tokenizer)) if counts[i] == 0 and i not in given])
 table = base.get_input_embeddings().weight.detach().cpu()  # (vocab, width)
-cosines = F.cosine_similarity(table[unseen][:, None], table[unseen][None], dim=-1)  # (unseen, unseen)
+cosines = F.cosine_similarity(table[unseen][:, None], table[unseen][None], dim=-1)
 alike = ((cosines.sum() - len(unseen)) / (len(unseen) * (len(unseen) - 1))).item()
-print(f"{len(unseen)} tokens were never seen; any two of their embeddings have a cosine of {alike:.2f} on average")
-print(
-    f"length of an embedding: {table[unseen].norm(dim=-1).mean():.2f} unseen, {table[counts > 0].norm(dim=-1).mean():.2f} seen"
-)
-
-# %% [markdown]
-# They have become one and the same long vector. The embeddings are also the output weights, and every update of
-# pre-training pushed all unseen words down together, in one direction. To this model, *user*, *assistant* and *end*
-# are synonyms.
-#
-# Real models have the same trouble whenever somebody adds tokens, and the usual remedy is to give new tokens a fresh
-# start before fine-tuning: small random vectors of the usual size, or the mean of all others (Hewitt 2021).
-
-
-# %% tags=["demo"]
-def fresh_start(seed: int = 0):
-    """The base model, with new random embeddings for the tokens it has never seen."""
-    model = models.load_nano("base")
-    table = model.get_input_embeddings().weight.data  # (vocab, width)
-    noise = torch.randn(len(unseen), table.shape[1], generator=torch.Generator().manual_seed(seed))
-    table[unseen] = noise * table[counts > 0].std()
-    return model.to(DEVICE)
-
+norms = {
+    name: table[ids].norm(dim=-1).mean()
+    for name, ids in (("unseen", unseen), ("seen", counts > 0))
+}
+print(f"{len(unseen)} tokens were never seen; mean cosine of any two embeddings: {alike:.2f}")
+print("mean length of an embedding:", {name: f"{norm:.2f}" for name, norm in norms.items()})
 
 # %% [markdown]
 # ## Exercise 7: the training loop
@@ -540,30 +491,45 @@ def fresh_start(seed: int = 0):
 # The loop of chapter 1, with one thing more: an update may be made of several batches, which are run one after the
 # other and add up their gradients. Done rightly, it makes no difference how the examples are cut into batches. We
 # will use this to put rows of similar length together; on a GPU it is how large batches fit into a small memory.
+#
+# <details><summary><b>Hint 1</b>: what to divide by</summary>
+#
+# Which number makes the sum of the batches' losses the mean over the whole update? Can you know it before the first
+# forward pass? Does the label of a row's first token count?
+# </details>
+# <details><summary><b>Hint 2</b>: the order</summary>
+#
+# What has to happen once an update, and what once a batch? When must the old gradients go, when is the norm the
+# update's own?
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "train_sft", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def train_sft(model, updates, optimizer, lr_at, max_norm: float = 1.0, after_step=None) -> list[float]:
-    """Fine-tune a model; returns the loss of every update, a plain number, measured before its weights change.
+def train_sft(
+    model, updates, optimizer, lr_at, max_norm: float = 1.0, after_step=None
+) -> list[float]:
+    """Fine-tune a model; returns each update's loss, a plain number, before the weights change.
 
-    updates: an iterable; each item is the list of batches (dicts of input_ids, attention_mask, labels) that make up one
-    update together. An update minimises the mean of -log p over *all* supervised tokens of its batches, so it is the
-    same however they are split; model(input_ids=..., attention_mask=...) runs on one batch at a time, its output has
-    `.logits`. Update s, counted from 0, works with the learning rate lr_at(s) in every parameter group, and with the
-    gradient's norm clipped to max_norm. after_step(s, loss) is called after each. The model is put in training mode first.
+    updates: an iterable; each item is the list of batches (dicts of input_ids, attention_mask,
+    labels) that make up one update together. An update minimises the mean of -log p over *all*
+    supervised tokens of its batches, so it is the same however they are split; it runs the
+    model on one batch at a time, model(input_ids=..., attention_mask=...), whose output has
+    `.logits`. Update s, counted from 0, works with the learning rate lr_at(s) in every
+    parameter group, and with the gradient's norm clipped to max_norm. after_step(s, loss) is
+    called after each. The model is put in training mode first.
     """
     ### BEGIN SOLUTION
     losses = []
     model.train()
-    for step, batches in enumerate(updates):
+    for step, parts in enumerate(updates):
         for group in optimizer.param_groups:
             group["lr"] = lr_at(step)
         optimizer.zero_grad()
-        num_tokens = max(1, sum(int((batch["labels"][:, 1:] != -100).sum()) for batch in batches))
+        num_tokens = max(1, sum(int((part["labels"][:, 1:] != -100).sum()) for part in parts))
         total = 0.0
-        for batch in batches:
-            logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-            loss = sft_loss(logits, batch["labels"], num_tokens)
+        for part in parts:
+            out = model(input_ids=part["input_ids"], attention_mask=part["attention_mask"])
+            loss = sft_loss(out.logits, part["labels"], num_tokens)
             loss.backward()  # gradients add up over the batches of an update
             total += loss.item()
         torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm)
@@ -579,16 +545,6 @@ def train_sft(model, updates, optimizer, lr_at, max_norm: float = 1.0, after_ste
 check("train_sft", train_sft)
 
 # %% [markdown]
-# <details><summary><b>Hint 1</b>: what to divide by</summary>
-#
-# Count the supervised tokens of all batches of the update *before* the first forward pass, and give that number to
-# `sft_loss` each time. Count as the loss does: the label of the first token is shifted out.
-# </details>
-# <details><summary><b>Hint 2</b>: the order</summary>
-#
-# Rate, zero gradients, for each batch: forward, loss, backward; then clip once, step once.
-# </details>
-#
 # ## Exercise 8: answers that end
 #
 # To see what the model says, several prompts at a time. They are padded on the left, so the logits at the last place
@@ -598,6 +554,17 @@ check("train_sft", train_sft)
 # The simplest loop runs the model on all tokens again for each new one. That is right, and passes the check. A
 # transformers model can also keep what it computed for the earlier tokens (the **key/value cache**): it returns
 # `past_key_values`, takes it back, and then wants only the new token.
+#
+# <details><summary><b>Hint 1</b>: one step</summary>
+#
+# Which place of the logits, (batch, seq, vocab), is about the next token? What should stand in a row that has ended,
+# and when do you put it there: before or after you append? What does the attention mask need for each new token?
+# </details>
+# <details><summary><b>Hint 2</b>: the cache</summary>
+#
+# First call: all tokens, `use_cache=True`. Later calls: `input_ids` is the last token alone, (batch, 1), and
+# `past_key_values` what the last call returned. Which tokens must the attention mask cover then?
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "generate_answers", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -614,23 +581,23 @@ def generate_answers(
 ) -> torch.Tensor:
     """The new tokens that continue each row, (batch, new) with new <= max_new_tokens.
 
-    input_ids, attention_mask: (batch, seq), padded on the left. temperature 0 takes the most likely token; above 0 tokens
-    are drawn, with the generator, from softmax(logits / temperature). A row ends with its end_id, which belongs to it; from
-    then on it holds pad_id. Generation stops as soon as every row has ended. model is a transformers model.
+    input_ids, attention_mask: (batch, seq), padded on the left. temperature 0 takes the most
+    likely token; above 0 tokens are drawn, with the generator, from softmax(logits /
+    temperature). A row ends with its end_id, which belongs to it; from then on it holds pad_id.
+    Generation stops as soon as every row has ended. model is a transformers model.
     """
     ### BEGIN SOLUTION
     ended = torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
     ids, mask, cache, new = input_ids, attention_mask, None, []
     for _ in range(max_new_tokens):
-        output = model(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True)
-        cache = (
-            output.past_key_values
-        )  # what the model computed of the tokens so far, so that only new ones are read
-        logits = output.logits[:, -1].float()  # (batch, vocab)
+        out = model(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True)
+        cache = out.past_key_values  # of the tokens so far: only new ones are read
+        logits = out.logits[:, -1].float()  # (batch, vocab)
         if temperature == 0:
             chosen = logits.argmax(-1)  # (batch,)
         else:
-            chosen = torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator)[:, 0]
+            probs = (logits / temperature).softmax(-1)
+            chosen = torch.multinomial(probs, 1, generator=generator)[:, 0]
         chosen = chosen.masked_fill(ended, pad_id)
         new.append(chosen)
         ended |= chosen == end_id
@@ -645,207 +612,290 @@ def generate_answers(
 # %% nbgrader={"grade": true, "grade_id": "generate_answers_check", "locked": true, "points": 8, "schema_version": 3, "solution": false, "task": false}
 check("generate_answers", generate_answers)
 
-# %% [markdown]
-# <details><summary><b>Hint 1</b>: one step</summary>
-#
-# `model(input_ids=..., attention_mask=...).logits[:, -1]` is (batch, vocab). Replace the chosen token by `pad_id` in
-# the rows that have ended, *before* you append it, and lengthen the attention mask by a column of ones.
-# </details>
-# <details><summary><b>Hint 2</b>: the cache</summary>
-#
-# First call: all tokens, `use_cache=True`. Later calls: `input_ids` is the last token alone, (batch, 1),
-# `past_key_values` what the last call returned, and the attention mask covers *all* tokens, old and new.
-# </details>
 
 # %% tags=["demo"]
-END, PAD = word_id["<end>"], tokenizer.pad_token_id
-
-
 def prompt_of(record: dict) -> list[int]:
     """The ids up to the place where the assistant begins to speak."""
-    return render_chat([{"role": "user", "content": record["prompt"]}], NANO, encode, add_generation_prompt=True)[
-        0
-    ]
+    messages = [{"role": "user", "content": record["prompt"]}]
+    return render_chat(messages, NANO, encode, add_generation_prompt=True)[0]
 
 
-def answers_of(model, records: list[dict], size: int = 150, new: int = 16) -> list[str]:
-    """What the model answers, greedily."""
-    model.eval()
-    prompts = [prompt_of(record) for record in records]
-    order = sorted(range(len(records)), key=lambda i: len(prompts[i]))
-    answers = [""] * len(records)
-    for i in range(0, len(order), size):
-        batch = collate([(prompts[j], prompts[j]) for j in order[i : i + size]], PAD, side="left")
-        said = generate_answers(
-            model, batch["input_ids"].to(DEVICE), batch["attention_mask"].to(DEVICE), new, END, PAD
-        )
-        for j, row in zip(order[i : i + size], said.tolist()):
-            answers[j] = tokenizer.decode([token for token in row if token not in (END, PAD)])
-    return answers
+def say(model, prompts: list[list[int]], new: int = 16) -> list[list[int]]:
+    """What the model says to each prompt, greedily: ids, its end mark among them."""
+    batch = collate([(prompt, prompt) for prompt in prompts], PAD, side="left")
+    ids, mask = batch["input_ids"].to(DEVICE), batch["attention_mask"].to(DEVICE)
+    said = generate_answers(model.eval(), ids, mask, new, END, PAD).tolist()
+    return [[token for token in row if token != PAD] for row in said]
 
 
-# %% [markdown]
-# **Exact match** is a strict judge: the answer, word for word, and nothing after it.
+def answers_of(model, records: list[dict], **options) -> list[str]:
+    """The model's answers in words, without the end mark."""
+    said = say(model, [prompt_of(record) for record in records], **options)
+    return [tokenizer.decode([token for token in row if token != END]) for row in said]
 
 
-# %% tags=["demo"]
 def exact_match(model, records: list[dict]) -> float:
-    """The share of records whose answer the model gives word for word."""
-    return sum(answer == r["answer"] for answer, r in zip(answers_of(model, records), records)) / len(records)
+    """A strict judge: the share of answers that are right word for word."""
+    answers = answers_of(model, records)
+    return sum(answer == r["answer"] for answer, r in zip(answers, records)) / len(records)
 
 
 before = exact_match(base, heldout)
 print(f"exact match before fine-tuning: {before:.1%} of {len(heldout)} held-out instructions")
-plots.show_table(
-    [{"asked": r["prompt"][-48:], "it says": a} for r, a in zip(heldout[:3], answers_of(base, heldout[:3]))]
-)
 
 # %% [markdown]
 # ## Fine-tuning
 #
-# `STEPS` updates. Each takes `SIZE` examples, sorts them by length and cuts them in two, so that little of a batch
-# is padding.
+# `STEPS` updates. Each takes 32 examples, sorts them by length and cuts them into two batches, so that little of a
+# batch is padding. While it runs, a third of the held-out records is measured: exact match, the loss of the true
+# answers, and how sure the model is of its first choice where that choice is *wrong*. We will need the last two later.
 
 # %% tags=["demo"]
-STEPS, SIZE, PIECE, MAX_LR = device.at_most(240, least=16), 32, 16, 2e-3
+STEPS, SIZE, MAX_LR = device.at_most(240, least=16), 32, 2e-3
+curve_records = heldout[::3]
+curve = collate([example(record) for record in curve_records], PAD)
 
 
-def make_updates(examples, steps: int, seed: int = 0):
-    """Yield `steps` updates: lists of batches of examples of similar length, together SIZE examples in random order."""
-    rng, order = random.Random(seed), []
-    for _ in range(steps):
-        if len(order) < SIZE:  # a new epoch
-            order += rng.sample(range(len(examples)), len(examples))
-        chosen = sorted((order.pop() for _ in range(min(SIZE, len(order)))), key=lambda i: len(examples[i][0]))
-        batches = [
-            collate([examples[i] for i in chosen[k : k + PIECE]], PAD) for k in range(0, len(chosen), PIECE)
-        ]
-        yield [{name: tensor.to(DEVICE) for name, tensor in batch.items()} for batch in batches]
+@torch.no_grad()
+def look_at(model) -> dict[str, float]:
+    """What is measured along a run, on the held-out records of the curve."""
+    inputs = {name: curve[name].to(DEVICE) for name in ("input_ids", "attention_mask")}
+    logits = model.eval()(**inputs).logits.cpu()  # (records, seq, vocab)
+    sure, choice = logits[:, :-1].softmax(-1).max(-1)  # (records, seq - 1)
+    targets = curve["labels"][:, 1:]
+    wrong = sure[(targets != -100) & (choice != targets)]
+    nll = sft_loss(logits, curve["labels"]).item()
+    found = {"nll": nll, "sure where wrong": wrong.mean().item() if len(wrong) else 0.0}
+    return {"match": exact_match(model, curve_records)} | found
 
 
 # %% tags=["demo"]
-probe_records = heldout[::3]  # enough to draw a curve with
-probe_pairs = [example(record) for record in probe_records]
-probe_tokens = sum(label != -100 for _, labels in probe_pairs for label in labels)
+def fresh_start():
+    """The base model, with new random embeddings for the tokens it has never seen."""
+    model = models.load_nano("base")
+    table = model.get_input_embeddings().weight.data  # (vocab, width)
+    generator = torch.Generator().manual_seed(device.seed(0))
+    noise = torch.randn(len(unseen), table.shape[1], generator=generator)
+    table[unseen] = noise * table[counts > 0].std()
+    return model
 
 
-def fine_tune(name: str, examples, steps: int = STEPS, every: int = STEPS // 6) -> tuple:
-    """A fresh start, fine-tuned: the model, and what was measured on held-out records at every so many updates."""
-    model, history = fresh_start(), []
+def fine_tune(name: str, examples, steps: int = STEPS, looks: int = 6, model=None) -> tuple:
+    """Fine-tune a model (else a fresh start): the model, and what was measured on the way."""
+    model, history = (model or fresh_start()).to(DEVICE), []
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.0, betas=(0.9, 0.95))
-    bar = tqdm(total=steps, desc=name, mininterval=1.0)
+    bar, every = tqdm(total=steps, desc=name, mininterval=1.0), max(1, steps // max(1, looks))
 
-    def measure(step: int, loss: float) -> None:
+    def after_step(step: int, loss: float) -> None:
         bar.update()
-        if (step + 1) % every == 0:
-            nll = -answer_logprobs(model, probe_pairs).sum().item() / probe_tokens
-            history.append({"step": step + 1, "match": exact_match(model, probe_records), "nll": nll})
-            bar.set_postfix(match=f"{history[-1]['match']:.0%}")
+        if looks and (step + 1) % every == 0:
+            history.append({"step": step + 1} | look_at(model))
             model.train()
 
-    schedule = lambda s: MAX_LR * min(1, (s + 1) / 20) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * s / steps)))  # noqa: E731
-    train_sft(model, make_updates(examples, steps), optimizer, schedule, after_step=measure)
+    def lr_at(step: int) -> float:
+        cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
+        return MAX_LR * min(1, (step + 1) / 20) * (0.05 + 0.95 * cosine)
+
+    def pad(pairs):
+        return collate(pairs, PAD)
+
+    updates = batches.updates_by_length(examples, steps, SIZE, 2, pad, device.seed(0), DEVICE)
+    train_sft(model, updates, optimizer, lr_at, after_step=after_step)
     bar.close()
     return model, history
 
 
 # %% tags=["demo"]
-torch.manual_seed(0)
 sft_model, masked_history = fine_tune("masked prompt", examples)
 answers = answers_of(sft_model, heldout)
-after = sum(answer == record["answer"] for answer, record in zip(answers, heldout)) / len(heldout)
-print(
-    f"exact match on {len(heldout)} held-out instructions: {before:.1%} before, {after:.1%} after {STEPS} updates"
-)
-
-# %% tags=["demo"]
-by_kind: dict[str, list[bool]] = {}
+after = sum(a == record["answer"] for a, record in zip(answers, heldout)) / len(heldout)
+print(f"exact match on {len(heldout)} held-out instructions: {before:.1%} before,", end=" ")
+print(f"{after:.1%} after {STEPS} updates")
+what_is_new = {
+    "facts": "the fact was asked for in another form",
+    "reading": "a new story",
+    "reading_two": "a story about two things; practice had one",
+    "sums": "pre-training showed this sum, practice did not",
+    "sums_in_full": "the same sums, as a sentence",
+    "sums_unseen": "no text ever showed this sum",
+    "facts_never_asked": "a fact of pre-training that practice never asked for",
+}
+right: dict[str, list[bool]] = {}
 for answer, record in zip(answers + answers_of(sft_model, beyond), heldout + beyond):
-    by_kind.setdefault(record["kind"], []).append(answer == record["answer"])
-plots.show_table(
-    [
-        {"kind": kind, "held out": len(right), "right": f"{sum(right) / len(right):.0%}"}
-        for kind, right in by_kind.items()
-    ]
-)
-plots.show_table(
-    [{"asked": r["prompt"][-60:], "it says": a} for r, a in list(zip(heldout, answers))[:: len(heldout) // 6]]
-)
+    right.setdefault(record["kind"], []).append(answer == record["answer"])
+by_kind = {kind: sum(hits) / len(hits) for kind, hits in right.items()}
+rows = [
+    {"kind": k, "held out": len(right[k]), "right": f"{by_kind[k]:.0%}"} for k in what_is_new
+]
+plots.show_table([row | {"what is new": what_is_new[row["kind"]]} for row in rows])
+asked = [
+    {"asked": plots.last_words(r["prompt"]), "it says": a} for r, a in zip(heldout, answers)
+]
+plots.show_table(asked[:: len(asked) // 6])
 
 # %% [markdown]
-# The first two kinds are what it practised: facts that it was asked for in another way, and new stories. The others
-# are things that no instruction asked about: stories about two things, which the base model itself mixes up; sums in
-# one word, and the same sums as whole sentences (both numbers have to be copied from the question); sums that no text
-# ever showed; and facts that were only ever read. Compare the kinds. What fine-tuning of this size gives is a manner of
-# answering; what is said comes from before (Zhou et al. 2023 call it the superficial alignment hypothesis), and where
-# the practice was narrow, the manner does not carry far.
+# The first two kinds are what it practised. The others go a step further, each in its own way. Compare the kinds. What
+# fine-tuning of this size gives is a manner of answering; what is said comes from before (Zhou et al. 2023 call it the
+# superficial alignment hypothesis), and where the practice was narrow, the manner may not carry far.
+#
+# ### The sum and the mean
+#
+# Now that the model answers, look at log-probabilities again. Take the question beyond its practice of which it is
+# least sure, and draw many answers at temperature 1. How often each comes is its probability, up to chance. Which
+# of the two numbers says how often: exp of the **sum**, or exp of the **mean** over tokens?
+
+
+# %% tags=["demo"]
+@torch.no_grad()
+def logprob_of(model, record: dict, answers: list[str]) -> torch.Tensor:
+    """log p of each answer to the record's prompt, (answers,)."""
+    pairs = [example(record | {"answer": answer}) for answer in answers]
+    batch = {name: tensor.to(DEVICE) for name, tensor in collate(pairs, PAD).items()}
+    logits = model.eval()(batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    return sequence_logprob(logits, batch["labels"]).cpu()
+
+
+sureness = [
+    logprob_of(sft_model, r, [a]).item() for r, a in zip(beyond, answers_of(sft_model, beyond))
+]
+unsure, DRAWS = beyond[sureness.index(min(sureness))], device.at_most(1000, least=40)
+prompts = torch.tensor([prompt_of(unsure)] * DRAWS, device=DEVICE)
+generator = torch.Generator(DEVICE).manual_seed(device.seed(1))
+drawn = generate_answers(
+    sft_model, prompts, torch.ones_like(prompts), 16, END, PAD, 1.0, generator
+)
+ended = [tokenizer.decode(row[: row.index(END)]) for row in drawn.tolist() if END in row]
+drawn_counts = Counter(ended).most_common()
+logps = logprob_of(sft_model, unsure, [answer for answer, _ in drawn_counts])  # (answers,)
+tokens = torch.tensor(
+    [len(answer.split()) + 1 for answer, _ in drawn_counts]
+)  # with the end mark
+by_sum, by_mean = logps.exp().tolist(), (logps / tokens).exp().tolist()
+shares = [count / DRAWS for _, count in drawn_counts]
+columns = zip(drawn_counts, tokens.tolist(), shares, by_sum, by_mean)
+rows = [
+    {"answer": a, "tokens": n, "drawn": s, "exp(sum)": p, "exp(mean)": m}
+    for (a, _), n, s, p, m in columns
+]
+plots.show_table(rows[:8], caption=f"asked: {plots.last_words(unsure['prompt'], 14)}")
+print(f"all {len(rows)} answers together: drawn {sum(shares):.2f}", end=", ")
+print(f"exp(sum) {sum(by_sum):.2f}, exp(mean) {sum(by_mean):.2f}")
+
+# %% [markdown]
+# exp(sum) is the share that was drawn, up to chance, and all of them together stay below 1: these are probabilities.
+# exp(mean) is the larger number in every row, and its total is not bound by 1. Whoever ranks answers by the mean may prefer
+# long ones to short ones that the model really says more often.
 #
 # ## Is the mask worth it?
 #
-# The same run once more, with the prompt supervised as well.
+# Two runs more, each with one thing changed: the prompt supervised as well, and the unseen tokens left as they were.
+#
+# **Predict.** Supervise the prompt as well, with the same number of updates. How do the answers compare?
+#
+# - **a** With the mask they are better halfway, and at the end there is little between them.
+# - **b** With the mask they are clearly better to the end: the gradient is spent on what matters.
+# - **c** Without it they are as good or better halfway: the model learns from many more tokens.
 
 # %% tags=["demo"]
-torch.manual_seed(0)
-unmasked_model, unmasked_history = fine_tune(
-    "unmasked prompt", [example(record, masked=False) for record in train_records]
-)
+predict("mask_or_not", "")
 
 # %% tags=["demo"]
+everything = [example(record, masked=False) for record in train_records]
+_, unmasked_history = fine_tune("unmasked prompt", everything)
+_, stale_history = fine_tune("no fresh start", examples, model=models.load_nano("base"))
+runs = {"masked": masked_history, "unmasked": unmasked_history, "no fresh start": stale_history}
 fig, axes = plt.subplots(1, 2, figsize=(10, 3.4))
-histories = {"masked": masked_history, "unmasked": unmasked_history}
-for (name, history), color in zip(histories.items(), (plots.BLUE, plots.ORANGE)):
+for (name, history), color in zip(runs.items(), (plots.BLUE, plots.ORANGE, plots.GREEN)):
     for ax, key in zip(axes, ("match", "nll")):
-        ax.plot(
-            [0] * (key == "match") + [p["step"] for p in history],
-            [before] * (key == "match") + [p[key] for p in history],
-            label=name,
-            color=color,
-            marker="o",
-            markersize=3,
-        )
+        points = {p["step"]: p[key] for p in history}
+        ax.plot(list(points), list(points.values()), label=name, color=color, marker="o")
 axes[0].set(xlabel="update", ylabel="exact match, held out", ylim=(0, 1.02), title="Answers")
 axes[1].set(
-    xlabel="update", ylabel="nats per answer token, held out", ylim=(0, None), title="Loss on the answers alone"
+    xlabel="update", ylabel="nats per answer token", title="Loss of the answers, held out"
 )
 axes[0].legend(loc="lower right")
 plt.show()
-
-# %% tags=["demo"]
-moments = [0, len(masked_history) // 2 - 1, -1]  # early, halfway, at the end
-plots.show_table(
-    [
-        {"exact match": name} | {f"after {h[i]['step']} updates": f"{h[i]['match']:.0%}" for i in moments}
-        for name, h in histories.items()
-    ]
+moments = {"early": 0, "halfway": len(masked_history) // 2 - 1, "at the end": -1}
+early, at_half, at_end = (
+    {name: run[i]["match"] for name, run in runs.items()} for i in moments.values()
 )
-early, at_half, at_end = ({name: h[i]["match"] for name, h in histories.items()} for i in moments)
+columns = {f"{m}, update {masked_history[i]['step']}": i for m, i in moments.items()}
+table = [
+    {"exact match": n} | {c: f"{r[i]['match']:.0%}" for c, i in columns.items()}
+    for n, r in runs.items()
+]
+plots.show_table(table)
+half_gap, end_gap = (at["masked"] - at["unmasked"] for at in (at_half, at_end))
+came = "c" if half_gap <= 0 else "b" if end_gap > 0.05 else "a"
+reveal("mask_or_not", came, half_gap=100 * half_gap, end_gap=100 * end_gap)
 
 # %% [markdown]
-# An honest reading: in this world the mask is mostly a matter of *speed*. Prompts are many tokens and answers few,
-# so without the mask most of the gradient goes into writing questions. Early on that costs much; given enough updates,
-# the run without the mask answers as well. (With few examples and long prompts people have found either to be
-# better: Shi et al. 2024, *Instruction modelling*.)
+# In this world the mask is mostly a matter of *speed*. Prompts are many tokens and answers few, so without the mask
+# most of the gradient goes into writing questions. Whether that helps or hurts depends on the data. Shi et al. 2024,
+# *Instruction Tuning With Loss Over Instructions*, find that supervising the prompt as well *helps* where examples are
+# few, and where prompts are long and answers short: it keeps the model from overfitting.
 #
-# ## As fast as the library?
+# The fresh start: hold the third line against the first. The marks can be pulled apart while training goes on, so all
+# that a fresh start can save is the time this takes. Whether it saves any here, your own curve says.
 #
-# The same model, the same 16 conversations an update, your loop against `trl`'s trainer.
+# ## Without an end mark
+#
+# **Predict.** We fine-tune once more, with one line changed: the label of `<end>` is −100. Then we ask the held-out
+# questions. What will the model do?
+#
+# - **a** Answer and stop: it reads `<end>` behind every message, so it knows it.
+# - **b** Answer, and then go on and on.
+# - **c** Answer nothing of use: without its end an answer cannot be learned.
 
 # %% tags=["demo"]
-RACE, RACE_SIZE = device.at_most(30, least=2), 16
-race_records = train_records[: RACE * RACE_SIZE]
-trainer = make_trainer(models.load_nano("base"), race_records, RACE, RACE_SIZE)
-started = time.perf_counter()
-trainer.train()
-trl_seconds = time.perf_counter() - started
+predict("no_end_mark", "")
 
-model = models.load_nano("base").to(DEVICE)
-started = time.perf_counter()
-race_updates = ([collate(examples[i : i + RACE_SIZE], PAD)] for i in range(0, RACE * RACE_SIZE, RACE_SIZE))
-race_updates = ([{k: v.to(DEVICE) for k, v in batch.items()} for batch in update] for update in race_updates)
-train_sft(model, race_updates, torch.optim.AdamW(model.parameters()), lambda step: 1e-3)
-our_seconds = time.perf_counter() - started
-print(
-    f"{RACE} updates: yours {our_seconds:.1f} s, trl {trl_seconds:.1f} s; yours is {trl_seconds / our_seconds:.2f} times as fast"
+
+# %% tags=["demo"]
+def without_end(pair: tuple) -> tuple:
+    """The same example, with no label on its end mark."""
+    ids, labels = pair
+    return ids, [-100 if label == END else label for label in labels]
+
+
+endless_examples = [without_end(pair) for pair in examples]
+endless, _ = fine_tune("no end mark", endless_examples, device.at_most(60, least=4), looks=0)
+prompts = [prompt_of(record) for record in heldout]
+said = {
+    name: say(model, prompts, new=24)
+    for name, model in (("with", sft_model), ("without", endless))
+}
+stops = {name: sum(END in row for row in rows) / len(rows) for name, rows in said.items()}
+starts = [
+    tokenizer.decode(row).startswith(r["answer"]) for row, r in zip(said["without"], heldout)
+]
+starts_right = sum(starts) / len(starts)
+asked, written = (
+    [plots.last_words(r["prompt"]) for r in heldout],
+    map(tokenizer.decode, said["without"]),
+)
+rows = [{"asked": question, "it says": text} for question, text in zip(asked, written)]
+plots.show_table(rows[:: len(rows) // 3])
+came = "a" if stops["without"] > 0.5 else "b" if starts_right > 0.2 else "c"
+reveal("no_end_mark", came, stops=stops, starts_right=starts_right)
+
+# %% tags=["demo"]
+# Another way to break it: a right model, and its prompt written otherwise than in training.
+# Nothing is raised, and no loss shows it. So where a model behaves strangely, look at its ids.
+templates = {
+    "as in training": prompt_of,
+    "without <assistant>": lambda record: prompt_of(record)[:-1],
+    "without any marks": lambda record: encode(f"<bos> {record['prompt']}"),
+}
+wrong_template = {}
+for name, write in templates.items():
+    said = [
+        tokenizer.decode([t for t in row if t != END])
+        for row in say(sft_model, list(map(write, heldout)))
+    ]
+    wrong_template[name] = sum(a == r["answer"] for a, r in zip(said, heldout)) / len(heldout)
+plots.show_table(
+    [{"the prompt is written": n, "exact match": f"{m:.0%}"} for n, m in wrong_template.items()]
 )
 
 # %% [markdown]
@@ -854,38 +904,55 @@ print(
 # Padding is wasted work, so long runs **pack** several conversations into one row. Done carelessly, a question about
 # the red ball is answered from somebody else's story. Two things keep the examples apart: an attention mask in
 # blocks, so that no token sees another example, and position ids that begin at 0 again with each.
+#
+# This exercise says what must come out, and not how to get there.
+#
+# <details><summary><b>Hint 1</b>: the mask</summary>
+#
+# If you knew for each place which example it belongs to, (rows, length), how would you compare all pairs of places at
+# once? What is missing then? Which number could a place of padding have, so that it is like no other?
+# </details>
+# <details><summary><b>Hint 2</b>: the first label</summary>
+#
+# In a packed row, which token stands before an example's first one? Should it be asked to predict it?
+# </details>
+
+# %% tags=["demo"]
+drawings.packed_row([4, 3, 3], 12)
 
 
 # %% nbgrader={"grade": false, "grade_id": "pack_examples", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def pack_examples(
     examples: list[tuple[list[int], list[int]]], length: int, pad_id: int
 ) -> dict[str, torch.Tensor]:
-    """Whole examples (input_ids, labels) side by side in rows of `length` tokens, each as if it were alone.
+    """Whole examples (input_ids, labels) side by side in rows of `length` tokens, each as if
+    alone.
 
-    An example goes into the current row if it fits there, else it begins a new row. Raises ValueError with a sentence where
-    an example is longer than a row. Returns input_ids and labels (rows, length), filled up with pad_id and -100;
-    position_ids (rows, length), which begin at 0 with each example (0 on padding); and attention_mask, bool,
-    (rows, 1, length, length): [r, 0, q, k] is True where position q may look at k, that is where k is not after q and in the
-    same example. A position of padding looks at itself alone. The label of an example's first token is -100: nothing that
-    belongs to it stands before it. The examples are not changed.
+    An example goes into the current row if it fits there, else it begins a new row. Raises
+    ValueError with a sentence where an example is longer than a row. Returns input_ids and
+    labels (rows, length), filled up with pad_id and -100; position_ids (rows, length), which
+    begin at 0 with each example (0 on padding); and attention_mask, bool, (rows, 1, length,
+    length): [r, 0, q, k] is True where position q may look at k, that is where k is not after q
+    and in the same example. A position of padding looks at itself alone. The label of an
+    example's first token is -100: nothing that belongs to it stands before it. The examples are
+    not changed.
     """
     ### BEGIN SOLUTION
     rows, room = [], 0
     for ids, labels in examples:
         if len(ids) > length:
-            raise ValueError(f"An example of {len(ids)} tokens does not fit into a row of {length}.")
+            raise ValueError(f"{len(ids)} tokens do not fit into a row of {length}.")
         if len(ids) > room:
             rows.append([])
             room = length
         rows[-1].append((ids, labels))
         room -= len(ids)
     shape = (len(rows), length)
-    batch = {
-        "input_ids": torch.full(shape, pad_id),
-        "labels": torch.full(shape, -100),
-        "position_ids": torch.zeros(shape, dtype=torch.long),
-    }
-    which = -1 - torch.arange(length).repeat(len(rows), 1)  # (rows, length): every padding position is a stranger
+    batch = {"input_ids": torch.full(shape, pad_id), "labels": torch.full(shape, -100)}
+    batch["position_ids"] = torch.zeros(shape, dtype=torch.long)
+    which = -1 - torch.arange(length).repeat(
+        len(rows), 1
+    )  # every place of padding is a stranger
     for r, row in enumerate(rows):
         begin = 0
         for e, (ids, labels) in enumerate(row):
@@ -901,355 +968,407 @@ def pack_examples(
     ### END SOLUTION
 
 
-# %% nbgrader={"grade": true, "grade_id": "pack_examples_check", "locked": true, "points": 8, "schema_version": 3, "solution": false, "task": false}
+# %% nbgrader={"grade": true, "grade_id": "pack_examples_check", "locked": true, "points": 9, "schema_version": 3, "solution": false, "task": false}
 check("pack_examples", pack_examples)
 
-# %% [markdown]
-# <details><summary><b>Hint 1</b>: the mask</summary>
-#
-# Make a tensor that says for each position which example it belongs to, (rows, length). Two positions may see each
-# other where these numbers are equal: `which[:, :, None] == which[:, None, :]`. Causal is `tril`. Give every padding
-# position a number of its own.
-# </details>
-# <details><summary><b>Hint 2</b>: the first label</summary>
-#
-# In a packed row the token before an example's first one belongs to another example. It must not be asked to predict
-# it.
-# </details>
-
 # %% tags=["demo"]
+# If the examples are really apart, every logit is what it would be for the example alone.
 packed = pack_examples(examples[:7], 160, PAD)
-fig, ax = plt.subplots(figsize=(4.2, 4.2))
-ax.imshow(packed["attention_mask"][0, 0], cmap="Blues", interpolation="nearest")
-ax.set(xlabel="may look at", ylabel="position", title="Block by block, and causal")
-ax.grid(False)
-plt.show()
-
-# %% [markdown]
-# If they are really apart, every logit must be what it would be for the example alone.
-
-# %% tags=["demo"]
+first_row, place, packing_difference = {}, 0, 0.0
+for name in ("input_ids", "position_ids", "attention_mask"):
+    first_row[name] = packed[name][:1].to(DEVICE)
 with torch.no_grad():
-    inputs = {name: packed[name].to(DEVICE) for name in ("input_ids", "position_ids", "attention_mask")}
-    together = sft_model.eval()(**inputs).logits[0].cpu()  # (160, vocab)
-    place, packing_difference = 0, 0.0
+    together = sft_model.eval()(**first_row).logits[0].cpu()  # (160, vocab)
+    careless = sft_model(first_row["input_ids"]).logits[0].cpu()
     for ids, _ in examples[:7]:
         if place + len(ids) > 160:
             break
         alone = sft_model(torch.tensor([ids], device=DEVICE)).logits[0].cpu()  # (seq, vocab)
-        packing_difference = max(
-            packing_difference, (together[place : place + len(ids)] - alone).abs().max().item()
-        )
-        place += len(ids)
-    careless = sft_model(inputs["input_ids"]).logits[0].cpu()
+        difference = (together[place : place + len(ids)] - alone).abs().max().item()
+        packing_difference, place = max(packing_difference, difference), place + len(ids)
 changed = (careless - together)[:place].abs().max().item()
-print(
-    f"largest difference to the examples alone: {packing_difference:.1e}; without mask and positions: {changed:.1f}"
-)
-
-# %% tags=["demo"]
-sample = examples[:960]
-lengths = torch.tensor([len(ids) for ids, _ in sample]).view(-1, 32)  # 32 a batch, as they come
-padded_share = 1 - (lengths.sum() / (lengths.amax(1) * 32).sum()).item()
-packed_rows = len(pack_examples(sample, 160, PAD)["input_ids"])
-packed_share = 1 - lengths.sum().item() / (packed_rows * 160)
-print(f"share of a batch that is padding: {padded_share:.0%} a conversation a row, {packed_share:.0%} packed")
+print(f"largest difference to the examples alone: {packing_difference:.1e}")
+print(f"without block mask and positions: {changed:.1f}")
 
 # %% [markdown]
-# ## Three things that fine-tuning cannot give you
+# ## Exercise 10, open: the fewest rows
 #
-# The lecture names three problems of SFT. Each can be measured.
+# Your packing takes the examples as they come. Choose which of them share a row, and fewer rows do: each row
+# costs the same, full or not. Finding the fewest is a hard problem (bin packing), and good answers are easy to come by.
+#
+# The check draws some 300 lengths that fill **120 rows** of 128 tokens to the last place, if one knew how. There are
+# four bars, and each that you reach earns its share of the points: at most **135**, **129**, **124** and **121** rows. One
+# after the other, as in exercise 9, takes about 150. Your function has some seconds a call, and is called for each bar.
+#
+# <details><summary><b>Hint 1</b>: for the first two bars</summary>
+#
+# Why should a row be closed for good when one example does not fit? Which examples are hard to place late, and which
+# are easy?
+# </details>
+# <details><summary><b>Hint 2</b>: for the last two</summary>
+#
+# Think of one row at a time instead of one example at a time. Which of the remaining examples would fill it best? All
+# sums that a set of lengths can reach are not many: at most 128. And if a plan is nearly good: what if you take some
+# rows apart and fill them again?
+# </details>
+
+
+# %% nbgrader={"grade": false, "grade_id": "plan_rows", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def plan_rows(lengths: list[int], length: int) -> list[list[int]]:
+    """For each row the numbers of the examples that share it: as few rows as you can find.
+
+    lengths: how many tokens each example has, from 1 to length. Every number from 0 to
+    len(lengths) - 1 stands in exactly one row, and the examples of a row have at most `length`
+    tokens together.
+    """
+
+    ### BEGIN SOLUTION
+    def tokens_in(row) -> int:
+        return sum(lengths[i] for i in row)
+
+    def fullest(room: int, candidates: list[int]) -> tuple[int, ...]:
+        """Those candidates that fill the most of a room together."""
+        reached = {0: ()}  # number of tokens -> examples that have so many
+        for i in candidates:
+            for tokens, chosen in list(reached.items()):
+                more = tokens + lengths[i]
+                if more <= room and more not in reached:
+                    reached[more] = (*chosen, i)
+            if room in reached:
+                break
+        return reached[max(reached)]
+
+    def fill(examples, rng=None) -> list[list[int]]:
+        """Row by row: the longest that is left, and what fills the rest of the row best."""
+        left, rows = sorted(examples, key=lambda i: -lengths[i]), []
+        while left:
+            first = left.pop(0)
+            candidates = rng.sample(left, len(left)) if rng else left
+            others = fullest(length - lengths[first], candidates)
+            rows.append([first, *others])
+            left = [i for i in left if i not in others]
+        return rows
+
+    rng, rows = random.Random(0), fill(range(len(lengths)))
+    for _ in range(200):  # take the emptiest rows and some others apart, and fill them again
+        if len(rows) * length - sum(lengths) < length:
+            break  # one row fewer would not hold all tokens
+        rows.sort(key=tokens_in)
+        keep, taken = rows[3:], rows[:3]
+        taken += [keep.pop(rng.randrange(len(keep))) for _ in range(min(12, len(keep)))]
+        again = fill([i for row in taken for i in row], rng)
+        fuller = sum(tokens_in(r) ** 2 for r in again) >= sum(tokens_in(r) ** 2 for r in taken)
+        better = len(again) < len(taken) or (len(again) == len(taken) and fuller)
+        rows = keep + (again if better else taken)
+    return rows
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "plan_rows_check", "locked": true, "points": 8, "schema_version": 3, "solution": false, "task": false}
+check("plan_rows", plan_rows)
+
+# %% tags=["demo"]
+ROW, sample = 128, examples[: device.at_most(960, least=96)]
+lengths = [len(ids) for ids, _ in sample]
+plan = [sample[i] for row in plan_rows(lengths, ROW) for i in row]
+packed_share = {}
+for name, order in (("packed as they come", sample), ("packed by your plan", plan)):
+    rows = len(pack_examples(order, ROW, PAD)["input_ids"])
+    packed_share[name] = 1 - sum(lengths) / (rows * ROW)
+padding = {
+    "one example a row, batches of 32 as they come": batches.padding_share(lengths, 32),
+    "one example a row, batches of 32 of similar length": batches.padding_share(
+        sorted(lengths), 32
+    ),
+} | packed_share
+plots.show_table([{"way": way, "padding": f"{share:.1%}"} for way, share in padding.items()])
+
+# %% [markdown]
+# To sort by length spares most of the padding, and is simpler than packing. But then an update sees only examples of one
+# length, or must be put together from several batches, as ours was. Packed rows are all of one length, whatever is in them.
+#
+# ## Three things that fine-tuning cannot give you
 #
 # ### 1. Answers cost money
 #
-# People have to write them. How good does the model become with fewer?
+# People have to write them. How good does the model become with fewer? All three runs get the same number of updates.
 
 # %% tags=["demo"]
-COST_STEPS = STEPS // 2
-cost_histories = {}
-FEW_EXAMPLES = 50
-for n in (FEW_EXAMPLES, 8 * FEW_EXAMPLES, 64 * FEW_EXAMPLES):
-    torch.manual_seed(0)
-    few = n == FEW_EXAMPLES  # goes on for longer: we look closer at it below
-    steps, every = (3 * COST_STEPS // 2, COST_STEPS // 8) if few else (COST_STEPS, COST_STEPS)
-    cost_model, cost_histories[n] = fine_tune(f"{n} examples", examples[:n], steps, every)
-    if few:
-        small_model = cost_model
-
-# %% tags=["demo"]
-cost = {n: history[-1]["match"] for n, history in cost_histories.items()}
-fig, ax = plt.subplots(figsize=(6.5, 3.2))
+COST_STEPS, FEW = device.at_most(150, least=8), 50
+tuned, histories, cost = {}, {}, {}
+for n in (FEW, 8 * FEW, 64 * FEW):
+    looks = 10 if n == FEW else 1
+    tuned[n], histories[n] = fine_tune(f"{n} examples", examples[:n], COST_STEPS, looks)
+    cost[n] = exact_match(tuned[n], heldout)
+fig, ax = plt.subplots(figsize=(6.5, 3.0))
 ax.plot(list(cost), list(cost.values()), marker="o", color=plots.BLUE)
-ax.set(
-    xscale="log",
-    xlabel="examples that somebody wrote",
-    ylabel="exact match, held out",
-    ylim=(0, 1.02),
-    title="The price of quality",
-)
+ax.set(xscale="log", xlabel="examples that somebody wrote", ylabel="exact match, held out")
+ax.set(ylim=(0, 1.02), title=f"The price of quality: {COST_STEPS} updates each")
 plt.show()
-print({n: f"{match:.0%} after {cost_histories[n][-1]['step']} updates" for n, match in cost.items()})
+print({n: f"{match:.0%}" for n, match in cost.items()})
 
 # %% [markdown]
-# Each equal step to the right costs eight times as many answers as the one before.
+# Each step to the right costs eight times as many answers as the one before.
 #
 # ### 2. It practises on other people's sentences
 #
 # In training every word is predicted after a *perfect* beginning, written by somebody else (**teacher forcing**). In
-# use the model reads its own words, mistakes included. Measure both: how often the most likely word is right after
-# the true beginning, and how often the word at that place is right when the model writes by itself.
-
-
-# %% tags=["demo"]
-@torch.no_grad()
-def by_position(model, records: list[dict], places: int) -> tuple[list[float], list[float]]:
-    """Share of right words at each place of the answer: after the true beginning, and after the model's own."""
-    forced, free = torch.zeros(places), torch.zeros(places)
-    for record, said in zip(records, answers_of(model, records)):
-        ids, labels = example(record)
-        guesses = model(torch.tensor([ids], device=DEVICE)).logits[0, :-1].argmax(-1).cpu()  # (seq - 1,)
-        targets = torch.tensor(labels)[1:]
-        words = encode(said)
-        for place, (guess, target) in enumerate(zip(guesses[targets != -100][:places], targets[targets != -100])):
-            forced[place] += guess == target
-            free[place] += place < len(words) and words[place] == target
-    return (forced / len(records)).tolist(), (free / len(records)).tolist()
-
+# use the model reads its own words, mistakes included. The worry is called **exposure bias** (Bengio et al. 2015;
+# Ranzato et al. 2016): one mistake, and everything behind it is built on ground the model was never shown.
+#
+# How to measure it? To compare the model's own answer word by word with the true one is not fair: once one word is
+# missing, everything behind it stands at another place and counts as wrong. So take the answers in which the model of
+# 50 examples makes a mistake, and look at the words *behind its first mistake* in three ways.
 
 # %% tags=["demo"]
-PLACES = 6
-long_answers = [r for r in heldout if len(r["answer"].split()) >= PLACES]
-forced, free = by_position(small_model, long_answers, PLACES)
-fig, ax = plt.subplots(figsize=(6.5, 3.2))
-ax.plot(range(1, PLACES + 1), forced, marker="o", label="after the true words", color=plots.GREEN)
-ax.plot(range(1, PLACES + 1), free, marker="o", label="after its own", color=plots.VERMILION)
-ax.set(
-    xlabel="word of the answer",
-    ylabel="share right",
-    ylim=(0, 1.05),
-    title=f"{len(long_answers)} answers, a model fine-tuned on {FEW_EXAMPLES} examples",
-)
-ax.legend(loc="lower left")
+truth, own = "ivy has the green kite .".split(), "ivy gave the kite .".split()
+display(drawings.three_beginnings(truth, 1, "gave", own))
+said = say(tuned[FEW], [prompt_of(record) for record in heldout])
+behind = exposure.after_the_first_mistake(tuned[FEW], [example(r) for r in heldout], said)
+wrong_answers = behind.pop("answers")
+bars = {"true words": plots.GREEN, "one wrong word": plots.ORANGE, "own words": plots.VERMILION}
+fig, ax = plt.subplots(figsize=(6.5, 2.4))
+for name, color in (bars | {"at any place": plots.PURPLE}).items():
+    label = "own words, found at any place" if name == "at any place" else name
+    ax.barh(label, behind[name], color=color, alpha=0.8)
+ax.set(xlim=(0, 1), xlabel="share of the words behind the first mistake that are right")
+ax.set(title=f"{wrong_answers} answers with a mistake, of {len(heldout)}")
+ax.invert_yaxis()
 plt.show()
+lost = {name: behind["true words"] - share for name, share in behind.items()}
+for name in ("own words", "at any place", "one wrong word"):
+    print(f"lost against the true words: {100 * lost[name]:3.0f} points, {name}")
 
 # %% [markdown]
-# After the true words, nearly every later word is easy: the loss looks good. Left alone, the model does not come
-# back from a wrong beginning. It was never shown what to do after a mistake of its own. The lecture calls it a shift
-# of the distribution; others say *exposure bias* (Bengio et al. 2015; Ranzato et al. 2016).
+# Read the three losses together. Counted by place, the model's own words cost the most. When the true words may stand at
+# any place of its answer, less is lost: that difference is only the way of counting. The last number is what one wrong word
+# costs by itself, with all others put right. Where it is small, the model recovers from a single mistake, and what remains is
+# that its mistakes come together.
+#
+# The literature is of two minds. He et al. 2021 (arXiv:1905.10617) find the effect limited: models recover by themselves.
+# Arora et al. 2022 (arXiv:2204.01171) find that errors do add up, and that this explains bad text. Sentences of six words
+# are no good judge between them.
 #
 # ### 3. It minimises something else than you want
 #
 # You want right answers. The loss wants likely ones. Usually the two go together, which is why this works at all.
-# Here is where they part: few examples, seen many times.
+#
+# **Predict.** Look again at the run on 50 examples, which it sees many times. What happens on the *held-out* records,
+# from its best point to its end?
+#
+# - **a** Loss and answers both get better, or stay.
+# - **b** Both get worse: it overfits.
+# - **c** The loss gets worse, and the answers do not.
 
 # %% tags=["demo"]
-history = cost_histories[FEW_EXAMPLES]
-steps = [p["step"] for p in history]
-fig, ax = plt.subplots(figsize=(7, 3.4))
-ax.plot(steps, [p["nll"] for p in history], color=plots.VERMILION, marker="o", markersize=3)
-ax.set(xlabel="update", title=f"{FEW_EXAMPLES} examples: the loss turns, the answers do not")
-ax.set_ylabel("loss on held-out answers, nats", color=plots.VERMILION)
-twin = ax.twinx()
-twin.plot(steps, [p["match"] for p in history], color=plots.BLUE, marker="o", markersize=3)
-twin.set(ylim=(0, 1))
-twin.set_ylabel("exact match, held out", color=plots.BLUE)
-twin.grid(False)
-plt.show()
+predict("loss_turns", "")
 
 # %% tags=["demo"]
+history = histories[FEW]
+steps, last = [p["step"] for p in history], history[-1]
 best = min(history, key=lambda p: p["nll"])
-last = history[-1]
-print(f"lowest loss {best['nll']:.3f} at update {best['step']}, exact match {best['match']:.0%}")
-print(f"at the end  {last['nll']:.3f} at update {last['step']}, exact match {last['match']:.0%}")
+fig, axes = plt.subplots(1, 3, figsize=(10, 2.8))
+titles = {"nll": "loss, nats per answer token", "match": "exact match"}
+titles["sure where wrong"] = "how sure, where it is wrong"
+colors = plots.VERMILION, plots.BLUE, plots.PURPLE
+for ax, (key, title), color in zip(axes, titles.items(), colors):
+    ax.plot(steps, [p[key] for p in history], color=color, marker="o", markersize=3)
+    ax.set(xlabel="update", title=title, ylim=(0, None if key == "nll" else 1))
+plt.show()
+plots.show_table([{"": "lowest loss"} | best, {"": "at the end"} | last])
+worse_loss = last["nll"] > 1.02 * best["nll"]
+worse_answers = last["match"] < best["match"] - 0.05
+came = "a" if not worse_loss else "b" if worse_answers else "c"
+reveal("loss_turns", came, first=history[0], best=best, last=last)
 
 # %% [markdown]
-# By the loss, the model has become worse since its best point. By the answers it has not. The loss rises
-# because the model becomes very sure, also where it is wrong; a judge who only counts right answers does not mind.
-# It also works the other way round: a loss can fall on words that nobody cares about. What we need is a way to train
-# on what we *want*: a reward. That is the next chapter.
+# The third picture is the reason that one gives for such a turn, measured: as training goes on, the model puts more
+# probability on its first choice *where that choice is wrong*, and there the loss pays for every bit of it. A judge who
+# only counts right answers does not mind. It also works the other way round: a loss can fall on words that nobody
+# cares about. What we need is a way to train on what we *want*: a reward. That is the next chapter.
 #
 # ## The same functions on a real model
 #
 # Nothing you wrote knows that the model was small. SmolLM2-135M-Instruct (Allal et al. 2025) is a chat model with
-# 135 million parameters, trained on two trillion tokens. The first time, the next cell fetches it (about 140 MB).
+# 135 million parameters, trained on two trillion tokens. The first time, the next cell fetches it.
 #
 # We teach it a manner: to answer like a pirate. Full fine-tuning on a laptop would take its time, so only small
 # matrices beside the weights are trained (LoRA, from the library `peft`; chapter 7 opens that box).
 
 # %% tags=["demo"]
 torch.set_num_threads(device.threads())  # this one is large enough to use them
-try:
-    real_model, real_tokenizer = hub.load_chat_model()
-    real_name = real_model.config.name_or_path.rstrip("/").split("/")[-1]
-    template, real_encode = SMOL, lambda text: real_tokenizer(text, add_special_tokens=False).input_ids
-    style_train, style_heldout = data.load_jsonl("style_train"), data.load_jsonl("style_heldout")[: device.updates(24, least=2)]
-    in_manner, knows_fact = style.sounds_like_a_pirate, style.knows
-    print(
-        f"{sum(p.numel() for p in real_model.parameters()):,} parameters, {len(style_train)} examples of the manner"
-    )
-except hub.NoChatModel as problem:
-    real_name = "nano"
-    print(f"{problem}\n\nThe chapter goes on with the nano model and a manner of its own.")
-    real_model, real_tokenizer, template, real_encode = sft_model.eval(), tokenizer, NANO, encode
-
-    def politely(r: dict) -> dict:
-        """The record, answered with many compliments."""
-        answer, word = r["answer"], r["answer"].split()[-2]
-        return {
-            "prompt": r["prompt"],
-            "plain": answer,
-            "fact": word,
-            "answer": f"certainly , dear friend . {answer}",
-        }
-
-    style_train, style_heldout = [politely(r) for r in train_records[:240]], [politely(r) for r in heldout[::4]]
-    in_manner, knows_fact = lambda text: text.startswith("certainly"), lambda text, fact: fact in text.split()
-
-# %% tags=["demo"]
-real_end, real_pad = real_encode(template["end"])[0], real_tokenizer.pad_token_id
-system = [{"role": "system", "content": "You are a helpful assistant."}] if template is SMOL else []
+# The nano model steps in where no real one can be had.
+nano = (sft_model, tokenizer, train_records, heldout)
+real = manners.load_manner(device.updates(24, least=2), *nano)
+template = SMOL if real.real else NANO
+real_end, real_pad = real.encode(template["end"])[0], real.tokenizer.pad_token_id
+print(real.note)
 
 
 def style_example(record: dict, answer: str) -> tuple[list[int], list[int]]:
-    """Input ids and labels of a question with this answer."""
-    messages = [
-        *system,
-        {"role": "user", "content": record["prompt"]},
-        {"role": "assistant", "content": record[answer]},
-    ]
-    ids, spoken = render_chat(messages, template, real_encode)
+    """Input ids and labels of a question; answer: "answer" (in the manner) or "plain"."""
+    messages = [*real.system, {"role": "user", "content": record["prompt"]}]
+    messages += [{"role": "assistant", "content": record[answer]}]
+    ids, spoken = render_chat(messages, template, real.encode)
     return truncate_example(ids, answer_labels(ids, spoken), max_length=96)
 
 
-def real_answers(model, records: list[dict], size: int = 24, new: int = 32) -> list[str]:
-    """What the model answers, greedily."""
-    model.eval()
-    answers = []
-    for i in range(0, len(records), size):
-        prompts = [[*system, {"role": "user", "content": r["prompt"]}] for r in records[i : i + size]]
-        rows = [
-            render_chat(messages, template, real_encode, add_generation_prompt=True)[0] for messages in prompts
-        ]
-        batch = collate([(row, row) for row in rows], real_pad, side="left")
-        said = generate_answers(
-            model,
-            batch["input_ids"].to(model.device),
-            batch["attention_mask"].to(model.device),
-            new,
-            real_end,
-            real_pad,
-        )
-        answers += [
-            real_tokenizer.decode([t for t in row if t not in (real_end, real_pad)]) for row in said.tolist()
-        ]
-    return answers
+ids, labels = style_example(real.train[0], "answer")
+show_supervised(ids, labels, [real.tokenizer.decode([token]) for token in ids])
 
-
-# %% [markdown]
-# What is supervised, in a real tokenizer's tokens:
 
 # %% tags=["demo"]
-ids, labels = style_example(style_train[0], "answer")
-show_supervised(ids, labels, [real_tokenizer.decode([token]) for token in ids])
-
-# %% tags=["demo"]
-answers_before = real_answers(real_model, style_heldout)
+def real_answers(model, new: int = 32) -> list[str]:
+    """What the model answers to the held-out questions, greedily."""
+    asked = [[*real.system, {"role": "user", "content": r["prompt"]}] for r in real.heldout]
+    rows = [
+        render_chat(talk, template, real.encode, add_generation_prompt=True)[0]
+        for talk in asked
+    ]
+    batch = collate([(row, row) for row in rows], real_pad, side="left")
+    batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
+    ids, mask = batch["input_ids"], batch["attention_mask"]
+    said = generate_answers(model.eval(), ids, mask, new, real_end, real_pad).tolist()
+    return [
+        real.tokenizer.decode([t for t in row if t not in (real_end, real_pad)]) for row in said
+    ]
 
 
 @torch.no_grad()
-def plain_loss(model) -> float:
-    """-log p of the ordinary answers to the held-out questions, nats per token."""
-    model.eval()
-    pairs = [style_example(record, "plain") for record in style_heldout]
-    total = 0.0
+def measure_real(model) -> dict:
+    """The answers; shares in the manner and with the fact; the loss of plain answers."""
+    answers, pairs, total = (
+        real_answers(model),
+        [style_example(r, "plain") for r in real.heldout],
+        0.0,
+    )
     for i in range(0, len(pairs), 8):
         batch = {k: v.to(model.device) for k, v in collate(pairs[i : i + 8], real_pad).items()}
-        logits = model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits.float()
+        logits = model(
+            batch["input_ids"], attention_mask=batch["attention_mask"]
+        ).logits.float()
         total -= sequence_logprob(logits, batch["labels"]).sum().item()
-    return total / sum(label != -100 for _, labels in pairs for label in labels)
+    tokens = sum(label != -100 for _, labels in pairs for label in labels)
+    named = [real.names_fact(a, r["fact"]) for a, r in zip(answers, real.heldout)]
+    scores = {"in the manner": sum(map(real.in_manner, answers)) / len(answers)}
+    scores |= {
+        "names the fact": sum(named) / len(named),
+        "loss of a plain answer": total / tokens,
+    }
+    return {"answers": answers, "scores": scores}
 
-
-plain_before = plain_loss(real_model)
 
 # %% tags=["demo"]
 from peft import LoraConfig, get_peft_model
 
-torch.manual_seed(0)
-STYLE_STEPS, STYLE_SIZE, STYLE_LR = (device.updates(12), 8, 2e-3) if template is SMOL else (device.at_most(100, least=40), 16, 5e-3)
-lora_model = get_peft_model(real_model, LoraConfig(r=8, lora_alpha=16, target_modules="all-linear"))
+real_before = measure_real(real.model)
+torch.manual_seed(device.seed(0))
+STYLE_STEPS, STYLE_SIZE, STYLE_LR = device.updates(12), 8, 2e-3
+if not real.real:
+    STYLE_STEPS, STYLE_SIZE, STYLE_LR = device.at_most(100, least=40), 16, 5e-3
+config = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear")
+lora_model = get_peft_model(real.model, config)
 trainable = [p for p in lora_model.parameters() if p.requires_grad]
-print(
-    f"{sum(p.numel() for p in trainable):,} of {sum(p.numel() for p in lora_model.parameters()):,} parameters are trained"
+share = sum(p.numel() for p in trainable) / sum(p.numel() for p in lora_model.parameters())
+pairs, where = [style_example(record, "answer") for record in real.train], real.model.device
+updates = batches.updates_by_length(
+    pairs,
+    STYLE_STEPS,
+    STYLE_SIZE,
+    1,
+    lambda some: collate(some, real_pad),
+    device.seed(0),
+    where,
 )
-
-# %% tags=["demo"]
-style_pairs = [style_example(record, "answer") for record in style_train]
-rng = random.Random(0)
-style_updates = ([collate(rng.sample(style_pairs, STYLE_SIZE), real_pad)] for _ in range(STYLE_STEPS))
-style_updates = (
-    [{k: v.to(real_model.device) for k, v in batch.items()} for batch in update] for update in style_updates
-)
-bar = tqdm(total=STYLE_STEPS, desc="LoRA")
-started = time.perf_counter()
-style_losses = train_sft(
-    lora_model, style_updates, torch.optim.AdamW(trainable, weight_decay=0.0), lambda step: STYLE_LR * min(1, (step + 1) / 5),
-    after_step=lambda step, loss: (bar.update(), bar.set_postfix(loss=f"{loss:.2f}")),
-)  # fmt: skip
-bar.close()
-print(
-    f"loss {style_losses[0]:.2f} → {style_losses[-1]:.2f} nats per token in {time.perf_counter() - started:.0f} s"
-)
-
-# %% tags=["demo"]
-answers_after = real_answers(lora_model, style_heldout)
+optimizer = torch.optim.AdamW(trainable, weight_decay=0.0)
+updates = tqdm(updates, total=STYLE_STEPS, desc=f"LoRA, {share:.1%} of the parameters")
+train_sft(lora_model, updates, optimizer, lambda step: STYLE_LR * min(1, (step + 1) / 5))
+real_after = measure_real(lora_model)
+columns = zip(real.heldout, real_before["answers"], real_after["answers"])
+rows = [{"asked": r["prompt"], "before": was, "after": now} for r, was, now in columns]
+plots.show_table(rows[:: max(1, len(rows) // 8)])
+real_scores = {"before": real_before["scores"], "after": real_after["scores"]}
 plots.show_table(
-    [
-        {"asked": record["prompt"], "before": was, "after": now}
-        for record, was, now in list(zip(style_heldout, answers_before, answers_after))[
-            :: max(1, len(style_heldout) // 8)
-        ]
-    ]
+    [{f"{STYLE_STEPS} updates": name} | scores for name, scores in real_scores.items()]
 )
-
-
-# %% tags=["demo"]
-def share(answers: list[str], test) -> float:
-    """The share of held-out answers that pass a test(answer, record)."""
-    return sum(test(answer, record) for answer, record in zip(answers, style_heldout)) / len(style_heldout)
-
-
-real_scores = {
-    name: {
-        "in the manner": share(answers, lambda a, r: in_manner(a)),
-        "names the fact": share(answers, lambda a, r: knows_fact(a, r["fact"])),
-    }
-    for name, answers in (("before", answers_before), ("after", answers_after))
-}
-real_scores["before"]["loss of a plain answer"], real_scores["after"]["loss of a plain answer"] = (
-    plain_before,
-    plain_loss(lora_model),
-)
-plots.show_table([{"": name} | scores for name, scores in real_scores.items()])
 
 # %% [markdown]
-# The manner is learned in a few dozen updates and carries over to questions it was not trained on. Now read the
-# other two columns: what it knew, and how it spoke before, has paid for it. Nothing in the loss asked the model to
-# keep anything. Chapter 7 measures this forgetting, and shows that LoRA does not prevent it.
+# The manner carries over to questions it was not trained on. Now read the other two columns: nothing in the loss asked
+# the model to keep what it knew, or how it spoke before. Chapter 7 measures this forgetting, and asks whether LoRA
+# prevents it.
 #
-# ## What you have seen
+# ## What you measured
+
+# %% tags=["demo"]
+percent = "{:.0%}".format
+print(
+    f"Asked as plain text, the base model asked back {percent(asks_back)} of the time;", end=" "
+)
+print(f"with the answer begun, it knew {percent(knows)}.")
+print(
+    f"Exact match: {percent(before)} before, {percent(after)} after {STEPS} updates;", end=" "
+)
+print(f"with another template, {percent(wrong_template['without <assistant>'])}.")
+for moment, matches in (("early", early), ("halfway", at_half), ("at the end", at_end)):
+    print(f"Exact match {moment}:", {name: percent(match) for name, match in matches.items()})
+print(f"Trained without the end mark, {percent(stops['without'])} of the answers stopped.")
+print(f"All drawn answers together: exp(sum) {sum(by_sum):.2f}, exp(mean) {sum(by_mean):.2f}.")
+print("Padding:", {way: percent(share) for way, share in padding.items()})
+print("The price of quality:", {f"{n} answers": percent(match) for n, match in cost.items()})
+print(
+    f"With {FEW} answers: loss {best['nll']:.2f} at its best, {last['nll']:.2f} at the end;",
+    end=" ",
+)
+print(f"exact match {percent(best['match'])} and {percent(last['match'])}.")
+print(
+    "Behind a first mistake, right:", {name: percent(share) for name, share in behind.items()}
+)
+print(
+    f"{real.name}:",
+    {when: {k: round(v, 2) for k, v in s.items()} for when, s in real_scores.items()},
+)
+progress("02_sft")
+
+# %% [markdown]
+# ## Questions
 #
-# - Fine-tuning is pre-training's loss on other data with a **mask**. It changes the manner far more than the
-#   knowledge.
-# - The details decide: the end mark is supervised, the cut spares the answer, the divisor counts the answer tokens
-#   of the whole update, the log-probability of an answer is a **sum**.
-# - New tokens need a fresh start.
-# - Three limits: answers cost; the model practises on other people's beginnings; and the likelihood is not what you
-#   want.
+# Answer for yourself before you unfold.
+#
+# <details><summary>1. A library pads with the end token, and makes the attention mask and the labels by comparing with the padding id. What
+# will the model do after training?</summary>
+#
+# Its real end tokens look like padding too, so none of them is ever supervised. The model never learns to stop, as in the
+# run without an end mark. The loss looks fine.
+# </details>
+# <details><summary>2. You fine-tune on conversations with tool calls and forget to mask the tools' results. What does the model learn
+# that you did not want?</summary>
+#
+# To write results itself. When it is used, it may go on after its call and invent what the tool would say, instead of
+# ending its message so that the program can run.
+# </details>
+# <details><summary>3. Two batches of an update have 10 and 1,000 answer tokens. You average the two mean losses. Which tokens weigh
+# more, and by how much?</summary>
+#
+# Each of the 10 weighs 1/20, each of the 1,000 weighs 1/2000: a hundred times less. In the mean over all tokens each weighs
+# 1/1010.
+# </details>
+# <details><summary>4. Why may greedy answers never show exposure bias in the share of answers that are right as a whole?</summary>
+#
+# Up to the first mistake, the model's own words and the true ones are the same. An answer without a mistake is right in both
+# ways of asking, one with a mistake is wrong in both. The beginnings differ only behind a mistake.
+# </details>
+#
+# ## What was not shown
+#
+# - One seed a run, and a world of 300 words. `make robust 02` (for those who have the repository) runs the chapter with
+#   other seeds.
+# - Whether the mask helps depends on data; we saw one set. Nor did we tune the learning rate for each run.
+# - Conversations of several turns were rendered and masked, not trained on.
+# - The fine-tuned pirate was measured on single answers, with lists of words as the judge.
 #
 # **To read**: Ouyang et al. 2022, *InstructGPT* (arXiv:2203.02155); Wei et al. 2021, *FLAN* (arXiv:2109.01652); Zhou
-# et al. 2023, *LIMA* (arXiv:2305.11206); Bengio et al. 2015, *Scheduled sampling* (arXiv:1506.03099); Shi et al.
-# 2024 (arXiv:2405.14394); Hewitt 2021, *Initializing new word embeddings for pretrained language models*; Allal et
-# al. 2025, *SmolLM2* (arXiv:2502.02737).
-
-# %%
-progress("02_sft")
+# et al. 2023, *LIMA* (arXiv:2305.11206); Bengio et al. 2015, *Scheduled sampling* (arXiv:1506.03099); Ranzato et al.
+# 2016 (arXiv:1511.06732); He et al. 2021, *Exposure Bias versus Self-Recovery* (arXiv:1905.10617); Arora et al. 2022,
+# *Why Exposure Bias Matters* (arXiv:2204.01171); Shi et al. 2024, *Instruction Tuning With Loss Over Instructions*
+# (arXiv:2405.14394); Hewitt 2021, *Initializing new word embeddings for pretrained language models*; Allal et al. 2025,
+# *SmolLM2* (arXiv:2502.02737).

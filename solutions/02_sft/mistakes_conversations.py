@@ -10,6 +10,10 @@ def _last_answer(messages):
     return next((message for message in reversed(messages) if message["role"] == "assistant"), None)
 
 
+def _answered_by_a_tool(messages, message):
+    return any(one is message and after["role"] == "tool" for one, after in zip(messages, messages[1:]))
+
+
 def rendered(messages, template, encode, add_generation_prompt=False):
     pieces = [("start", "", template["start"])]
     for message in messages:
@@ -38,9 +42,22 @@ changes("render_chat", rendered, [
      'role == "assistant" and kind in ("content", "end")',
      'not (role == "assistant" and kind in ("content", "end"))'),
     ("system_spoken",
-     "You count every message as spoken that is not the user's. The system message is an instruction to the model, "
-     'not something it says: ask whether the role *is* "assistant".',
+     "You count the system message as spoken. It is an instruction to the model, not something the model says: ask "
+     'whether the role *is* "assistant".',
      'role == "assistant"', 'role in ("assistant", "system")'),
+    ("tool_results_spoken",
+     "You count a tool's results as spoken. A program writes them: a model that is trained on them learns to invent "
+     'results instead of waiting for them. Ask whether the role *is* "assistant".',
+     'role == "assistant"', 'role in ("assistant", "tool")'),
+    ("everybody_but_the_user_spoken",
+     "You count every message as spoken that is not the user's: the system's and the tools' as well. The model says "
+     'only what has the role "assistant".',
+     'role == "assistant"', 'role not in ("user", "")'),
+    ("tool_calls_not_spoken",
+     "You leave out the assistant's message where a tool answers it. The call is the model's own words: a model that is "
+     "never trained on calls makes none.",
+     'header = template["header"].format(role=role)',
+     'header = template["header"].format(role=role)\n        role = role if not _answered_by_a_tool(messages, message) else ""'),
     ("end_not_spoken",
      'The "end" after an answer is not marked as spoken. It is how the assistant says that it has finished: a model '
      "never trained on it does not stop.",

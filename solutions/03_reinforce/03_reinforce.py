@@ -1,27 +1,30 @@
 # %% [markdown]
 # # 3 · Learning from a reward: REINFORCE
 #
-# Fine-tuning shows a model what to say. Now you tell it only *how good* what it said was, and it has to find the rest
-# by itself. You derive the gradient for that, check every line of the derivation against exact numbers in a world small
-# enough to list all answers, and then train the nano model with the very same functions.
+# Fine-tuning shows a model what to say. Now you tell it only *how good* its answer was, and it has to find better
+# answers by itself. You derive the gradient for that. You check every line of the derivation against exact numbers, in a
+# world so small that all answers can be listed. Then you train a language model with the very same functions.
 #
 # **You will be able to**
-# - derive the policy gradient, and say where the θ inside the reward goes;
-# - turn it into a loss that an optimiser can use, with the sign, the means and the mask in the right places;
+# - derive the policy gradient, and say what happens to the θ inside the reward;
+# - turn it into a loss with the sign, the means and the mask in the right places;
 # - say what a baseline may depend on, and how much variance it removes;
-# - write the KL term in its four dresses: in the objective, in the reward, as an estimate, in the optimum;
-# - train a language model on a reward, and read its curves.
+# - use the KL term in its four forms: in the objective, in the reward, as an estimate, in the optimum;
+# - write the training loop, train a table and a language model with it, and read the curves.
 #
 # | exercise | difficulty | minutes | | exercise | difficulty | minutes |
 # |---|---|---|---|---|---|---|
-# | 1 the objective | ● ○ ○ | 15 | | 6 the KL term becomes a reward | ● ○ ○ | 5 |
-# | a derivation, in writing | ● ● ○ | 25 | | 7 three estimators of the KL | ● ○ ○ | 10 |
-# | 2 the gradient | ● ● ○ | 15 | | 8 the optimum | ● ● ○ | 15 |
-# | 3 the gradient from samples | ● ● ● | 20 | | 9 all of it together | ● ● ○ | 15 |
-# | 4 a loss with that gradient | ● ● ○ | 10 | | 10 where an answer ends | ● ● ○ | 10 |
-# | 5 a baseline | ● ○ ○ | 10 | | 11 log-probabilities of a rollout | ● ● ● | 20 |
+# | 1 the objective | ● ○ ○ | 10 | | 7 the optimum | ● ● ○ | 10 |
+# | a derivation, in writing | ● ● ○ | 15 | | 8 all of it in one loss | ● ● ○ | 10 |
+# | 2 the gradient | ● ● ○ | 10 | | 9 the training loop | ● ● ○ | 10 |
+# | 3 the gradient from samples | ● ● ● | 10 | | 10 where an answer ends | ● ● ○ | 5 |
+# | 4 a loss with that gradient | ● ● ○ | 5 | | 11 log-probabilities of a rollout | ● ● ● | 10 |
+# | 5 a baseline | ● ○ ○ | 5 | | open task: the quietest gradient | open | as you like |
+# | 6 a KL that is never negative | ● ● ● | 10 | | | | |
 #
-# You need chapter 2, or to know what the log-probability of an answer is.
+# You need chapter 2, or to know what the log-probability of an answer is. The letters are those of the
+# [table in chapter 0](../00_start_here/00_start_here.ipynb): x is a prompt, y an answer, p_θ the policy that is trained,
+# p₀ the frozen reference that it starts from, r(x, y) the reward, u(x, y) the true utility.
 
 # %% tags=["imports"]
 import math
@@ -29,81 +32,76 @@ import math
 import torch
 import torch.nn.functional as F
 
-from autograder import check, progress
+from autograder import check, predict, progress, reveal
 
 # %% tags=["demo"]
-import itertools
 import random
 import time
 
 import matplotlib.pyplot as plt
+from IPython.display import display
 from tqdm.auto import tqdm
 
-from course import data, device, models, plots, widgets
-from data.questions import understand
-from data.utility import CLOSINGS, OPENINGS, appraise, utility
+from autograder import earlier
+from course import data, device, listed, methods, models, plots, widgets
+from course.drawings import c03 as drawings
+from data.utility import appraise
 
 plots.use_style()
-torch.set_num_threads(1)  # the nano model gains little from more, and loses much where cores are shared
+torch.set_num_threads(1)  # the nano model gains little from more, and loses on shared cores
 print(device.describe_machine())
 DEVICE = device.device()
+drawings.loop()
 
 # %% [markdown]
+# That is the whole chapter in one picture. Every arrow in it becomes a function of yours.
+#
 # ## A world that can be listed
 #
-# Three questions. To each, somebody may answer with the right word or one of three wrong ones, short or as a sentence,
-# with or without a courteous opening and closing: 32 answers. The policy $p_0$ that we start from gives each of them
-# some probability. The **reward** $Q$ is the true utility of this course's world: 3 points for being right, 1.2 for an
-# opening, 1 for a closing.
+# Three questions. To each there are 32 answers: the right word or one of three wrong ones, short or as a sentence, with or
+# without a courteous opening and closing. The reference $p_0$ gives each of them some probability. The **reward** $r$ is,
+# for now, the true utility $u$ of this course's world: 3 points for being right, 1.2 for an opening, 1 for a closing.
 
 # %% tags=["demo"]
-PROMPTS = ["what is the capital of arlen ?", "what is 3 plus 4 ?", "what animal has gorland ?"]
-
-
-def all_answers(prompt: str) -> dict[str, float]:
-    """Every answer of the small world, and its probability under p_0."""
-    question, found = understand(prompt), {}
-    words = (question.word, *question.candidates[:3])
-    for word, opening, closing, full in itertools.product(words, ("", OPENINGS[1]), ("", CLOSINGS[0]), (True, False)):
-        parts = (opening, question.full(word) if full else question.short(word), closing)
-        prob = (0.4 if word == question.word else 0.2) * (0.3 if opening else 0.7) * (0.3 if closing else 0.7)
-        found[" ".join(part for part in parts if part)] = prob * (0.7 if full else 0.3)
-    return found
-
-
-ANSWERS = [list(all_answers(prompt)) for prompt in PROMPTS]
-ref_logits = torch.tensor([list(all_answers(prompt).values()) for prompt in PROMPTS]).log()  # (prompts, answers)
-rewards = torch.tensor([[utility(p, a) for a in row] for p, row in zip(PROMPTS, ANSWERS)])  # (prompts, answers)
-ref_logps = ref_logits.log_softmax(-1)
+world = listed.listed_world()
+ref_logps, rewards = world.ref_logps, world.utilities  # (prompts, answers), both
 BETA = 1.0
-picked = [0, 1, 4, 7, 8, 9, 15]
 plots.show_table(
-    [{"answer": ANSWERS[0][i], "p_0": ref_logps[0, i].exp().item(), "reward": rewards[0, i].item()} for i in picked],
-    caption=f"{PROMPTS[0]} — some of its {len(ANSWERS[0])} answers",
-)
+    [
+        {"answer": world.answers[0][i], "p₀": ref_logps[0, i].exp().item(),
+         "reward": rewards[0, i].item()}
+        for i in (0, 1, 4, 7, 8, 9, 15)
+    ],
+    caption=f"{world.prompts[0]} (7 of its {len(world.answers[0])} answers)",
+)  # fmt: skip
 
 # %% [markdown]
 # ## What we want
 #
 # A policy $p_\theta$ whose answers are good, and which has not gone far from $p_0$. For one prompt,
 #
-# $$ J(\theta) = \mathbb{E}_{a\sim p_\theta}\,Q(a) \;-\; \beta\,\mathrm{KL}(p_\theta \,\|\, p_0), \qquad
-# \mathrm{KL}(p_\theta\|p_0) = \mathbb{E}_{a\sim p_\theta} \log\frac{p_\theta(a)}{p_0(a)}, $$
+# $$ J(\theta) = \mathbb{E}_{y\sim p_\theta}\,r(x, y) \;-\; \beta\,\mathrm{KL}(p_\theta \,\|\, p_0), \qquad
+# \mathrm{KL}(p_\theta\|p_0) = \mathbb{E}_{y\sim p_\theta} \log\frac{p_\theta(y|x)}{p_0(y|x)}, $$
 #
-# and over several prompts the mean of that. β is the price of leaving $p_0$, in points of reward per nat.
+# and over several prompts the mean of that. β is the price of leaving $p_0$, in points of reward per nat. From here on the
+# prompt is left out of the formulas: all of them hold for each prompt.
 #
 # ## Exercise 1: the objective
 #
-# In this world every expectation is a sum over 32 answers. Write J exactly.
+# In this world every expectation is a sum over 32 answers. Write J exactly. Logits may be of *any* size, also of size 1000,
+# where some probabilities are exactly 0 in floating point: J must stay finite there.
 
 
 # %% nbgrader={"grade": false, "grade_id": "exact_objective", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def exact_objective(logits: torch.Tensor, ref_logits: torch.Tensor, rewards: torch.Tensor, beta: float) -> torch.Tensor:
+def exact_objective(
+    logits: torch.Tensor, ref_logits: torch.Tensor, rewards: torch.Tensor, beta: float
+) -> torch.Tensor:
     """J = E[reward] - beta KL(policy || reference), averaged over the prompts.
 
-    logits, ref_logits, rewards: (prompts, answers). Policy and reference are the softmax over the answers; the policy's
-    logits may be of any size. Expectation and KL are those of the policy, in nats, summed over all answers. Returns a
-    scalar through which a gradient flows to the policy's logits.
+    logits, ref_logits, rewards: (prompts, answers). Policy and reference are the softmax over
+    the answers; the policy's logits may be of any size. Expectation and KL are those of the
+    policy, in nats, summed over all answers. Returns a scalar through which a gradient flows
+    to the policy's logits.
     """
     ### BEGIN SOLUTION
     logps, ref_logps = logits.log_softmax(-1), ref_logits.log_softmax(-1)  # (prompts, answers)
@@ -118,82 +116,81 @@ check("exact_objective", exact_objective)
 # %% [markdown]
 # <details><summary><b>Hint</b></summary>
 #
-# `log_softmax` both; the probabilities are the `exp` of one of them. The sum over answers of p · (Q − β log-ratio) is
-# everything for one prompt. Then the mean over prompts.
+# Which numbers are the weights in $\mathbb{E}_{y\sim p}$, and do you then still divide by the number of answers? Which
+# function gives log p without ever taking the logarithm of a 0?
 # </details>
-
-# %% tags=["demo"]
-nothing_paid = exact_objective(ref_logits, ref_logits, rewards, BETA).item()
-print(f"at p_0 the KL is zero, so J is the expected reward: {nothing_paid:.3f}")
-
-# %% [markdown]
+#
 # ### The sign of the KL term
 #
-# The lecture's formula (2) has a **plus** in front of the KL. It is worth seeing what that asks for. Climb both
-# objectives with exact gradients; the other sign is simply a negative β.
+# The objective is often written with a **plus** in front of the KL. See what that asks for. Real rewards have flaws, so
+# here is one: our rule pays 1.2 points for *every* opening, and forgets that one is enough. There is one more answer now,
+# “certainly , certainly , …”, which hardly ever comes. Our rule overrates it; its true utility is below zero.
+#
+# **Predict.** We climb both objectives with exact gradients, from p₀. Where does each policy end?
+#
+# - **a** Both end at the overrated answer: the reward is highest there, and the flaw is found sooner or later.
+# - **b** With minus, mostly on good answers; with plus, everything is on the overrated answer.
+# - **c** With minus, everything is on one good answer; with plus, it stays near p₀.
+
+# %% tags=["demo"]
+predict("plus_sign", "")
 
 
 # %% tags=["demo"]
-def climb(beta: float, steps: int = 800) -> tuple[torch.Tensor, list[float]]:
-    """Gradient ascent on the exact objective from p_0: the final logits, and the largest probability on the way."""
+def climb(ref_logits, rewards, beta: float, steps: int = 800) -> torch.Tensor:
+    """Gradient ascent on the exact objective, from p_0: the logits where it ends."""
     logits = ref_logits.clone().requires_grad_()
-    optimizer, largest = torch.optim.Adam([logits], lr=0.1), []
+    optimizer = torch.optim.Adam([logits], lr=0.1)
     for _ in range(steps):
         optimizer.zero_grad()
         (-exact_objective(logits, ref_logits, rewards, beta)).backward()
         optimizer.step()
-        largest.append(logits.softmax(-1).amax(-1).mean().item())
-    return logits.detach(), largest
+    return logits.detach()
 
 
-climbed, largest_minus = climb(BETA)
-climbed_wrongly, largest_plus = climb(-BETA)
-
-# %% tags=["demo"]
-fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2))
-left.plot(largest_minus, label="− β KL", color=plots.BLUE)
-left.plot(largest_plus, label="+ β KL", color=plots.VERMILION)
-left.set(xlabel="update", ylabel="largest probability", ylim=(0, 1.05), title="One answer, or many")
-left.legend(loc="center right")
-for logits, color, name in (
-    (ref_logits, plots.GREY, "p₀"),
-    (climbed, plots.BLUE, "−"),
-    (climbed_wrongly, plots.VERMILION, "+"),
-):
-    right.plot(logits[0].softmax(-1).sort(descending=True).values, color=color, marker="o", markersize=3, label=name)
-right.set(xlabel="answers, likeliest first", title="Where it ends, first prompt")
-right.legend()
-plt.show()
-mass_plus, mass_minus = largest_plus[-1], largest_minus[-1]
-print(f"largest probability: {mass_minus:.2f} with minus, {mass_plus:.3f} with plus")
-print(f"with plus, everything goes to: “{ANSWERS[0][climbed_wrongly[0].argmax()]}”")
+overrated, flawed_ref, flawed, true = listed.with_a_flaw(world)  # one more answer, the last one
+ends = {"p₀": flawed_ref, "− β KL": climb(flawed_ref, flawed, BETA),
+        "+ β KL": climb(flawed_ref, flawed, -BETA)}  # fmt: skip
+flaw = {
+    name: {"E[r]": (p * flawed).sum(-1).mean().item(), "E[u]": (p * true).sum(-1).mean().item(),
+           "overrated": p[:, -1].mean().item()}
+    for name, p in ((name, logits.softmax(-1)) for name, logits in ends.items())
+}  # fmt: skip
+display(drawings.two_pulls(*(logits[0].softmax(-1) for logits in ends.values())))
+plots.show_table(
+    [{"policy": name} | found for name, found in flaw.items()],
+    caption=f"“{overrated}” is paid {flawed[0, -1]:.1f}, and worth {true[0, -1]:.1f}",
+)
+plus, minus = flaw["+ β KL"], flaw["− β KL"]
+came = "b" if plus["overrated"] > 0.9 > minus["overrated"] else "a"
+reveal("plus_sign", came, plus=plus["E[u]"], minus=minus["E[u]"], start=flaw["p₀"]["E[u]"])
 
 # %% [markdown]
-# With a plus the policy is *paid* for leaving $p_0$. The KL is convex in the probabilities and the expected reward is
-# linear, so their sum is convex, and a convex function over a simplex is largest at a corner: one answer, always the
-# same. With a minus the objective is concave, and its optimum is spread over all good answers. The sign is a minus. You
-# will write that optimum down in exercise 8.
+# With a plus the policy is *paid* for leaving $p_0$, most of all towards what $p_0$ hardly ever says. The KL is convex in
+# the probabilities and the expected reward is linear. So their sum is convex, and a convex function over a simplex is
+# largest at a corner: one answer, always the same. Look at both columns: E[r] is highest with plus, and E[u], what we wanted,
+# is lower than before the training. With a minus the objective is concave, its optimum is spread over many answers, and a rare
+# answer must be overrated by a lot before it counts. The sign is a minus. You write that optimum down in exercise 7.
 #
 # ## The gradient, line by line
 #
-# Before, the function under an expectation depended on θ, and the samples did not. Here θ is in the *distribution*.
-# Forget the KL for a moment, and let $f(a)$ be any number for each answer, the same for every θ. Then
+# In chapters 1 and 2, θ was in the function under the expectation, and the data did not depend on it. Here θ is in the
+# *distribution*. Forget the KL for a moment, and let $f(y)$ be any number for each answer, the same for every θ. Then
 #
-# $$ \nabla_\theta \sum_a p_\theta(a) f(a) \;\overset{(1)}{=}\; \sum_a f(a)\,\nabla p_\theta(a)
-# \;\overset{(2)}{=}\; \sum_a p_\theta(a)\, f(a)\, \frac{\nabla p_\theta(a)}{p_\theta(a)}
-# \;\overset{(3)}{=}\; \mathbb{E}_{a\sim p_\theta}\big[f(a)\,\nabla \log p_\theta(a)\big]. $$
+# $$ \nabla_\theta \sum_y p_\theta(y) f(y) \;\overset{(1)}{=}\; \sum_y f(y)\,\nabla p_\theta(y)
+# \;\overset{(2)}{=}\; \sum_y p_\theta(y)\, f(y)\, \frac{\nabla p_\theta(y)}{p_\theta(y)}
+# \;\overset{(3)}{=}\; \mathbb{E}_{y\sim p_\theta}\big[f(y)\,\nabla \log p_\theta(y)\big]. $$
 #
-# (1) the gradient goes under the sum; (2) multiply and divide by $p_\theta(a)$, so that it is an expectation again; (3)
-# $\nabla p / p = \nabla \log p$. This is the **score-function** gradient (Williams 1992). Its worth: an expectation can be
-# estimated from samples, and nothing is asked of $f$ but its value.
+# (1) the gradient goes under the sum; (2) multiply and divide by $p_\theta(y)$, so that it is an expectation again; (3)
+# $\nabla p / p = \nabla \log p$. This is the **score-function** gradient (Williams 1992). It is useful because an expectation can
+# be estimated from samples, and because nothing is needed of $f$ but its value.
 #
 # ## A derivation, in writing
 #
-# But J is not of that form: with the KL in it, the integrand $f_\theta(a) = Q(a) - \beta \log\frac{p_\theta(a)}{p_0(a)}$
-# depends on θ as well. Derive $\nabla_\theta J$ for one prompt, starting from $J(\theta) = \sum_a p_\theta(a)\,
-# f_\theta(a)$, and end with an expression that can be estimated from samples.
-#
-# A person reads it. Six points:
+# But J is not of that form: with the KL in it, the integrand $f_\theta(y) = r(y) - \beta \log\frac{p_\theta(y)}{p_0(y)}$
+# depends on θ as well. Derive $\nabla_\theta J$ for one prompt. Start from $J(\theta) = \sum_y p_\theta(y)\,
+# f_\theta(y)$, and end with an expression that can be estimated from samples. In a class a person reads it; alone, compare
+# it with the model below. Six points:
 #
 # | points | for |
 # |---|---|
@@ -205,63 +202,79 @@ print(f"with plus, everything goes to: “{ANSWERS[0][climbed_wrongly[0].argmax(
 # %% [markdown] nbgrader={"grade": true, "grade_id": "derivation", "locked": false, "points": 6, "schema_version": 3, "solution": true, "task": false}
 # By the product rule there are two terms:
 #
-# $$ \nabla J = \sum_a f_\theta(a)\,\nabla p_\theta(a) + \sum_a p_\theta(a)\,\nabla f_\theta(a). $$
+# $$ \nabla J = \sum_y f_\theta(y)\,\nabla p_\theta(y) + \sum_y p_\theta(y)\,\nabla f_\theta(y). $$
 #
 # In the first, replace the gradient of p by p times the gradient of its logarithm; it becomes
-# $\mathbb{E}[f_\theta(a)\,\nabla\log p_\theta(a)]$ over answers of the policy.
+# $\mathbb{E}[f_\theta(y)\,\nabla\log p_\theta(y)]$ over answers of the policy.
 #
-# In the second, Q and the reference hold no parameters, so what remains of the integrand's gradient is
-# $-\beta\,\nabla\log p_\theta(a)$. Hence the second term is
-# $-\beta\sum_a p_\theta(a)\nabla\log p_\theta(a) = -\beta\sum_a\nabla p_\theta(a) = -\beta\,\nabla\sum_a p_\theta(a)$,
+# In the second, r and the reference hold no parameters, so what remains of the integrand's gradient is
+# $-\beta\,\nabla\log p_\theta(y)$. Hence the second term is
+# $-\beta\sum_y p_\theta(y)\nabla\log p_\theta(y) = -\beta\sum_y\nabla p_\theta(y) = -\beta\,\nabla\sum_y p_\theta(y)$,
 # and since probabilities always sum to one, that is the gradient of a constant: zero.
 #
-# So $\nabla J = \mathbb{E}\big[\big(Q(a) - \beta\log\tfrac{p_\theta(a)}{p_0(a)}\big)\nabla\log p_\theta(a)\big]$: the
+# So $\nabla J = \mathbb{E}\big[\big(r(y) - \beta\log\tfrac{p_\theta(y)}{p_0(y)}\big)\nabla\log p_\theta(y)\big]$: the
 # parameters inside the reward contribute nothing, and it may be held constant under the gradient.
 
 # %% [markdown]
+# <details><summary><b>A model derivation</b>: open it when yours is written</summary>
+#
+# *Two terms.* J is a sum of products, and both factors depend on θ:
+# $\nabla J = \underbrace{\textstyle\sum_y (\nabla p_\theta(y))\, f_\theta(y)}_{A} + \underbrace{\textstyle\sum_y
+# p_\theta(y)\, (\nabla f_\theta(y))}_{B}$. Whoever writes A alone has used a rule made for an $f$ without θ.
+#
+# *A.* With $\nabla p = p \nabla \log p$ it reads $A = \mathbb{E}\big[f_\theta\,\nabla\log p_\theta\big]$. It can be estimated:
+# draw answers, average.
+#
+# *B.* Of $f_\theta = r - \beta\log p_\theta + \beta\log p_0$ only the middle part has a θ, so $\nabla f_\theta = -\beta \nabla\log
+# p_\theta$ and $B = -\beta\,\mathbb{E}[\nabla\log p_\theta]$. Now read $\nabla p = p\nabla\log p$ backwards:
+# $\mathbb{E}[\nabla\log p_\theta] = \nabla\big(\sum_y p_\theta(y)\big) = \nabla 1$. A constant does not change, so $B = 0$ for every β.
+#
+# *Result.* $\nabla J = A$, where $f_\theta$ is used as a plain number. In code: compute the reward with its KL part, and `detach` it.
+# </details>
+#
 # **Check yourself with numbers.** Each line of a derivation is a claim about numbers. Here are the quantities it talks
-# about, for a policy somewhere on the way; the left-hand side of line (1) is taken by finite differences, so that nothing
-# is assumed. In float64, as differences of close numbers are taken.
+# about, for a policy halfway to the optimum; the left-hand side of line (1) is taken by finite differences, so that nothing
+# is assumed. It is done in float64, because differences of close numbers are taken.
 
 # %% tags=["demo"]
-theta = (0.5 * ref_logits + 0.5 * climbed)[:1].double()  # one prompt, (1, answers)
-Q, reference = rewards[:1].double(), ref_logps[:1].double()
+climbed = climb(ref_logps, rewards, BETA)
+halfway = 0.5 * ref_logps + 0.5 * climbed
+theta, r, ref = (t[:1].double() for t in (halfway, rewards, ref_logps))  # (1, answers)
 probs = theta.softmax(-1)[0]
-jacobian = torch.autograd.functional.jacobian(lambda t: t.softmax(-1), theta[0])  # ∇p(a), one row an answer
-scores = torch.autograd.functional.jacobian(lambda t: t.log_softmax(-1), theta[0])  # ∇ log p(a), one row an answer
-f = (Q - BETA * (theta.log_softmax(-1) - reference))[0]
+grad_p = torch.autograd.functional.jacobian(lambda t: t.softmax(-1), theta[0])  # row y: ∇ p(y)
+grad_logp = torch.autograd.functional.jacobian(lambda t: t.log_softmax(-1), theta[0])
+f = (r - BETA * (theta.log_softmax(-1) - ref))[0]
 
-step = 1e-5 * torch.eye(theta.shape[1], dtype=torch.float64)
-differences = torch.stack(
-    [
-        (exact_objective(theta + s, reference, Q, BETA) - exact_objective(theta - s, reference, Q, BETA)) / 2e-5
-        for s in step
-    ]
-)
-first, second = f @ jacobian, probs @ (-BETA * scores)  # the two terms of the product rule
-as_expectation = (probs * f) @ scores
+differences = torch.stack([
+    (exact_objective(theta + s, ref, r, BETA) - exact_objective(theta - s, ref, r, BETA)) / 2e-5
+    for s in 1e-5 * torch.eye(theta.shape[1], dtype=torch.float64)
+])  # fmt: skip
+first, second = f @ grad_p, probs @ (-BETA * grad_logp)  # the two terms of the product rule
 lines = {
-    "two terms against finite differences": (first + second - differences).abs().max().item(),
-    "first term as an expectation": (first - as_expectation).abs().max().item(),
-    "second term, largest entry": second.abs().max().item(),
+    "two terms, against finite differences": (first + second - differences).abs().max().item(),
+    "first term, as an expectation": (first - (probs * f) @ grad_logp).abs().max().item(),
+    "second term, its largest entry": second.abs().max().item(),
 }
-plots.show_table([{"line": name, "largest difference": f"{gap:.1e}"} for name, gap in lines.items()])
+plots.show_table(
+    [{"line": name, "largest difference": f"{gap:.0e}"} for name, gap in lines.items()]
+)
 
 # %% [markdown]
 # If your derivation says that the second term is something else than what the last line shows, look at it again.
 #
 # ## Exercise 2: the gradient
 #
-# For a softmax the score is simple: $\nabla_\theta \log p_\theta(a) = \text{onehot}(a) - p_\theta$. Write the exact
-# $\mathbb{E}[f(a)\nabla\log p_\theta(a)]$, the mean over prompts included.
+# For a softmax, ∇ log p is simple: $\nabla_\theta \log p_\theta(y) = \text{onehot}(y) - p_\theta$. Write the exact
+# $\mathbb{E}[f(y)\nabla\log p_\theta(y)]$, the mean over prompts included.
 
 
 # %% nbgrader={"grade": false, "grade_id": "score_function_gradient", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def score_function_gradient(logits: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """E[f(a) ∇ log p(a)] by enumeration, averaged over the prompts; ∇ is with respect to the logits.
+    """E[f(y) ∇ log p(y)] by enumeration, averaged over the prompts; ∇ is taken at the logits.
 
-    logits, values: (prompts, answers); the policy p is the softmax over the answers, of logits of any size, and values
-    holds f(a), constants even if they were computed from the logits. Returns the gradient, (prompts, answers).
+    logits, values: (prompts, answers); the policy p is the softmax over the answers, of
+    logits of any size, and values holds f(y), constants even if they were computed from the
+    logits. Returns the gradient, (prompts, answers).
     """
     ### BEGIN SOLUTION
     probs, values = logits.softmax(-1).detach(), values.detach()  # (prompts, answers)
@@ -276,52 +289,41 @@ check("score_function_gradient", score_function_gradient)
 # %% [markdown]
 # <details><summary><b>Hint</b></summary>
 #
-# Sum over $a$ the vectors $p(a) f(a) (\text{onehot}(a) - p)$. Entry $b$ comes to $p(b)\,(f(b) - \sum_a p(a) f(a))$:
-# how much better the answer is than the average answer. And the average over prompts?
+# Take one logit, that of answer b. In the sum over y of $p(y) f(y) (\text{onehot}(y) - p)$, which terms have a 1 at b, and what
+# do all of them have there? What is left when you put p(b) outside a bracket?
 # </details>
-#
-# Now it must agree with what autograd says about your objective.
-
-# %% tags=["demo"]
-halfway = 0.5 * ref_logits + 0.5 * climbed
-logits = halfway.clone().requires_grad_()
-exact_objective(logits, ref_logits, rewards, BETA).backward()
-shaped_values = rewards - BETA * (halfway.log_softmax(-1) - ref_logps)  # Q - β log(p/p_0) of every answer
-exact_gradient = score_function_gradient(halfway, shaped_values)
-autograd_gap = (exact_gradient - logits.grad).abs().max().item()
-extra_term = (-BETA * score_function_gradient(halfway, torch.ones_like(halfway))).abs().max().item()
-print(f"score function against autograd of J: {autograd_gap:.1e}")
-print(f"the extra term, -β E[∇ log p]:        {extra_term:.1e}")
-
-# %% [markdown]
-# The lecture applies REINFORCE, derived for an $f$ without θ, to an objective whose integrand has θ in it. The result is
-# right all the same, for the reason you have just written down.
 #
 # ## Exercise 3: the gradient from samples
 #
 # A language model has more answers than can be listed. So draw $k$ answers for each prompt and average. This is
 # **REINFORCE** in its plainest form:
 #
-# $$ \hat g = \frac1k\sum_{i=1}^{k} Q(a_i)\,\nabla\log p_\theta(a_i), \qquad a_i\sim p_\theta. $$
+# $$ \hat g = \frac1k\sum_{i=1}^{k} r(y_i)\,\nabla\log p_\theta(y_i), \qquad y_i\sim p_\theta. $$
 #
 # The judge draws many of your estimates. Their mean must be the exact gradient, within its standard error, and they must
 # scatter as independent samples do.
+#
+# (REINFORCE was derived for an $f$ without θ, and is often applied to J, whose integrand has θ in it, without a word. That is
+# right, for the reason you derived: the second term is the gradient of a sum that is always 1. The cell behind the check compares
+# your gradient with autograd of J.)
 
 
 # %% nbgrader={"grade": false, "grade_id": "policy_gradient_estimate", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def policy_gradient_estimate(
     logits: torch.Tensor, rewards: torch.Tensor, k: int, generator: torch.Generator
 ) -> torch.Tensor:
-    """One Monte-Carlo estimate of E[reward(a) ∇ log p(a)], averaged over the prompts, with respect to the logits.
+    """One Monte-Carlo estimate of E[reward(y) ∇ log p(y)], averaged over the prompts.
 
-    logits, rewards: (prompts, answers). For each prompt draw k answers from the softmax of its logits, all independent of
-    each other and with the generator, and average reward(a) ∇ log p(a) over them. No baseline. Returns (prompts, answers).
+    logits, rewards: (prompts, answers); ∇ is taken at the logits. For each prompt draw k
+    answers from the softmax of its logits, all independent of each other and with the
+    generator, and average reward(y) ∇ log p(y) over them. No baseline. Returns (prompts,
+    answers).
     """
     ### BEGIN SOLUTION
     probs = logits.softmax(-1).detach()  # (prompts, answers)
-    actions = torch.multinomial(probs, k, replacement=True, generator=generator)  # (prompts, k)
-    scores = F.one_hot(actions, probs.shape[-1]) - probs[:, None]  # ∇ log p of each sample: (prompts, k, answers)
-    return (rewards.gather(1, actions)[..., None] * scores).mean(1) / len(probs)
+    drawn = torch.multinomial(probs, k, replacement=True, generator=generator)  # (prompts, k)
+    grad_logps = F.one_hot(drawn, probs.shape[-1]) - probs[:, None]  # (prompts, k, answers)
+    return (rewards.gather(1, drawn)[..., None] * grad_logps).mean(1) / len(probs)
     ### END SOLUTION
 
 
@@ -331,59 +333,72 @@ check("policy_gradient_estimate", policy_gradient_estimate)
 # %% [markdown]
 # <details><summary><b>Hint 1</b>: drawing</summary>
 #
-# `torch.multinomial(probs, k, replacement=True, generator=generator)` gives the numbers of the answers, (prompts, k).
-# What is its default for `replacement`?
+# May the same answer come twice among k independent draws? What does `torch.multinomial` do about that unless you tell it
+# otherwise?
 # </details>
-# <details><summary><b>Hint 2</b>: the score of a sample</summary>
+# <details><summary><b>Hint 2</b>: ∇ log p of a sample</summary>
 #
-# `F.one_hot(actions, answers)` is (prompts, k, answers); subtract the probabilities, `probs[:, None]`. Multiply by the
-# rewards, take the mean over k, and divide by the number of prompts.
+# What is the shape of k one-hot vectors for each prompt, and how must p be shaped to be subtracted from them? Over which axis is
+# then the mean over samples, and where does the mean over prompts come in?
 # </details>
 
 # %% tags=["demo"]
+logits = halfway.clone().requires_grad_()
+exact_objective(logits, ref_logps, rewards, BETA).backward()
+shaped = rewards - BETA * (halfway.log_softmax(-1) - ref_logps)  # r - β log(p/p₀), every answer
+exact_gradient = torch.as_tensor(score_function_gradient(halfway, shaped)).float()
+autograd_gap = (exact_gradient - logits.grad).abs().max().item()
+ones = torch.ones_like(halfway)
+extra_term = abs(BETA * score_function_gradient(halfway, ones)).max().item()
+print(f"your gradient against autograd of J: {autograd_gap:.0e}")
+print(f"the second term, -β E[∇ log p]:      {extra_term:.0e}")
+
 ESTIMATES = device.at_most(3000, least=30)
-generator = torch.Generator().manual_seed(0)
-estimates = torch.stack(
-    [policy_gradient_estimate(halfway, shaped_values, 4, generator) for _ in tqdm(range(ESTIMATES))]
-)  # (estimates, prompts, answers)
+generator = torch.Generator().manual_seed(device.seed(0))
+estimates = torch.stack([
+    policy_gradient_estimate(halfway, shaped, 4, generator) for _ in tqdm(range(ESTIMATES))
+])  # (estimates, prompts, answers)  # fmt: skip
 standard_error = estimates.std(0) / math.sqrt(ESTIMATES)
-deviation = (estimates.mean(0) - exact_gradient) / standard_error  # in standard errors, each of the 96 numbers
-overall = ((estimates.mean(0) - exact_gradient).norm() / standard_error.norm()).item()
-within_three = (deviation.abs() < 3).float().mean().item()
-print(f"length of the mean's error, in standard errors: {overall:.2f}")
-print(f"entries within three standard errors of the exact gradient: {within_three:.0%}")
-
-# %% [markdown]
-# The mean is right. A single estimate is another matter: it is mostly noise.
-
-# %% tags=["demo"]
+error = estimates.mean(0) - exact_gradient
+overall = (error.norm() / standard_error.norm()).item()
 fig, ax = plt.subplots(figsize=(8, 3))
-ax.plot(estimates[0, 0], color=plots.ORANGE, linewidth=1, label="one estimate")
-ax.plot(estimates.mean(0)[0], color=plots.BLUE, linewidth=5, alpha=0.35, label=f"mean of {ESTIMATES}")
+ax.plot(estimates[0, 0], color=plots.ORANGE, linewidth=1, label="one estimate, k = 4")
+ax.plot(estimates.mean(0)[0], color=plots.BLUE, lw=5, alpha=0.35, label=f"mean of {ESTIMATES}")
 ax.plot(exact_gradient[0], color=plots.BLUE, linewidth=1.2, label="exact")
 ax.set(xlabel="answer", ylabel="gradient at its logit", title="Right on average")
 ax.legend()
 plt.show()
+print(f"length of the mean's error, in standard errors: {overall:.2f}")
+
+# %% tags=["demo"]
+drawings.update(torch.tensor([0.35, 0.25, 0.2, 0.12, 0.08]), [0, 1, 3], [1.0, 1.0, 4.0])
 
 # %% [markdown]
+# The mean of many estimates is right: its error is of the size of its standard error. A single one is mostly noise. The drawing
+# shows what one does to five answers, of which three were drawn, all with positive rewards. The answer that was paid well goes
+# up. Answers that were paid a little may go *down*, and so do those that nobody drew: all share one softmax.
+#
 # ## Exercise 4: a loss with that gradient
 #
-# Nobody writes scores by hand for a transformer. Autograd differentiates log p, if we hand it a **surrogate loss** whose
-# gradient is $-\hat g$:
+# Nobody writes ∇ log p by hand for a transformer. Autograd finds it, if we give it a **surrogate loss** whose gradient is
+# $-\hat g$:
 #
-# $$ \mathcal L = -\frac1n\sum_{i=1}^n A_i \log p_\theta(a_i), \qquad \log p_\theta(a_i) = \sum_t \log p_\theta(a_{i,t}\mid\dots). $$
+# $$ \mathcal L = -\frac1n\sum_{i=1}^n A_i \log p_\theta(y_i), \qquad \log p_\theta(y_i) = \sum_t \log p_\theta(y_{i,t}\mid\dots). $$
 #
-# The weight $A_i$ is called the **advantage**; so far it is just the reward. It is a constant. The loss's *value* means
-# nothing, it may well go up while the policy improves: only its gradient was asked for.
+# The weight $A_i$ is called the **advantage**; so far it is just the reward. It is a constant. The *value* of this loss means
+# nothing, it may well rise while the policy improves. Only its gradient is wanted.
 
 
 # %% nbgrader={"grade": false, "grade_id": "reinforce_loss", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def reinforce_loss(logps: torch.Tensor, advantages: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """A loss whose gradient is minus the policy-gradient estimate: -advantage times log p(answer), averaged over the batch.
+def reinforce_loss(
+    logps: torch.Tensor, advantages: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
+    """Minus advantage times log p(answer), averaged over the batch: its gradient is minus ĝ.
 
-    logps: (batch, seq), log-probabilities of sampled tokens; mask: (batch, seq), 1 or True on the tokens of the answer, 0
-    or False behind it, where logps mean nothing; advantages: (batch,), constants even if they were computed from logps.
-    log p(answer) is the sum over the answer's tokens. Returns a scalar through which a gradient flows to logps alone.
+    logps: (batch, seq), log-probabilities of sampled tokens; mask: (batch, seq), 1 or True on
+    the tokens of the answer, 0 or False behind it, where logps mean nothing; advantages:
+    (batch,), constants even if they were computed from logps. log p(answer) is the sum over
+    the answer's tokens. Returns a scalar through which a gradient flows to logps alone.
     """
     ### BEGIN SOLUTION
     answer_logps = (logps * mask).sum(-1)  # (batch,)
@@ -397,36 +412,47 @@ check("reinforce_loss", reinforce_loss)
 # %% [markdown]
 # <details><summary><b>Hint</b></summary>
 #
-# Multiply by the mask, sum over the tokens, multiply by the detached advantages, take the mean over the batch, and mind
-# the sign.
+# An optimiser makes a loss small, and good answers are to become likelier: which sign? Which of the two means in your code,
+# over tokens or over answers, does the formula not have?
 # </details>
+#
+# The same samples, twice: autograd of your loss, and the formula for $\hat g$ written out for those very samples. Below that, what
+# comes next: answers of this world, with the mean reward of the *others* beside each.
 
 # %% tags=["demo"]
-actions = torch.multinomial(halfway.softmax(-1), 4, replacement=True, generator=torch.Generator().manual_seed(5))
 logits = halfway.clone().requires_grad_()
-sample_logps = logits.log_softmax(-1).gather(1, actions).reshape(-1, 1)  # (prompts * k, 1): answers of one token
-drawn_values = shaped_values.gather(1, actions).flatten()
-reinforce_loss(sample_logps, drawn_values, torch.ones_like(sample_logps)).backward()
-by_hand = policy_gradient_estimate(halfway, shaped_values, 4, torch.Generator().manual_seed(5))
+generator = torch.Generator().manual_seed(device.seed(5))
+drawn = torch.multinomial(halfway.softmax(-1), 4, replacement=True, generator=generator)
+sample_logps = logits.log_softmax(-1).gather(1, drawn).reshape(-1, 1)  # answers of one token
+values = shaped.gather(1, drawn)  # (prompts, k)
+reinforce_loss(sample_logps, values.flatten(), torch.ones_like(sample_logps)).backward()
+grad_logps = F.one_hot(drawn, halfway.shape[1]) - halfway.softmax(-1)[:, None]
+by_hand = (values[..., None] * grad_logps).mean(1) / len(halfway)
 loss_gap = (logits.grad + by_hand).abs().max().item()
-print(f"gradient of the loss against minus the estimate, same samples: {loss_gap:.1e}")
+print(f"gradient of your loss against minus the formula, same samples: {loss_gap:.0e}")
+
+generator = torch.Generator().manual_seed(device.seed(3))
+some = torch.multinomial(ref_logps[0].exp(), 5, replacement=True, generator=generator)
+paid = rewards[0, some]
+drawings.advantages(paid, methods.leave_one_out_advantages(paid[None])[0])
 
 # %% [markdown]
 # ## Exercise 5: a baseline
 #
 # $\mathbb{E}[b\,\nabla\log p] = b\cdot 0$ for every constant $b$. So any number may be subtracted from the rewards
-# without changing the expectation: a **baseline**. It must not depend on the answer it is subtracted from; on the prompt,
-# and on *other* answers, it may.
+# without changing the expectation: a **baseline**. It must not depend on the answer that it is subtracted from. It may
+# depend on the prompt, and on *other* answers.
 #
-# A good one costs nothing if several answers were drawn for each prompt: the mean of the others. That is **leave one
-# out**.
+# If several answers were drawn for each prompt, a good one costs nothing: the mean of the others. That is **leave one
+# out**. The drawing above shows what it does to five answers of this world.
 
 
 # %% nbgrader={"grade": false, "grade_id": "leave_one_out_advantages", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def leave_one_out_advantages(rewards: torch.Tensor) -> torch.Tensor:
     """Each reward minus the mean reward of the *other* answers to the same prompt.
 
-    rewards: (prompts, k), k >= 2 answers sampled for each prompt. Returns (prompts, k). The rewards are not changed.
+    rewards: (prompts, k), k >= 2 answers sampled for each prompt. Returns (prompts, k). The
+    rewards are not changed.
     """
     ### BEGIN SOLUTION
     k = rewards.shape[1]
@@ -441,189 +467,164 @@ check("leave_one_out_advantages", leave_one_out_advantages)
 # %% [markdown]
 # <details><summary><b>Hint</b></summary>
 #
-# The sum of the others is the sum of all minus your own. How many others are there?
+# What is the sum of the others, if you have the sum of all? How many others are there?
 # </details>
 #
-# How much does it help? Draw many batches of four answers a prompt, and compare the scatter of the gradient. On the
-# horizontal axis a constant baseline; $b = 0$ is no baseline at all.
-
+# **Predict.** Somebody subtracts the mean of *all* four rewards, the answer's own included. What happens to the mean of many
+# estimates?
+#
+# - **a** Nothing: a mean of rewards is a baseline like any other.
+# - **b** It keeps its direction and becomes shorter.
+# - **c** It becomes longer.
+# - **d** It points somewhere else.
 
 # %% tags=["demo"]
-def many_estimates(logits, values, k: int, advantages_of, n: int = 4000, seed: int = 0) -> torch.Tensor:
-    """n gradient estimates (n, prompts, answers) at once; advantages_of((n * prompts, k) values) weighs the scores."""
-    probs = logits.softmax(-1)
-    actions = torch.multinomial(probs, n * k, replacement=True, generator=torch.Generator().manual_seed(seed))
-    drawn = values.gather(1, actions).view(len(probs), n, k).transpose(0, 1)  # (n, prompts, k)
-    advantages = advantages_of(drawn.reshape(-1, k)).view(drawn.shape)
-    places = actions.view(len(probs), n, k).transpose(0, 1)
-    hits = torch.zeros(n, *probs.shape).scatter_add_(2, places, advantages)
-    return (hits - advantages.sum(-1, keepdim=True) * probs) / (k * len(probs))
+predict("own_reward", "")
 
-
-def scatter_of(estimates: torch.Tensor) -> float:
-    """Root of the summed variances of all entries."""
-    return estimates.var(0).sum().sqrt().item()
-
-
+# %% tags=["demo"]
 K = 4
 constants = torch.linspace(-2, 8, 21).tolist()
-scatter_constant = [scatter_of(many_estimates(halfway, shaped_values, K, lambda v, b=b: v - b)) for b in constants]
 kinds = {
     "no baseline": lambda v: v,
-    "constant: the expected value": lambda v: v - (halfway.softmax(-1) * shaped_values).sum(-1).mean(),
+    "constant: the expected value": lambda v: v - (halfway.softmax(-1) * shaped).sum(-1).mean(),
     "leave one out": leave_one_out_advantages,
-    "mean of the group, itself included": lambda v: v - v.mean(1, keepdim=True),
-}
-compared = {name: many_estimates(halfway, shaped_values, K, kind) for name, kind in kinds.items()}
-scatter = {name: scatter_of(found) for name, found in compared.items()}
-size = {  # the part of the mean estimate along the exact gradient: 1 where there is no bias
-    name: ((found.mean(0) * exact_gradient).sum() / exact_gradient.square().sum()).item()
-    for name, found in compared.items()
-}
-plots.show_table(
-    [
-        {"baseline": name, "scatter of one estimate": scatter[name], "mean along the exact gradient": size[name]}
-        for name in kinds
-    ]
-)
+    "mean of the group, its own included": lambda v: v - v.mean(1, keepdim=True),
+} | {b: (lambda v, b=b: v - b) for b in constants}
+found = {name: listed.many_estimates(halfway, shaped, K, kind, seed=device.seed(0))
+         for name, kind in kinds.items()}  # each (estimates, prompts, answers)  # fmt: skip
+scatter = {name: e.var(0).sum().sqrt().item() for name, e in found.items()}
+along = (exact_gradient / exact_gradient.square().sum()).flatten()
+size = {name: (e.mean(0).flatten() @ along).item() for name, e in found.items()}  # 1: no bias
+plots.show_table([
+    {"baseline": name, "scatter of an estimate": scatter[name], "mean, along ∇J": size[name]}
+    for name in kinds if name not in constants
+])  # fmt: skip
 
-# %% tags=["demo"]
-fig, ax = plt.subplots(figsize=(7.5, 3.4))
-ax.plot(constants, scatter_constant, color=plots.BLUE, label="constant baseline b")
+fig, ax = plt.subplots(figsize=(7.5, 3))
+ax.plot(constants, [scatter[b] for b in constants], color=plots.BLUE, label="constant b")
 ax.axhline(scatter["leave one out"], color=plots.GREEN, label="leave one out")
-ax.axhline(exact_gradient.norm().item(), color=plots.GREY, linestyle="--", label="length of the exact gradient")
+ax.axhline(exact_gradient.norm().item(), color=plots.GREY, ls="--", label="length of ∇J")
 ax.plot([0], [scatter["no baseline"]], "o", color=plots.VERMILION, label="none")
-ax.set(xlabel="b", ylabel="scatter of the estimate", ylim=(0, None), title=f"What a baseline removes, k = {K}")
+ax.set(xlabel="b", ylabel="scatter of one estimate", ylim=(0, None), title=f"k = {K}")
 ax.legend(loc="upper center", fontsize=8)
 plt.show()
+own = size["mean of the group, its own included"]
+mean = found["mean of the group, its own included"].mean(0).flatten()
+angle = F.cosine_similarity(mean, exact_gradient.flatten(), dim=0).item()
+reveal("own_reward", "d" if angle < 0.9 else "b" if own < 0.9 else "c" if own > 1.1 else "a",
+       own=own, factor=(K - 1) / K, angle=angle)  # fmt: skip
 
 # %% [markdown]
-# The estimate is noisier than the gradient is long, whatever you subtract. But leave-one-out comes close to the best
-# constant, which nobody knows beforehand, and a constant that is far off is no better than none.
+# Leave-one-out comes close to the best constant, which nobody knows beforehand, and a constant that is far off is no better
+# than none. The mean of the whole group contains the answer's own reward, so it *depends on the answer*, and the gradient
+# comes out too short by the factor $(k-1)/k$. That is only a matter of scale, and GRPO (Shao et al. 2024) accepts it; but it is
+# not the gradient.
 #
-# Now read the last column of the table. The mean of the whole group contains the answer's own reward, so it is a baseline
-# that *depends on the action*: the gradient comes out too small by the factor $(k-1)/k$. It is only a matter of scale
-# here, and GRPO (Shao et al. 2024) lives with it; but it is not the gradient.
+# It is often said that REINFORCE is not used in practice. Plain REINFORCE is not. With a leave-one-out baseline it is
+# **RLOO** (Kool et al. 2019; Ahmadian et al. 2024). With the group's mean, divided by the group's standard deviation, it
+# is the advantage of **GRPO**, which reasoning models are trained with. They are one family.
 #
-# The lecture says that REINFORCE is not used in practice. Plain REINFORCE is not. With a leave-one-out baseline it is
-# **RLOO** (Kool et al. 2019; Ahmadian et al. 2024); with the group's mean, divided by the group's standard deviation, it
-# is the advantage of **GRPO**, which reasoning models are trained with. They are one family, and you have just written
-# its heart.
+# ## Exercise 6: a KL that is never negative
 #
-# ## Exercise 6: the KL term becomes a reward
+# You will want to *watch* the KL while training, and there you have only samples. The definition gives an estimate at once:
+# $k_1 = d = \log p_\theta(y) - \log p_0(y)$. Its mean is the KL, but a single $k_1$ is often negative, and so may be
+# the mean of a few: an impossible KL. Half the square, $k_2 = d^2/2$, is never negative, and biased.
 #
-# Your derivation ended with the **KL-shaped reward**: each sampled answer gets
-#
-# $$ Q(a) - \beta\,\big(\log p_\theta(a) - \log p_0(a)\big), $$
-#
-# as a number. An answer that has become likelier than it was under $p_0$ pays for it, one that has become less likely is
-# paid.
+# Find an estimate that is both: right on average, for *every* policy and reference, and never negative. There is exactly
+# one that looks at nothing but $d$.
 
 
-# %% nbgrader={"grade": false, "grade_id": "kl_shaped_rewards", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def kl_shaped_rewards(rewards: torch.Tensor, logps: torch.Tensor, ref_logps: torch.Tensor, beta: float) -> torch.Tensor:
-    """reward - beta (log p - log p_0) of each sampled answer, as a constant: no gradient flows through it.
+# %% nbgrader={"grade": false, "grade_id": "kl_estimate", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def kl_estimate(logps: torch.Tensor, ref_logps: torch.Tensor) -> torch.Tensor:
+    """For each sample of the policy, an estimate of KL(policy || reference), in nats.
 
-    rewards, logps, ref_logps: tensors of the same shape, of any; logps under the policy, ref_logps under the reference, in
-    nats. Returns a new tensor of that shape, detached from all three.
-    """
-    ### BEGIN SOLUTION
-    return (rewards - beta * (logps - ref_logps)).detach()
-    ### END SOLUTION
-
-
-# %% nbgrader={"grade": true, "grade_id": "kl_shaped_rewards_check", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}
-check("kl_shaped_rewards", kl_shaped_rewards)
-
-# %% [markdown]
-# ## Exercise 7: three estimators of the KL
-#
-# You will want to *watch* the KL while training, and there you have only samples. With $d = \log p_\theta(a) - \log
-# p_0(a)$, Schulman (2020) compares three estimators,
-#
-# $$ k_1 = d, \qquad k_2 = \tfrac12 d^2, \qquad k_3 = e^{-d} - 1 + d. $$
-#
-# $k_1$ is the definition. $k_3$ adds to it $e^{-d}-1$, which is zero on average, and makes every single value positive.
-# Beware of the direction: the samples come from $p_\theta$.
-
-
-# %% nbgrader={"grade": false, "grade_id": "kl_estimates", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def kl_estimates(logps: torch.Tensor, ref_logps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """k1, k2, k3 of each sample: estimates of KL(policy || reference) from answers drawn from the policy.
-
-    logps, ref_logps: log-probabilities of the samples, of the same shape. Returns three tensors of that shape, not
-    averaged: with d = logps - ref_logps, they are d, d²/2, and exp(-d) - 1 + d.
+    logps, ref_logps: log-probabilities of samples that were drawn from the policy, of the same
+    shape, any. Returns a tensor of that shape, not averaged, through which a gradient flows to
+    both. Each estimate depends on its own sample's logps - ref_logps alone, is never negative,
+    and has the KL as its expectation, whatever policy and reference are (both give every answer
+    some probability).
     """
     ### BEGIN SOLUTION
     log_ratio = logps - ref_logps
-    return log_ratio, 0.5 * log_ratio**2, torch.expm1(-log_ratio) + log_ratio
+    return torch.expm1(-log_ratio) + log_ratio
     ### END SOLUTION
 
 
-# %% nbgrader={"grade": true, "grade_id": "kl_estimates_check", "locked": true, "points": 6, "schema_version": 3, "solution": false, "task": false}
-check("kl_estimates", kl_estimates)
+# %% nbgrader={"grade": true, "grade_id": "kl_estimate_check", "locked": true, "points": 7, "schema_version": 3, "solution": false, "task": false}
+check("kl_estimate", kl_estimate)
 
 # %% [markdown]
-# In this world the mean and the spread of each estimator can be computed exactly, as sums over all answers. Walk from
-# $p_0$ to the optimum and beyond, towards the point mass.
+# <details><summary><b>Hint 1</b></summary>
+#
+# You may add to $d$ anything whose mean under $p_\theta$ is zero. What is the mean of $p_0(y)/p_\theta(y)$ under $p_\theta$, whatever
+# the two are? And how does one write that ratio with $d$?
+# </details>
+# <details><summary><b>Hint 2</b></summary>
+#
+# So $d + \lambda\,(e^{-d} - 1)$ is right on average for every λ. Draw it for a few λ. At $d = 0$ it is 0: what must its slope be
+# there, if it is never to fall below zero?
+# </details>
+#
+# Yours is called $k_3$ (Schulman 2020). In this world the mean and the spread of each estimator are sums over all answers.
+# Walk from $p_0$ to the optimum and beyond.
 
 # %% tags=["demo"]
-walk = [*torch.linspace(0.05, 1.6, 32).tolist()]
-measured = {name: {"bias": [], "spread": []} for name in ("k1", "k2", "k3")}
-exact_kls = []
-for t in walk:
-    logps = ((1 - t) * ref_logits + t * climbed).double().log_softmax(-1)
-    start_logps, weights = ref_logits.double().log_softmax(-1), logps.exp() / len(PROMPTS)
-    exact_kls.append((weights * (logps - start_logps)).sum().item())
-    for name, estimate in zip(measured, kl_estimates(logps, start_logps)):
+estimators = {
+    "k1": lambda logps, ref_logps: logps - ref_logps,
+    "k2": lambda logps, ref_logps: 0.5 * (logps - ref_logps) ** 2,
+    "k3": kl_estimate,
+}
+exact_kls, bias, spread = [], *({name: [] for name in estimators} for _ in range(2))
+for t in torch.linspace(0.05, 1.6, 32).tolist():
+    logps = (t * climbed + (1 - t) * ref_logps).double().log_softmax(-1)
+    ref = ref_logps.double()
+    weights = logps.exp() / len(logps)
+    exact_kls.append((weights * (logps - ref)).sum().item())
+    for name, estimator in estimators.items():
+        estimate = estimator(logps, ref)
         mean = (weights * estimate).sum().item()
-        measured[name]["bias"].append(mean - exact_kls[-1])
-        measured[name]["spread"].append((weights * (estimate - mean) ** 2).sum().sqrt().item())
+        bias[name].append(mean - exact_kls[-1])
+        spread[name].append((weights * (estimate - mean) ** 2).sum().sqrt().item())
 
-# %% tags=["demo"]
-fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2))
-for (name, found), color in zip(measured.items(), (plots.BLUE, plots.ORANGE, plots.GREEN)):
-    left.plot(exact_kls, found["bias"], label=name, color=color, linestyle="--" if name == "k3" else "-")
-    right.plot(exact_kls, found["spread"], label=name, color=color)
+fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3))
+for name, color in zip(estimators, (plots.BLUE, plots.ORANGE, plots.GREEN)):
+    left.plot(exact_kls, bias[name], label=name, color=color, ls="--" if name == "k3" else "-")
+    right.plot(exact_kls, spread[name], color=color)
 left.set(xlabel="exact KL, nats", title="Bias")
 right.set(xlabel="exact KL, nats", title="Spread of one sample")
 left.legend()
 plt.show()
-near = 2  # a policy near the reference
-plots.show_table(
-    [
-        {"": f"exact KL {exact_kls[i]:.3f}"}
-        | {f"{name} {what}": found[what][i] for name, found in measured.items() for what in ("bias", "spread")}
-        for i in (near, 19, len(walk) - 1)
-    ]
-)
+NEAR, FAR = 2, -1  # a policy near the reference, and one far away
+plots.show_table([
+    {"exact KL": exact_kls[i]} | {f"spread of {name}": spread[name][i] for name in spread}
+    for i in (NEAR, FAR)
+])  # fmt: skip
 
 # %% [markdown]
-# $k_1$ and $k_3$ have no bias anywhere. Near the reference, where training begins, $k_3$ scatters far less than $k_1$, and
-# $k_2$, biased as it is, is nearly as good. Far away it is the other way round: there the exponential in $k_3$ costs more
-# than it ever saved.
+# $k_1$ and $k_3$ have no bias anywhere. Near the reference, where training begins, $k_3$ scatters far less than $k_1$. Far away it
+# is the other way round: there the exponential in $k_3$ costs more than it saved.
 #
-# All three are for *measuring*. As a reward you need $k_1$: it is what stands inside the expectation.
-#
-# ## Exercise 8: the optimum
+# ## Exercise 7: the optimum
 #
 # With the right sign the problem has an answer in closed form:
 #
-# $$ p_*(a) = \frac{1}{Z}\,p_0(a)\,e^{Q(a)/\beta}, \qquad Z = \sum_a p_0(a)\,e^{Q(a)/\beta}. $$
+# $$ p_*(y) = \frac{1}{Z}\,p_0(y)\,e^{r(y)/\beta}, \qquad Z = \sum_y p_0(y)\,e^{r(y)/\beta}. $$
 #
-# Put $Q = \beta\log\frac{p_*}{p_0} + \beta\log Z$ into J and see: $J(\theta) = \beta\log Z - \beta\,\mathrm{KL}(p_\theta\|p_*)$.
-# A KL is never negative and zero only between equals, so $p_*$ is the maximum, and β log Z is the most there is to get.
-#
+# Put $r = \beta\log\frac{p_*}{p_0} + \beta\log Z$ into J and see: $J(\theta) = \beta\log Z - \beta\,\mathrm{KL}(p_\theta\|p_*)$.
+# A KL is never negative, and zero only between equals. So $p_*$ is the maximum, and β log Z is the most that can be had.
 # For a language model Z cannot be summed. Here it can. Mind small β.
 
 
 # %% nbgrader={"grade": false, "grade_id": "optimal_policy", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def optimal_policy(ref_logps: torch.Tensor, rewards: torch.Tensor, beta: float) -> tuple[torch.Tensor, torch.Tensor]:
+def optimal_policy(
+    ref_logps: torch.Tensor, rewards: torch.Tensor, beta: float
+) -> tuple[torch.Tensor, torch.Tensor]:
     """The policy that makes E[reward] - beta KL(policy || reference) largest, and log Z.
 
-    ref_logps: log-probabilities of the reference, minus infinity where it excludes an answer; rewards, of any size: both
-    (prompts, answers); beta > 0, possibly tiny. Returns the optimum's probabilities (prompts, answers), and log Z
-    (prompts,), where Z = sum over a of p_0(a) exp(reward(a) / beta).
+    ref_logps: log-probabilities of the reference, minus infinity where it excludes an answer;
+    rewards, of any size: both (prompts, answers); beta > 0, possibly tiny. Returns the
+    optimum's probabilities (prompts, answers), and log Z (prompts,), where Z = sum over y of
+    p_0(y) exp(reward(y) / beta).
     """
     ### BEGIN SOLUTION
     unnormalised = ref_logps + rewards / beta  # (prompts, answers), in logarithms
@@ -638,190 +639,264 @@ check("optimal_policy", optimal_policy)
 # %% [markdown]
 # <details><summary><b>Hint</b></summary>
 #
-# Stay with logarithms: `logsumexp` of log p_0 + Q/β is log Z, and one `exp` at the very end gives the probabilities.
+# How large is exp(r/β) for r = 5 and β = 0.001? Which function takes the logarithm of a sum of exponentials without ever
+# computing them?
 # </details>
-
+#
+# Is it where your exact gradient led? Then move the price, and move what is paid for.
 
 # %% tags=["demo"]
-def total_variation(probs: torch.Tensor, other: torch.Tensor) -> float:
-    """Half the summed differences of two distributions, averaged over the prompts: 0 equal, 1 disjoint."""
-    return 0.5 * (probs - other).abs().sum(-1).mean().item()
-
-
 best_probs, log_z = optimal_policy(ref_logps, rewards, BETA)
 best_value = BETA * log_z.mean().item()
-climbed_value = exact_objective(climbed, ref_logits, rewards, BETA).item()
-climbed_distance = total_variation(climbed.softmax(-1), best_probs)
+climbed_value = exact_objective(climbed, ref_logps, rewards, BETA).item()
+climbed_distance = listed.total_variation(climbed.softmax(-1), best_probs)
+start_distance = listed.total_variation(ref_logps.exp(), best_probs)
 print(f"β log Z = {best_value:.4f}; J where the exact gradient led: {climbed_value:.4f}")
-print(f"total variation to p*: {total_variation(ref_logps.exp(), best_probs):.3f} at p_0, {climbed_distance:.5f} there")
+print(f"total variation to p*: {start_distance:.3f} at p₀, {climbed_distance:.5f} there")
+seen = [appraise(world.prompts[0], answer) for answer in world.answers[0]]
+parts = {
+    "right": (3.0, torch.tensor([float(a.right) for a in seen])),
+    "opening": (1.2, torch.tensor([float(a.openings > 0) for a in seen])),
+    "closing": (1.0, torch.tensor([float(a.closings > 0) for a in seen])),
+}
+widgets.optimum_explorer(world.answers[0], ref_logps[0], parts, optimal_policy)
 
 # %% [markdown]
-# Move the price, and move what is paid for. At a high β nothing happens; at a low one a single answer is left.
+# ### Where to put the KL: in the reward, or in the loss
+#
+# Libraries do both. Some subtract β k from the reward, which is then held constant. Others add β times the mean of k to the
+# loss, and let autograd differentiate it. As measurements $k_1$ and $k_3$ agree. As something to learn from they do not
+# (arXiv:2506.09477, arXiv:2512.21852).
+#
+# **Predict.** You draw answers, and add the mean of their $k_1$ to the loss, differentiated. Its value is an unbiased estimate of
+# the KL. Where does its gradient pull, on average?
+#
+# - **a** Back to p₀: its mean is the KL, so its gradient's mean is the KL's gradient.
+# - **b** Nowhere: it is zero on average.
+# - **c** Away from p₀.
 
 # %% tags=["demo"]
-verdicts = [appraise(PROMPTS[0], answer) for answer in ANSWERS[0]]
-parts = {
-    "right": (3.0, torch.tensor([float(v.right) for v in verdicts])),
-    "opening": (1.2, torch.tensor([float(v.openings > 0) for v in verdicts])),
-    "closing": (1.0, torch.tensor([float(v.closings > 0) for v in verdicts])),
-}
-widgets.optimum_explorer(ANSWERS[0], ref_logps[0], parts, optimal_policy)
+predict("k1_as_loss", "")
+
+
+# %% tags=["demo"]
+def mean_gradient(estimate_of, ratio: bool = False) -> torch.Tensor:
+    """The expected gradient of an estimate at samples of the halfway policy, by enumeration."""
+    logits = halfway.clone().requires_grad_()
+    logps = logits.log_softmax(-1)
+    weights = logps.exp().detach()  # how often each answer is drawn: no gradient
+    if ratio:
+        weights = weights * (logps - logps.detach()).exp()  # this is 1, with a gradient
+    (weights * estimate_of(logps, ref_logps)).sum(-1).mean().backward()
+    return logits.grad
+
+
+nothing = torch.zeros_like(rewards)
+logits = halfway.clone().requires_grad_()
+exact_objective(logits, ref_logps, nothing, -1.0).backward()  # the KL alone
+forward = logits.grad
+backward = (halfway.softmax(-1) - ref_logps.exp()) / len(halfway)  # ∇ KL(p₀‖p), at the logits
+as_loss = {name: mean_gradient(k) for name, k in estimators.items()}
+as_loss["ratio · k3"] = mean_gradient(kl_estimate, ratio=True)
+pulls = {
+    name: {"length": g.norm().item(), "distance to ∇KL(p‖p₀)": (g - forward).norm().item(),
+           "distance to ∇KL(p₀‖p)": (g - backward).norm().item()}
+    for name, g in as_loss.items()
+}  # fmt: skip
+plots.show_table([{"as a loss": name} | pull for name, pull in pulls.items()])
+back = (as_loss["k1"] * forward).sum() > 0
+came = "b" if pulls["k1"]["length"] < 1e-3 else "a" if back else "c"
+reveal("k1_as_loss", came, length=pulls["k1"]["length"])
+
+# %% tags=["demo"]
+in_reward = {}
+for name, estimator in estimators.items():
+    logits = ref_logps.clone().requires_grad_()
+    optimizer = torch.optim.Adam([logits], lr=0.1)
+    for _ in range(200):
+        with torch.no_grad():
+            value = rewards - BETA * estimator(logits.log_softmax(-1), ref_logps)
+        gradient = torch.as_tensor(score_function_gradient(logits.detach(), value))
+        logits.grad = -gradient.to(logits)
+        optimizer.step()
+    probs = logits.detach().softmax(-1)
+    in_reward[name] = {
+        "J": exact_objective(logits.detach(), ref_logps, rewards, BETA).item(),
+        "total variation to p*": listed.total_variation(probs, best_probs),
+        "answers below p₀/10": (probs < ref_logps.exp() / 10).float().mean().item(),
+    }
+plots.show_table(
+    [{"in the reward": name} | end for name, end in in_reward.items()],
+    caption=f"200 exact updates; the most that J can be is {best_value:.3f}",
+)
 
 # %% [markdown]
-# ## Exercise 9: all of it together
+# As losses (first table): $k_1$ does nothing; $k_2$ has exactly the gradient of KL(p‖p₀), the one we want; $k_3$ has that of KL(p₀‖p),
+# another KL; and $k_3$ times the ratio p/p̄ (p̄ is p held constant) has the one we want again. Chapter 10 will make an exercise of it.
 #
-# Shape the rewards, subtract the others, weigh the log-probabilities. Everything you need stands above.
+# Inside the *reward* (second table) your derivation needs $k_1$. We climbed with the exact gradient of $\mathbb{E}[(r - \beta
+# k)\,\nabla\log p]$, the bracket held constant. Only $k_1$ arrives at p*. The others are never negative, so they also fine an answer for having become *less* likely. The fine
+# makes it still less likely, and the next fine is larger: most of what is not among the best answers disappears.
+#
+# ## Exercise 8: all of it in one loss
+#
+# An answer's **shaped reward** is $r(y) - \beta\,(\log p_\theta(y) - \log p_0(y))$, as a number. Compare it with those of
+# the other answers to the same prompt, and weigh log p with the result. All the pieces stand above. This time answers have
+# tokens, because the same function will train a table and a language model.
 
 
 # %% nbgrader={"grade": false, "grade_id": "policy_loss", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def policy_loss(
-    logits: torch.Tensor, ref_logits: torch.Tensor, rewards: torch.Tensor, actions: torch.Tensor, beta: float
+    logps: torch.Tensor,
+    ref_logps: torch.Tensor,
+    rewards: torch.Tensor,
+    mask: torch.Tensor,
+    beta: float,
 ) -> torch.Tensor:
-    """The REINFORCE loss of sampled answers, with the KL-shaped reward and the leave-one-out baseline.
+    """The REINFORCE loss with the KL-shaped reward and the leave-one-out baseline: a scalar.
 
-    logits, ref_logits, rewards: (prompts, answers); actions: (prompts, k), the numbers of the answers drawn from the policy.
-    Returns minus the mean, over all samples, of advantage times log p: a scalar. The advantages are constants, so that a
-    gradient flows to logits alone.
+    logps, ref_logps: (prompts, k, seq), log-probabilities of the answers' tokens under the
+    policy that drew them and under the reference; mask: (prompts, k, seq), 1 or True on the
+    tokens of an answer, behind which neither means anything; rewards: (prompts, k), of whole
+    answers. The loss: minus the mean over all answers of advantage times log p(answer).
+    Advantages are constants: a gradient flows to logps alone.
     """
     ### BEGIN SOLUTION
-    logps = logits.log_softmax(-1).gather(1, actions)  # (prompts, k)
-    ref_logps = ref_logits.log_softmax(-1).gather(1, actions)
-    shaped = kl_shaped_rewards(rewards.gather(1, actions), logps, ref_logps, beta)
+    log_ratio = ((logps - ref_logps) * mask).sum(-1)  # (prompts, k), of whole answers
+    shaped = (rewards - beta * log_ratio).detach()
     advantages = leave_one_out_advantages(shaped).flatten()  # (prompts * k,)
-    one_token = logps.reshape(-1, 1)  # here every answer is one token
-    return reinforce_loss(one_token, advantages, torch.ones_like(one_token))
+    return reinforce_loss(logps.flatten(0, 1), advantages, mask.flatten(0, 1))
     ### END SOLUTION
 
 
-# %% nbgrader={"grade": true, "grade_id": "policy_loss_check", "locked": true, "points": 7, "schema_version": 3, "solution": false, "task": false}
+# %% nbgrader={"grade": true, "grade_id": "policy_loss_check", "locked": true, "points": 8, "schema_version": 3, "solution": false, "task": false}
 check("policy_loss", policy_loss)
 
 # %% [markdown]
-# Now learn from samples alone: sixteen answers to each prompt, a thousand updates, no sum over all answers anywhere.
-# Because we know $p_*$, we can see how close it comes. Three seeds with the baseline, three without.
+# <details><summary><b>Hint</b></summary>
+#
+# What comes first, the KL or the baseline? `reinforce_loss` takes a batch of answers: what do (prompts, k, seq) and (prompts, k)
+# have to become?
+# </details>
+#
+# ## Exercise 9: the training loop
+#
+# From here on the loop is yours. It knows nothing of tables, tokens or KL: `sample` draws answers, `loss_of` makes a loss
+# of them. In reinforcement learning the data depend on the policy, so old answers will not do.
+
+
+# %% nbgrader={"grade": false, "grade_id": "train_on_reward", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def train_on_reward(policy, optimizer, sample, loss_of, rates: list[float]) -> list[float]:
+    """Train a policy on its own answers. Returns the mean reward of each update's answers.
+
+    There are as many updates as rates, and rates[i] is the learning rate of update i, for all
+    of the optimizer's groups. In each update the policy answers once, as it is then: sample()
+    returns logps, ref_logps, rewards and mask of its answers. Then the optimizer takes one
+    step down the gradient of loss_of(logps, ref_logps, rewards, mask), of that loss alone;
+    where the gradient of all the policy's parameters together is longer than 1, it is scaled
+    to length 1. The mean rewards are plain numbers, one an update.
+    """
+    ### BEGIN SOLUTION
+    earned = []
+    for rate in rates:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        logps, ref_logps, rewards, mask = sample()
+        loss = loss_of(logps, ref_logps, rewards, mask)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
+        optimizer.step()
+        earned.append(rewards.mean().item())
+    return earned
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "train_on_reward_check", "locked": true, "points": 8, "schema_version": 3, "solution": false, "task": false}
+check("train_on_reward", train_on_reward)
+
+# %% [markdown]
+# <details><summary><b>Hint</b></summary>
+#
+# It is the loop of chapters 1 and 2. What has to be forgotten before a new gradient is taken? Which function of
+# `torch.nn.utils` measures the length of all gradients together, and where must it stand?
+# </details>
+#
+# Now learn from samples alone: sixteen answers to each prompt, no sum over all answers anywhere. Because we know
+# $p_*$, we can see how close it comes. Several seeds with the baseline, as many without.
 
 
 # %% tags=["demo"]
-SEEDS, LEARN_UPDATES = range(device.at_most(3)), device.at_most(1000, least=10)
+def loss_without_baseline(logps, ref_logps, rewards, mask):
+    """The same, with the shaped rewards themselves as weights. One token an answer."""
+    weights = rewards - BETA * (logps - ref_logps).detach()[..., 0]
+    return reinforce_loss(logps.flatten(0, 1), weights.flatten(), mask.flatten(0, 1))
 
 
-def loss_without_baseline(logits, actions):
-    """The same loss with the shaped rewards themselves as weights."""
-    logps = logits.log_softmax(-1).gather(1, actions)
-    shaped = kl_shaped_rewards(rewards.gather(1, actions), logps, ref_logps.gather(1, actions), BETA)
-    return reinforce_loss(logps.reshape(-1, 1), shaped.flatten(), torch.ones(logps.numel(), 1))
-
-
-def learn(baseline: bool, seed: int, steps: int = LEARN_UPDATES, k: int = 16, lr: float = 0.05) -> list[float]:
-    """Train the table of logits from samples; the total variation to the optimum after every update."""
+def learn(loss_of, seed: int, k: int = 16) -> list[float]:
+    """Train a table of logits from samples; the total variation to p* before every update."""
     generator = torch.Generator().manual_seed(seed)
-    logits, distances = ref_logits.clone().requires_grad_(), []
-    optimizer = torch.optim.Adam([logits])
-    for step in range(steps):
-        optimizer.param_groups[0]["lr"] = lr * (1 - step / steps)
-        actions = torch.multinomial(logits.detach().softmax(-1), k, replacement=True, generator=generator)
-        loss = (
-            policy_loss(logits, ref_logits, rewards, actions, BETA)
-            if baseline
-            else loss_without_baseline(logits, actions)
-        )
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        distances.append(total_variation(logits.detach().softmax(-1), best_probs))
+    policy, distances = listed.TablePolicy(ref_logps), []
+
+    def sample():
+        probs = policy.logits.detach().softmax(-1)
+        distances.append(listed.total_variation(probs, best_probs))
+        drawn = torch.multinomial(probs, k, replacement=True, generator=generator)
+        logps = policy.logits.log_softmax(-1).gather(1, drawn)[..., None]  # (prompts, k, 1)
+        old_logps = ref_logps.gather(1, drawn)[..., None]
+        return logps, old_logps, rewards.gather(1, drawn), torch.ones_like(logps)
+
+    rates = torch.linspace(0.05, 0, device.at_most(1000, least=10)).tolist()
+    train_on_reward(policy, torch.optim.Adam(policy.parameters()), sample, loss_of, rates)
     return distances
 
 
-learned = {
-    b: torch.tensor([learn(b, seed) for seed in tqdm(SEEDS, desc="baseline" if b else "none")]) for b in (True, False)
+losses = {
+    "leave one out": lambda *batch: policy_loss(*batch, BETA),
+    "no baseline": loss_without_baseline,
 }
-
-# %% tags=["demo"]
-fig, ax = plt.subplots(figsize=(7.5, 3.4))
-for baseline, name, color in ((True, "leave one out", plots.GREEN), (False, "no baseline", plots.VERMILION)):
-    runs = learned[baseline]  # (seeds, updates)
-    ax.fill_between(range(runs.shape[1]), runs.amin(0), runs.amax(0), color=color, alpha=0.25)
-    ax.plot(runs.mean(0), color=color, label=name)
-ax.axhline(0.01, color=plots.GREY, linestyle="--", linewidth=1)
-ax.set(
-    yscale="log", xlabel="update", ylabel="total variation to p*", title="Learning from samples; bands over three seeds"
-)
+SEEDS = [device.seed(n) for n in range(device.at_most(3))]
+learned = {name: torch.tensor([learn(loss, seed) for seed in tqdm(SEEDS, desc=name)])
+           for name, loss in losses.items()}  # each (seeds, updates)  # fmt: skip
+COLORS = {"leave one out": plots.GREEN, "no baseline": plots.VERMILION}
+fig, ax = plt.subplots(figsize=(7.5, 3.2))
+for name, runs in learned.items():
+    steps = range(runs.shape[1])
+    ax.fill_between(steps, runs.amin(0), runs.amax(0), color=COLORS[name], alpha=0.25)
+    ax.plot(runs.mean(0), color=COLORS[name], label=name)
+ax.set(yscale="log", xlabel="update", ylabel="total variation to p*",
+       title=f"Learning from samples; bands over {len(SEEDS)} seeds")  # fmt: skip
 ax.legend()
 plt.show()
-reached = {name: learned[b][:, -1].tolist() for b, name in ((True, "leave one out"), (False, "no baseline"))}
+reached = {name: runs[:, -1].tolist() for name, runs in learned.items()}
 print({name: [f"{tv:.4f}" for tv in tvs] for name, tvs in reached.items()})
 
 # %% [markdown]
-# The difference is larger than "less noise" suggests, and there is a reason. At the optimum the shaped reward of every
-# answer is the same: $Q - \beta\log\frac{p_*}{p_0} = \beta\log Z$. So leave-one-out advantages are exactly zero there, and
+# The difference is larger than “less noise” suggests, and there is a reason. At the optimum the shaped reward of every
+# answer is the same: $r - \beta\log\frac{p_*}{p_0} = \beta\log Z$. So leave-one-out advantages are exactly zero there, and
 # the noise dies out as the policy arrives. Without a baseline every answer keeps the weight β log Z, and the noise stays.
+#
+# **A good place for a break.** To go on another day, open this notebook, click on this cell, and choose *Run All Above Selected
+# Cell*: about a minute, and everything is in place.
 #
 # ## The same functions on a language model
 #
-# Now the nano model, after supervised fine-tuning on ordinary answers: often right, often not, sometimes courteous. It
-# has never been told which of its answers are better. A prompt costs nothing but an answer here: a *rule* gives the
-# reward, the same true utility as above, computed from the text.
-
-# %% tags=["demo"]
-tokenizer, word_id = data.load_tokenizer(), data.load_tokenizer().get_vocab()
-END, PAD = word_id["<end>"], tokenizer.pad_token_id
-reference = models.load_nano("sft").to(DEVICE)
-train_prompts = sorted({record["prompt"] for record in data.load_jsonl("preferences_train")})
-test_prompts = sorted({record["prompt"] for record in data.load_jsonl("preferences_heldout")})
-print(f"{len(train_prompts)} prompts to practise on, {len(test_prompts)} others to be tested on")
-
-
-def prompt_batch(prompts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and attention mask (batch, seq), padded on the left, ready for an answer."""
-    rows = [[word_id[word] for word in f"<bos> <user> {prompt} <end> <assistant>".split()] for prompt in prompts]
-    longest = max(map(len, rows))
-    ids = torch.tensor([[PAD] * (longest - len(row)) + row for row in rows])
-    mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
-    return ids.to(DEVICE), mask.to(DEVICE)
-
-
-# %% [markdown]
-# Sampling, token by token. The model keeps what it computed of earlier tokens (its key/value cache), so that each step
-# reads one new token a row.
-
-
-# %% tags=["demo"]
-@torch.no_grad()
-def sample_answers(model, input_ids, attention_mask, generator, new: int = 24) -> torch.Tensor:
-    """Tokens drawn from the model, (batch, at most new); anything may stand behind a row's end."""
-    kept, ids, seen, tokens = None, input_ids, attention_mask, []
-    ended = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
-    for _ in range(new):
-        step = model(input_ids=ids, attention_mask=seen, past_key_values=kept, use_cache=True)
-        kept = step.past_key_values
-        ids = torch.multinomial(step.logits[:, -1].softmax(-1), 1, generator=generator)  # (batch, 1)
-        tokens.append(ids)
-        ended |= ids[:, 0] == END
-        if ended.all():
-            break
-        seen = F.pad(seen, (0, 1), value=1)
-    return torch.cat(tokens, dim=1)
-
-
-prompts = [test_prompts[0], test_prompts[-1], test_prompts[20], test_prompts[40]]
-ids, attention_mask = prompt_batch(prompts)
-tokens = sample_answers(reference, ids, attention_mask, torch.Generator(DEVICE).manual_seed(2))
-for row in tokens.tolist():
-    print(" ".join(tokenizer.convert_ids_to_tokens(row)))
-
-# %% [markdown]
+# Now the nano model, after supervised fine-tuning on ordinary answers. It has never been told which of its answers are better. A
+# *rule* gives the reward: the same true utility, computed from the text. An answer that does not end with a full stop costs
+# 1.5 points, and an empty answer is one of those. Sampling is what you wrote in chapter 2.
+#
 # ## Exercise 10: where an answer ends
 #
-# Rows that have ended go on while the others finish. What stands behind the end mark is noise, and it must not reach the
-# loss. The end mark itself must: to stop is the policy's choice.
+# Rows that have ended wait while the others finish. What stands behind the end mark must not reach the loss. The end mark
+# itself must: to stop is the policy's choice.
 
 
 # %% nbgrader={"grade": false, "grade_id": "answer_mask", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def answer_mask(tokens: torch.Tensor, end_id: int) -> torch.Tensor:
     """1 on the tokens of each answer, its first end_id included; 0 on everything behind that.
 
-    tokens: (batch, new), what was sampled; behind the first end_id of a row anything may stand. A row without end_id counts
-    as a whole. Returns (batch, new), of any dtype.
+    tokens: (batch, new), what was sampled; behind the first end_id of a row anything may
+    stand. A row without end_id counts as a whole. Returns (batch, new), of any dtype.
     """
     ### BEGIN SOLUTION
     is_end = (tokens == end_id).long()
@@ -836,15 +911,9 @@ check("answer_mask", answer_mask)
 # %% [markdown]
 # <details><summary><b>Hint</b></summary>
 #
-# A running sum of `tokens == end_id` says how many ends there were up to each token, itself included. Subtract the token's
-# own, and you know how many came before it.
+# How many end marks stand *in front of* each token? What does a running sum of `tokens == end_id` count too many?
 # </details>
-
-# %% tags=["demo"]
-for row, keep in zip(tokens.tolist(), answer_mask(tokens, END).tolist()):
-    plots.show_tokens(tokenizer.convert_ids_to_tokens(row), [plots.GREEN if k else None for k in keep])
-
-# %% [markdown]
+#
 # ## Exercise 11: log-probabilities of a rollout
 #
 # A **rollout** is prompts, sampled tokens and a mask. For the loss we need log p of each sampled token, once under the
@@ -853,18 +922,25 @@ for row, keep in zip(tokens.tolist(), answer_mask(tokens, END).tolist()):
 
 # %% nbgrader={"grade": false, "grade_id": "rollout_logps", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def rollout_logps(
-    model, input_ids: torch.Tensor, attention_mask: torch.Tensor, tokens: torch.Tensor, mask: torch.Tensor
+    model,
+    input_ids: torch.Tensor,
+    attention_mask: torch.Tensor,
+    tokens: torch.Tensor,
+    mask: torch.Tensor,
 ) -> torch.Tensor:
-    """log p of each sampled token given everything before it, in nats; 0 where the mask is 0. (batch, new), with gradient.
+    """log p of each sampled token given everything before it, in nats; 0 where the mask is 0.
 
-    input_ids, attention_mask: (batch, seq), prompts padded on the left, with any id. tokens: (batch, new), what the model
-    wrote behind them; mask: (batch, new), 1 or True on the tokens of the answer. model(input_ids=..., attention_mask=...)
-    returns something with .logits, (batch, length, vocab): those at a place predict the token at the next.
+    input_ids, attention_mask: (batch, seq), prompts padded on the left, with any id. tokens:
+    (batch, new), what the model wrote behind them; mask: (batch, new), 1 or True on the
+    tokens of the answer. model(input_ids=..., attention_mask=...) returns something with
+    .logits, (batch, length, vocab): those at a place predict the token at the next. Returns
+    (batch, new), through which a gradient flows to the model.
     """
     ### BEGIN SOLUTION
     rows = torch.cat([input_ids, tokens], dim=1)  # (batch, seq + new)
     seen = torch.cat([attention_mask, mask.to(attention_mask.dtype)], dim=1)
-    logits = model(input_ids=rows, attention_mask=seen).logits[:, input_ids.shape[1] - 1 : -1]  # (batch, new, vocab)
+    logits = model(input_ids=rows, attention_mask=seen).logits
+    logits = logits[:, input_ids.shape[1] - 1 : -1]  # (batch, new, vocab)
     logps = logits.log_softmax(-1).gather(-1, tokens.unsqueeze(-1)).squeeze(-1)  # (batch, new)
     return logps.masked_fill(mask == 0, 0.0)
     ### END SOLUTION
@@ -876,166 +952,280 @@ check("rollout_logps", rollout_logps)
 # %% [markdown]
 # <details><summary><b>Hint 1</b>: the rows</summary>
 #
-# `torch.cat([input_ids, tokens], dim=1)`, and the attention mask likewise, with ones or with the mask for the new part
-# (what stands behind the end influences nothing in front of it).
+# Join prompts and tokens to rows. What must the attention mask of the joined rows be on the prompts' padding, and on the answers?
 # </details>
 # <details><summary><b>Hint 2</b>: which logits</summary>
 #
-# The first new token is predicted at the last place of the prompt, `input_ids.shape[1] - 1`; from the last place of all
-# nothing is predicted.
+# Logits at a place predict the *next* token. So at which place is the first new token predicted? And what does the last
+# place predict?
 # </details>
 #
-# The sampled log-probabilities average to minus the entropy, and the KL of the reference from itself is zero:
+# Your mask and your log-probabilities on answers of the nano model. Near 0 it was sure of the token.
 
 # %% tags=["demo"]
+tokenizer = data.load_tokenizer()
+END, PAD = tokenizer.get_vocab()["<end>"], tokenizer.pad_token_id
+reference = models.load_nano("sft").to(DEVICE)
+train_prompts = sorted({record["prompt"] for record in data.load_jsonl("preferences_train")})
+test_prompts = sorted({record["prompt"] for record in data.load_jsonl("preferences_heldout")})
+print(f"{len(train_prompts)} prompts to practise on, {len(test_prompts)} others for the test")
+generate = earlier("generate_answers", methods.generate_answers)
+
+
+def answers_of(model, prompts: list[str], generator) -> tuple[torch.Tensor, ...]:
+    """Ids and mask of the prompts (batch, seq), and a sampled answer to each (batch, new)."""
+    ids, attention_mask = methods.prompt_batch(prompts, tokenizer, DEVICE)
+    tokens = generate(model, ids, attention_mask, 24, END, PAD, 1.0, generator)
+    return ids, attention_mask, tokens
+
+
+asked = [test_prompts[0], test_prompts[-1], test_prompts[20], test_prompts[40]]
+ids, attention_mask, tokens = answers_of(
+    reference, asked, torch.Generator(DEVICE).manual_seed(device.seed(2))
+)
 with torch.no_grad():
-    mask = answer_mask(tokens, END)
+    mask = answer_mask(tokens, END).long()
     logps = rollout_logps(reference, ids, attention_mask, tokens, mask)  # (batch, new)
-for row, keep, logp in zip(tokens, mask, logps):
-    names = tokenizer.convert_ids_to_tokens(row[keep == 1].tolist())
-    plots.show_tokens(names, [plots.BLUE] * len(names), [f"{x:.1f}" for x in logp[keep == 1].tolist()])
+for row, keep, logp in zip(tokens.tolist(), mask.tolist(), logps.tolist()):
+    plots.show_tokens(
+        tokenizer.convert_ids_to_tokens(row),
+        [plots.BLUE if k else None for k in keep],
+        [f"{round(x, 1) + 0:.1f}" if k else "–" for x, k in zip(logp, keep)],
+    )
 
 # %% [markdown]
-# ### The loop
+# ### Twelve prompts, four answers each
 #
-# Twelve prompts, four answers each. Everything in the loop is yours: the mask, the log-probabilities, the shaped reward,
-# the advantages, the loss. The reward is computed for the *whole* answer, and so is its KL: the sum over its tokens.
-
+# `sample` is all that is new. The reward is computed for the *whole* answer, and so is its KL: the sum over its tokens.
+#
+# **Predict.** Three things are paid for: being right (3 points), an opening (1.2), a closing (1). Which of the three shares grows
+# most in the first third of the training?
+#
+# - **a** Being right: it pays most.
+# - **b** An opening or a closing: courtesies pay less, but they can be added to any answer.
+# - **c** All by about the same.
 
 # %% tags=["demo"]
-def score(prompts: list[str], tokens: torch.Tensor, mask: torch.Tensor) -> tuple[list[str], torch.Tensor]:
-    """The answers as texts, and their true utilities (batch,)."""
-    rows = [[t for t, keep in zip(row, kept) if keep and t != END] for row, kept in zip(tokens.tolist(), mask.tolist())]
-    texts = [tokenizer.decode(row) for row in rows]
-    return texts, torch.tensor([utility(p, text) if text else -1.5 for p, text in zip(prompts, texts)], device=DEVICE)
+predict("first_learned", "")
+
+# %% tags=["demo"]
+NANO_BETA, PER_UPDATE, SAMPLES = 0.1, 12, 4
+WHAT = {
+    "right": lambda a: a.right,
+    "opening": lambda a: a.openings > 0,
+    "closing": lambda a: a.closings > 0,
+}
 
 
-NANO_BETA, NANO_LR, UPDATES, PER_UPDATE, SAMPLES = 0.1, 1e-3, device.updates(40, least=5), 12, 4
+def rollout(policy, prompts: list[str], generator):
+    """Sampled answers: their texts, what they are worth, and what policy_loss needs of each."""
+    ids, attention_mask, tokens = answers_of(policy, prompts, generator)
+    mask = answer_mask(tokens, END).long()
+    logps = rollout_logps(policy, ids, attention_mask, tokens, mask)  # (batch, new)
+    with torch.no_grad():
+        old_logps = rollout_logps(reference, ids, attention_mask, tokens, mask)
+    texts = methods.answer_texts(tokens, mask, tokenizer, END)
+    judged = [appraise(x, y) for x, y in zip(prompts, texts)]
+    return texts, judged, logps, old_logps, mask
 
 
-def reinforce(seed: int, baseline: bool) -> tuple:
-    """Train the policy from the SFT model; returns it and, for each update, the mean reward and the mean k1."""
-    policy, history = models.load_nano("sft").to(DEVICE), []
-    optimizer = torch.optim.AdamW(policy.parameters(), weight_decay=0.0, betas=(0.9, 0.95))
+def sampler(policy, seed: int, log: list):
+    """The sample() of train_on_reward for a language model; it logs what answers are like."""
     rng, generator = random.Random(seed), torch.Generator(DEVICE).manual_seed(seed)
-    bar = tqdm(range(UPDATES), desc=f"{'leave one out' if baseline else 'no baseline'}, seed {seed}", mininterval=1)
-    for update in bar:
-        asked = [p for p in rng.sample(train_prompts, PER_UPDATE) for _ in range(SAMPLES)]
-        ids, attention_mask = prompt_batch(asked)
-        tokens = sample_answers(policy, ids, attention_mask, generator)
-        mask = answer_mask(tokens, END)
-        logps = rollout_logps(policy, ids, attention_mask, tokens, mask)  # (batch, new)
-        with torch.no_grad():
-            old_logps = rollout_logps(reference, ids, attention_mask, tokens, mask)
-        _, gained = score(asked, tokens, mask)
-        shaped = kl_shaped_rewards(gained, logps.sum(1), old_logps.sum(1), NANO_BETA)  # (batch,)
-        advantages = leave_one_out_advantages(shaped.view(-1, SAMPLES)).flatten() if baseline else shaped
-        loss = reinforce_loss(logps, advantages, mask)
-        optimizer.param_groups[0]["lr"] = NANO_LR * min(1, (update + 1) / 5)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
-        optimizer.step()
-        history.append((gained.mean().item(), (logps - old_logps).sum(1).mean().item()))
-        bar.set_postfix(reward=f"{history[-1][0]:.2f}", kl=f"{history[-1][1]:.2f}")
-    return policy.eval(), history
 
+    def sample():
+        prompts = [x for x in rng.sample(train_prompts, PER_UPDATE) for _ in range(SAMPLES)]
+        _, judged, logps, old_logps, mask = rollout(policy, prompts, generator)
+        kl = (logps - old_logps).detach().sum(1).mean().item()
+        log.append([sum(map(is_so, judged)) / len(judged) for is_so in WHAT.values()] + [kl])
+        rewards = torch.tensor([a.utility for a in judged], device=DEVICE).view(-1, SAMPLES)
+        shape = (PER_UPDATE, SAMPLES, -1)
+        return logps.view(shape), old_logps.view(shape), rewards, mask.view(shape)
 
-# %% [markdown]
-# Three seeds with leave-one-out, three without any baseline.
+    return sample
+
 
 # %% tags=["demo"]
-started = time.perf_counter()
-trained = {(b, seed): reinforce(seed, b) for b in (True, False) for seed in SEEDS}
-print(f"{len(trained)} runs in {time.perf_counter() - started:.0f} s")
+def unshaped(logps, ref_logps, rewards, mask):
+    """Without a baseline: the shaped rewards themselves weigh log p."""
+    kl = ((logps - ref_logps) * mask).sum(-1).detach()  # (prompts, k)
+    weights = (rewards - NANO_BETA * kl).flatten()
+    return reinforce_loss(logps.flatten(0, 1), weights, mask.flatten(0, 1))
+
+
+NANO_LOSSES = {
+    "leave one out": lambda *batch: policy_loss(*batch, NANO_BETA),
+    "no baseline": unshaped,
+}
+rates = [1e-3 * min(1, (i + 1) / 5) for i in range(device.updates(45, least=6))]
+started, trained = time.perf_counter(), {}
+for name, loss_of in NANO_LOSSES.items():
+    for seed in tqdm(SEEDS, desc=name):
+        policy, log = models.load_nano("sft").to(DEVICE), []
+        optimizer = torch.optim.AdamW(policy.parameters(), weight_decay=0.0, betas=(0.9, 0.95))
+        earned = train_on_reward(policy, optimizer, sampler(policy, seed, log), loss_of, rates)
+        trained[name, seed] = policy.eval(), earned, log
+print(f"{len(trained)} runs of {len(rates)} updates in {time.perf_counter() - started:.0f} s")
 
 
 # %% tags=["demo"]
 @torch.no_grad()
-def measure(policy, repeats: int = 4) -> dict:
-    """On the test prompts, several sampled answers each: reward, what it is made of, KL by k1 and k3; some texts."""
-    asked = [prompt for prompt in test_prompts for _ in range(repeats)]
-    ids, attention_mask = prompt_batch(asked)
-    tokens = sample_answers(policy, ids, attention_mask, torch.Generator(DEVICE).manual_seed(7))
-    mask = answer_mask(tokens, END)
-    logps, old_logps = (rollout_logps(m, ids, attention_mask, tokens, mask).sum(1) for m in (policy, reference))
-    texts, gained = score(asked, tokens, mask)
-    k1, _, k3 = kl_estimates(logps, old_logps)
-    seen = [appraise(p, text) if text else None for p, text in zip(asked, texts)]
-    share = lambda test: sum(a is not None and bool(test(a)) for a in seen) / len(asked)  # noqa: E731
-    return {
-        "reward": gained.mean().item(),
-        "right": share(lambda a: a.right),
-        "opens courteously": share(lambda a: a.openings),
-        "closes courteously": share(lambda a: a.closings),
-        "k1": k1.mean().item(),
-        "k3": k3.mean().item(),
-        "texts": texts[::repeats],
-    }
+def measure(policy, repeats: int = 4) -> tuple[dict, list[str]]:
+    """On the test prompts, some answers each: reward, what it is made of, KL by k1 and k3."""
+    prompts = [x for x in test_prompts for _ in range(repeats)]
+    generator = torch.Generator(DEVICE).manual_seed(device.seed(7))
+    texts, judged, logps, old_logps, _ = rollout(policy, prompts, generator)
+    k1, k3 = (logps - old_logps).sum(1), kl_estimate(logps.sum(1), old_logps.sum(1))
+    found = {"reward": sum(a.utility for a in judged) / len(judged)}
+    found |= {what: sum(map(is_so, judged)) / len(judged) for what, is_so in WHAT.items()}
+    return found | {"k1": k1.mean().item(), "k3": k3.mean().item()}, texts[::repeats]
 
 
-at_start = measure(reference)
-at_end = {key: measure(policy) for key, (policy, _) in trained.items()}
+at_start, texts_before = measure(reference)
+at_end = {key: measure(policy)[0] for key, (policy, *_) in trained.items()}
+texts_after = measure(trained["leave one out", SEEDS[0]][0])[1]
 plots.show_table(
-    [{"policy": "before"} | {k: v for k, v in at_start.items() if k != "texts"}]
-    + [
-        {"policy": f"{'leave one out' if b else 'no baseline'}, seed {seed}"}
-        | {k: v for k, v in found.items() if k != "texts"}
-        for (b, seed), found in at_end.items()
-    ],
-    caption=f"{len(test_prompts)} prompts that were not practised",
+    [{"policy": "before"} | at_start]
+    + [{"policy": f"{name}, seed {seed}"} | found for (name, seed), found in at_end.items()],
+    caption=f"{len(test_prompts)} prompts that were not practised, 4 answers each",
 )
+rows = list(zip(test_prompts, texts_before, texts_after))[::9]
+plots.show_table([{"asked": x, "before": before, "after": after} for x, before, after in rows])
 
 # %% tags=["demo"]
-fig, axes = plt.subplots(1, 2, figsize=(9.5, 3.4))
-for baseline, name, color in ((True, "leave one out", plots.GREEN), (False, "no baseline", plots.VERMILION)):
-    runs = torch.tensor([trained[baseline, seed][1] for seed in SEEDS])  # (seeds, updates, 2)
-    smooth = F.avg_pool1d(runs.transpose(1, 2), 5, stride=1)  # means of five updates
-    for ax, curves in zip(axes, smooth.unbind(1)):
-        x = range(5, 5 + curves.shape[1])
-        ax.fill_between(x, curves.amin(0), curves.amax(0), color=color, alpha=0.25)
-        ax.plot(x, curves.mean(0), color=color, label=name)
-axes[0].set(xlabel="update", title="Reward of the sampled answers")
-axes[1].set(xlabel="update", title="KL to the start, nats (k1)")
-axes[0].legend()
+fig, axes = plt.subplots(1, 3, figsize=(10, 3.1))
+smooth = lambda curve: F.avg_pool1d(torch.tensor(curve)[None], 5, stride=1)[0]  # noqa: E731
+for name, color in COLORS.items():
+    for seed in SEEDS:
+        _, earned, log = trained[name, seed]
+        label = name if seed == SEEDS[0] else None
+        axes[0].plot(smooth(earned), color=color, linewidth=1, label=label)
+        axes[1].plot(smooth([row[-1] for row in log]), color=color, linewidth=1)
+logs = torch.tensor([trained["leave one out", seed][2] for seed in SEEDS])
+for i, (what, color) in enumerate(zip(WHAT, (plots.BLUE, plots.ORANGE, plots.PURPLE))):
+    axes[2].plot(smooth(logs[..., i].mean(0).tolist()), color=color, label=what)
+for ax, title in zip(axes, ("Reward", "KL to the start, nats (k1)", "Shares, leave one out")):
+    ax.set(xlabel="update", title=title)
+axes[0].legend(fontsize=8)
+axes[2].legend(fontsize=8)
 plt.show()
-last_rewards = {  # mean of the last ten updates of each run
-    name: [sum(point[0] for point in trained[b, seed][1][-10:]) / 10 for seed in SEEDS]
-    for b, name in ((True, "leave one out"), (False, "no baseline"))
-}
-print({name: [f"{reward:.2f}" for reward in found] for name, found in last_rewards.items()})
-
-# %% tags=["demo"]
-shown = at_end[True, 0]["texts"]
-plots.show_table(
-    [{"asked": p, "before": a, "after": b} for p, a, b in list(zip(test_prompts, at_start["texts"], shown))[::9]]
-)
+third = len(rates) // 3
+early = {what: (logs[:, third - 3 : third + 3, i].mean() - logs[:, :3, i].mean()).item()
+         for i, what in enumerate(WHAT)}  # growth of each share, first third  # fmt: skip
+ranked = sorted(early, key=early.get)
+close = early[ranked[-1]] - early[ranked[0]] < 0.05
+came = "c" if close else "a" if ranked[-1] == "right" else "b"
+reveal("first_learned", came, third=third, right=early["right"], opening=early["opening"],
+       closing=early["closing"])  # fmt: skip
 
 # %% [markdown]
-# Every run earns more than it started with. Now read the columns, and not only the curves. Courtesy is learned first, and
-# almost completely: it can be added to any answer, and it pays every time. To be *right* pays most and moves less. A right
-# answer has to come up by chance before it can be made more likely; what the model half knew, it becomes surer of. A policy
-# does not learn what you meant. It learns what your reward pays for most easily.
+# Now read the columns of the first table, and not only the curves. A courtesy can be added to any answer, and pays every time.
+# To be *right* pays most, but a right answer has to come up by chance before it can be made more likely; what the model half
+# knew, it becomes surer of. A policy does not learn what you meant. It learns what your reward pays for most easily.
 #
-# Compare the columns k1 and k3, too. These policies are several nats away from where they began, and there, as you have
-# seen, one rare answer can throw a mean of $k_3$ far off.
+# Compare the columns k1 and k3, too. These policies are several nats away from where they began, and there one rare answer
+# can throw a mean of $k_3$ far off, as you have seen. β is a price and no limit: nothing keeps the KL below a number.
 #
 # And the baseline? In the small world it decided whether the policy arrived. Here there are few updates, far from any
-# optimum, with clipped gradients and an optimiser that rescales them: compare the two rows of numbers and the two bands
-# with each other, and with the spread between seeds, before you say that it helped. The KL is not tamed either: β is a
-# price, no limit.
+# optimum, with gradients scaled to length 1: compare the two colours with each other, and with the spread between
+# seeds, before you say that it helped.
 #
-# ## What you have seen
+# ## Open task: the quietest gradient
 #
-# - A gradient of an expectation over answers needs only samples, their rewards and ∇ log p.
-# - The θ inside the KL-shaped reward adds nothing in expectation: hold it constant.
-# - The sign of the KL term decides between a spread-out optimum and a point mass.
-# - A baseline that does not look at its own answer costs no bias. Leave-one-out even makes the noise vanish at the optimum.
-# - $k_1$ is the KL's definition, $k_3$ the calmer way to watch it near the reference.
-# - On a language model the work is in the mask and the shift.
+# Rewards are often expensive: a person gives them, or a large model. Here you may ask for the rewards of k = 4 answers to each
+# prompt. Estimate the gradient from them with as little noise as you can. There are ten answers to each prompt, and you know the
+# probabilities of all of them. Any way of choosing the four is allowed, if the weights make up for it.
 #
-# What is missing: a rule that knows the true utility is a luxury. Chapter 4 learns the reward from comparisons; chapter 5
-# uses each sample more than once.
+# The judge measures, over many prompts with rewards you have not seen: whether the estimate is right on average, and its mean squared
+# error, in units of what leave-one-out has. The bars are at 2, 1.25, 0.75 and 0.52. What is biased reaches none.
+
+
+# %% nbgrader={"grade": false, "grade_id": "quiet_gradient", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def quiet_gradient(
+    logits: torch.Tensor, reward_of, k: int, generator: torch.Generator
+) -> torch.Tensor:
+    """An unbiased estimate of the gradient of E[reward(y)] at the logits, one for each prompt.
+
+    logits: (prompts, 10), the policy's, of ordinary size. reward_of(drawn), for drawn
+    (prompts, m) of numbers of answers, returns their rewards (prompts, m). It may be called
+    more than once, but for no more than k = 4 answers a prompt in all; the same answer asked
+    for twice counts twice. All that is random comes from the generator. Returns (prompts, 10),
+    not divided by the number of prompts.
+    """
+    ### BEGIN SOLUTION
+    # ∇ = ½ Σ_ij p_i p_j (r_i - r_j)(e_i - e_j): a sum over pairs, which needs no baseline.
+    # Draw a *set* of k different answers, and divide each pair by how often it is in the set.
+    probs = logits.softmax(-1)  # (prompts, answers)
+    sets = torch.combinations(torch.arange(probs.shape[1]), k)  # (sets, k)
+    chance = probs.log()[:, sets].sum(-1).softmax(-1)  # (prompts, sets): k draws, if all differ
+    member = F.one_hot(sets, probs.shape[1]).sum(1).float()  # (sets, answers)
+    pair = torch.einsum("ps,sa,sb->pab", chance, member, member)  # both are in the set
+    chosen = torch.multinomial(chance, 1, generator=generator)[:, 0]
+    drawn, inside = sets[chosen], member[chosen]
+    rewards = torch.zeros_like(probs).scatter(1, drawn, reward_of(drawn))
+    weights = inside[:, :, None] * inside[:, None] * probs[:, :, None] * probs[:, None] / pair
+    return (weights * (rewards[:, :, None] - rewards[:, None])).sum(-1)
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "quiet_gradient_check", "locked": true, "points": 8, "schema_version": 3, "solution": false, "task": false}
+check("quiet_gradient", quiet_gradient)
+
+# %% [markdown]
+# ## What you measured
+#
+# In this very run (medians over the seeds, with leave-one-out where nothing else is said):
+
+# %% tags=["demo"]
+median = lambda numbers: sorted(numbers)[len(numbers) // 2]  # noqa: E731
+loo = [found for (name, _), found in at_end.items() if name == "leave one out"]
+end = {what: median([found[what] for found in loo]) for what in ("reward", *WHAT)}
+told = {
+    "second term of the gradient": f"{lines['second term, its largest entry']:.0e}",
+    "flawed reward, + β KL": f"E[r] {plus['E[r]']:.2f}, E[u] {plus['E[u]']:.2f}",
+    "flawed reward, − β KL": f"E[r] {minus['E[r]']:.2f}, E[u] {minus['E[u]']:.2f}",
+    "scatter of an estimate": f"{scatter['no baseline']:.2f} without a baseline, "
+                              f"{scatter['leave one out']:.2f} with leave-one-out",
+    "own reward in the baseline": f"∇J comes out {own:.2f} times as long",
+    "J with k1, k2, k3 in the reward": ", ".join(f"{e['J']:.2f}" for e in in_reward.values()),
+    "distance to p*, from samples": f"{median(reached['no baseline']):.4f} without a baseline, "
+                                    f"{median(reached['leave one out']):.4f} with",
+} | {f"language model: {what}": f"{at_start[what]:.2f} → {end[what]:.2f}" for what in end}
+plots.show_table([{"measured": name, "in this run": text} for name, text in told.items()])
+
+# %% [markdown]
+# ## Questions
+#
+# <details><summary>All rewards are 100 points higher. What changes in plain REINFORCE, and what with leave-one-out?</summary>
+#
+# The expected gradient changes in neither. The variance of the plain estimate becomes enormous, because every score ∇ log p gets a weight
+# near 100. Leave-one-out advantages are differences of rewards: they do not change at all.
+# </details>
+# <details><summary>Why is the KL-shaped reward held constant, although it has θ in it?</summary>
+#
+# Because the gradient that would flow through it is −β E[∇ log p], and that is zero. Leaving it in costs no bias in expectation;
+# it adds noise. In an exact sum over answers it adds nothing at all.
+# </details>
+# <details><summary>Four answers to a prompt all get the same reward. What does the model learn from them?</summary>
+#
+# Without a KL term nothing: all advantages are zero. That is so for prompts that are too easy and for prompts that are too hard, and
+# those who train with rules sort such prompts out.
+# </details>
+# <details><summary>Your policy's k1 was negative in one batch. Is that a bug?</summary>
+#
+# Not by itself: a mean of a few k1 may fall below zero though the KL cannot. Look at k3, which cannot be negative, or at more samples. If the mean
+# of many stays below zero, the samples do not come from the policy whose log p you use.
+# </details>
+# <details><summary>The loss of an update went up. Is the training failing?</summary>
+#
+# The loss's value says nothing: it is a device to get a gradient. Watch the reward, its parts, and the KL.
+# </details>
+#
+# ## What was not shown
+#
+# A rule that knows the true utility is a luxury: chapter 4 learns the reward from comparisons, and chapter 5 uses
+# each sample more than once. One small model and few seeds say nothing about how fast a large one learns. And nobody tuned β
+# or the learning rate here.
 #
 # **To read**: Williams 1992, *Simple statistical gradient-following algorithms* (Machine Learning 8); Kool et al. 2019,
 # *Buy 4 REINFORCE samples, get a baseline for free* (ICLR workshop); Ahmadian et al. 2024, *Back to basics* (RLOO,

@@ -23,18 +23,28 @@ EQUIVALENTS = [
     ),
     (
         "policy_loss",
-        "logps = logits.log_softmax(-1).gather(1, actions) -> logps = logits.gather(1, actions)",
-        "The advantages of a prompt sum to zero, so that whatever is the same for all its answers cancels: log Z of the softmax.",
+        "shaped = (rewards - beta * log_ratio).detach() -> shaped = rewards - beta * log_ratio",
+        "reinforce_loss takes its advantages as constants anyway.",
     ),
     (
         "policy_loss",
-        "ref_logps = ref_logits.log_softmax(-1).gather(1, actions) -> ref_logps = ref_logits.gather(1, actions)",
-        "As above: the reference's log Z goes with the baseline.",
-    ),
-    (
-        "policy_loss",
-        "return reinforce_loss(one_token, advantages, torch.ones_like(one_token)) -> return reinforce_loss(torch.ones_like(one_token), advantages, one_token)",
+        "return reinforce_loss(logps.flatten(0, 1), advantages, mask.flatten(0, 1)) -> return reinforce_loss(mask.flatten(0, 1), advantages, logps.flatten(0, 1))",
         "The loss multiplies log-probabilities and mask, and a product has no order.",
+    ),
+    (
+        "train_on_reward",
+        "loss = loss_of(logps, ref_logps, rewards, mask); optimizer.zero_grad() -> optimizer.zero_grad(); loss = loss_of(logps, ref_logps, rewards, mask)",
+        "Gradients may be cleared before or after the loss is computed, as long as it is before backward.",
+    ),
+    (
+        "train_on_reward",
+        "optimizer.zero_grad() -> policy.zero_grad()",
+        "The optimizer holds the policy's parameters: clearing either clears the same gradients.",
+    ),
+    (
+        "train_on_reward",
+        "optimizer.step(); earned.append(rewards.mean().item()) -> earned.append(rewards.mean().item()); optimizer.step()",
+        "The rewards are what they are before the step and after it.",
     ),
     (
         "answer_mask",
@@ -83,12 +93,12 @@ EQUIVALENTS = [
     ),
     (
         "rollout_logps",
-        "logits = model(input_ids=rows, attention_mask=seen).logits[:, input_ids.shape[1] - 1:-1] -> logits = model(input_ids=rows, attention_mask=seen).logits[:, input_ids.shape[1] - 1:]",
+        "logits = logits[:, input_ids.shape[1] - 1:-1] -> logits = logits[:, input_ids.shape[1] - 1:]",
         "gather takes as many places as there are tokens, and leaves the one behind them.",
     ),
     (
         "rollout_logps",
-        "logits = model(input_ids=rows, attention_mask=seen).logits[:, input_ids.shape[1] - 1:-1] -> logits = model(input_ids=rows, attention_mask=seen).logits[:, attention_mask.shape[1] - 1:-1]",
+        "logits = logits[:, input_ids.shape[1] - 1:-1] -> logits = logits[:, attention_mask.shape[1] - 1:-1]",
         "The mask of the prompts has the shape of their ids.",
     ),
 ]

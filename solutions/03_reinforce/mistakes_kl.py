@@ -1,154 +1,72 @@
-"""Wrong answers to chapter 03: KL, optimum and rollouts (exercises 6 to 11). A hint says what was done, why it is wrong,
+"""Wrong answers to chapter 03: KL, optimum and rollouts (exercises 6 to 11 and the open task). A hint says what was done, why it is wrong,
 where to look."""
 
 import math  # noqa: F401 (used in a table's texts)
 
 import torch
-import torch.nn.functional as F  # noqa: F401
+import torch.nn.functional as F
 
 from autograder.judging.catalogue import changes, mistake
 
-# --- Exercise 6: the KL term becomes a reward
+# --- Exercise 6: a KL that is never negative
 
 
-def shaped(rewards, logps, ref_logps, beta):
-    log_ratio = logps - ref_logps
-    return (rewards - beta * log_ratio).detach()
-
-
-changes("kl_shaped_rewards", shaped, [
-    ("penalty_added", "The sign of the KL term is wrong: an answer is paid for being more likely than under the "
-     "reference. What is more likely now than it was must *cost*: reward - beta (log p - log p_0).",
-     "rewards - beta", "rewards + beta"),
-    ("graph_kept", "The values are right, but gradient would flow through them. The shaped reward is a constant that "
-     "weighs log p: its own gradient is zero in expectation, so detach it.", ".detach()", ""),
-    ("price_forgotten", "beta is missing: the log-ratio is subtracted with the weight 1.",
-     "beta * log_ratio", "log_ratio"),
-    ("price_on_the_reward", "beta multiplies the reward. It is the price of the log-ratio.",
-     "rewards - beta * log_ratio", "beta * rewards - log_ratio"),
-    ("price_on_everything", "beta multiplies the whole difference. Only the log-ratio is multiplied by it: look at "
-     "the brackets.", "rewards - beta * log_ratio", "beta * (rewards - log_ratio)"),
-    ("reference_outside_the_bracket", "You wrote reward - beta log p - log p_0. Both logarithms belong in the "
-     "bracket, so log p_0 comes in with plus beta.", "beta * log_ratio", "beta * logps - ref_logps"),
-    ("logps_added_up", "You subtract beta (log p + log p_0). The log-ratio is a difference, log p - log p_0.",
-     "logps - ref_logps", "logps + ref_logps"),
-    ("reference_left_out", "The reference is missing: this penalises log p alone, which keeps the entropy high but "
-     "forgets where the policy came from.", "logps - ref_logps", "logps"),
-    ("ratio_of_probabilities", "You subtract the *ratio* of the probabilities. The integrand of the KL is its "
-     "logarithm: do not exponentiate.", "beta * log_ratio", "beta * log_ratio.exp()"),
-    ("ratio_of_log_probabilities", "You divide log p by log p_0. The logarithm of a ratio is a difference of "
-     "logarithms.", "logps - ref_logps", "logps / ref_logps"),
-    ("weighted_by_the_probability", "You weight the log-ratio by the probability. The samples come from the policy, "
-     "so their mean is the expectation already.", "beta * log_ratio", "beta * logps.exp() * log_ratio"),
-    ("mean_penalty_for_all", "Every answer pays the batch's mean log-ratio. A constant shift teaches nothing: each "
-     "answer must pay for its own.", "beta * log_ratio", "beta * log_ratio.mean()"),
-    ("never_below_zero", "You cut the log-ratio at 0, because a KL is never negative. Its *mean* is not; the "
-     "log-ratio of a single answer may well be, and the negative ones are needed.",
-     "beta * log_ratio", "beta * log_ratio.clamp(min=0)"),
-    ("distance_in_both_directions", "You take the size of the log-ratio. Then an answer that has become *less* likely "
-     "pays too, and the expectation is not the KL: keep the sign.", "beta * log_ratio", "beta * log_ratio.abs()"),
-    ("squared_log_ratio", "You use half the squared log-ratio, the estimator k2. Its expectation is not the KL; and "
-     "what stands inside the expectation of the objective is the log-ratio itself.",
-     "beta * log_ratio", "beta * 0.5 * log_ratio**2"),
-    ("third_estimator_in_the_reward", "You use the estimator k3 as the penalty. Its expectation is the KL, but as a "
-     "reward its *gradient* is not that of the KL: use the log-ratio itself.",
-     "beta * log_ratio", "beta * ((-log_ratio).exp() - 1 + log_ratio)"),
-    ("rewards_overwritten", "You changed the rewards in place. They are still needed, to see how good the answers "
-     "are: make a new tensor.", "(rewards - beta * log_ratio).detach()", "rewards.sub_(beta * log_ratio.detach())"),
-    ("rewards_given_back", "For beta = 0 you return the rewards themselves, in the same memory. A new tensor is asked "
-     "for: whoever changes the one would change the other.",
-     "log_ratio = ", "if beta == 0:\n        return rewards.detach()\n    log_ratio = "),
-    ("only_the_policy_detached", "Only log p of the policy is detached. The shaped reward is a constant altogether: "
-     "detach the result, not one of its parts.", ").detach()", ")", "logps - ref_logps", "logps.detach() - ref_logps"),
-    ("rewards_not_detached", "The penalty is a constant, the rewards still carry their graph. The shaped reward is a "
-     "constant altogether: detach the result.",
-     "(rewards - beta * log_ratio).detach()", "rewards - beta * log_ratio.detach()"),
-    ("inverse_ratio_of_probabilities", "You subtract the ratio p_0 / p. The integrand of the KL is the logarithm of p "
-     "/ p_0: do not exponentiate.", "beta * log_ratio", "beta * (-log_ratio).exp()"),
-    ("price_divides", "You divide the log-ratio by beta. beta is the price of a nat: multiply.",
-     "beta * log_ratio", "log_ratio / beta"),
-    ("penalties_added_up", "Every answer pays the penalty of its whole row. Each must pay for its own log-ratio.",
-     "beta * log_ratio", "beta * log_ratio.sum(-1, keepdim=True)"),
-    ("mean_penalty_of_a_prompt", "Every answer pays the mean log-ratio of its row. That tells no answer from another: "
-     "each must pay for its own.", "beta * log_ratio", "beta * log_ratio.mean(-1, keepdim=True)"),
-    ("probabilities_not_logarithms", "Your penalty is a difference of probabilities. It is the difference of their "
-     "logarithms: do not exponentiate.", "logps - ref_logps", "logps.exp() - ref_logps.exp()"),
-    ("logarithm_of_a_quotient", "You divide probabilities and take the logarithm. Probabilities this small are 0 in "
-     "floating point, and their quotient is no number: subtract the logarithms you were given.",
-     "logps - ref_logps", "(logps.exp() / ref_logps.exp()).log()"),
-    ("rewards_centred", "You subtract the batch's mean from the rewards. Baselines come afterwards: the rewards are "
-     "used as they are.", "rewards - beta", "rewards - rewards.mean() - beta"),
-    ("whole_square_of_the_log_ratio", "You subtract the squared log-ratio. What stands inside the expectation of the "
-     "objective is the log-ratio itself.", "beta * log_ratio", "beta * log_ratio**2"),
-    ("log_ratio_clipped", "You clip the log-ratio. An answer that the reference would never give must pay all of it.",
-     "beta * log_ratio", "beta * log_ratio.clamp(-10, 10)"),
-    ("one_reward_for_all", "You return one number, the mean. Each answer keeps its own reward.",
-     ".detach()", ".detach().mean()"),
-])  # fmt: skip
-
-# --- Exercise 7: three estimators of the KL
-
-
-def estimators(logps, ref_logps):
+def third_estimate(logps, ref_logps):
     d = logps - ref_logps
-    k1 = d
-    k2 = 0.5 * d**2
-    k3 = torch.expm1(-d) + d
-    return k1, k2, k3
+    return torch.expm1(-d) + d
 
 
-changes("kl_estimates", estimators, [
-    ("ratio_inverted", "Your log-ratio is log p_0 - log p. Samples of the policy then estimate *minus* the KL with "
-     "k1, and something else with k3: d is log p - log p_0.", "logps - ref_logps", "ref_logps - logps"),
-    ("first_inverted", "k1 has the wrong sign: for samples of the policy, the mean of log p_0 - log p is *minus* the "
-     "KL.", "k1 = d", "k1 = -d"),
-    ("third_with_the_inverted_ratio", "k3 has the ratio upside down. With samples of the policy the ratio is r = p_0 "
-     "/ p = exp(-d), and k3 = r - 1 - log r = exp(-d) - 1 + d.", "expm1(-d) + d", "expm1(d) - d"),
-    ("third_with_one_sign_wrong", "In k3 the ratio is right and its logarithm has the wrong sign: log r is -d, and "
-     "minus log r is +d.", "expm1(-d) + d", "expm1(-d) - d"),
-    ("third_with_exp_of_plus_d", "In k3 the exponent has the wrong sign: r = p_0 / p = exp(-d).",
-     "expm1(-d) + d", "expm1(d) + d"),
-    ("third_without_the_one", "The -1 is missing in k3. Without it, the estimate is 1 too large: the mean of r = p_0 "
-     "/ p under the policy is 1.", "expm1(-d) + d", "exp(-d) + d"),
-    ("third_without_the_log", "The + d is missing in k3. What is left, r - 1, has the mean zero: it only takes "
-     "variance away from d.", "expm1(-d) + d", "expm1(-d)"),
-    ("second_without_the_half", "The factor 1/2 is missing in k2.", "0.5 * d**2", "d**2"),
-    ("second_halved_before_squaring", "In k2 the 1/2 is inside the square, which makes a quarter of it. It is (d ** "
-     "2) / 2.", "0.5 * d**2", "(0.5 * d) ** 2"),
-    ("first_without_sign", "You take the size of the log-ratio for k1. A single sample may say less than zero; the "
-     "mean of the sizes is not the KL.", "k1 = d", "k1 = d.abs()"),
-    ("first_cut_at_zero", "You cut k1 at zero. A KL is never negative, a single k1 may be, and the mean needs those, "
-     "too.", "k1 = d", "k1 = d.clamp(min=0)"),
-    ("estimates_averaged", "You averaged over the samples. Return an estimate for each sample: averaging, and the "
-     "spread, come after.", "k1, k2, k3", "k1.mean(), k2.mean(), k3.mean()"),
-    ("estimates_summed_over_a_row", "You averaged over the last axis. Return an estimate for each sample, of the "
-     "shape that came in.", "k1, k2, k3", "k1.mean(-1), k2.mean(-1), k3.mean(-1)"),
-    ("second_and_third_swapped", "k2 and k3 stand in each other's place. k2 is the square, k3 the one with the "
-     "exponential.", "k1, k2, k3", "k1, k3, k2"),
-    ("estimates_weighted_by_the_policy", "You weight by the policy's probabilities. The samples were drawn from it, "
-     "so a plain mean over them is the expectation.", "k1, k2, k3", "tuple(logps.exp() * k for k in (k1, k2, k3))"),
-    ("difference_of_probabilities", "Your d is a difference of probabilities. It is the difference of their "
-     "logarithms: do not exponentiate.", "logps - ref_logps", "logps.exp() - ref_logps.exp()"),
-    ("estimates_in_bits", "Your estimates are in bits, or the log-ratio was divided by log 2. The course counts in "
-     "nats.", "logps - ref_logps", "(logps - ref_logps) / math.log(2)"),
-    ("third_negated", "k3 has the wrong sign: it is exp(-d) - 1 + d, which is never negative.",
-     "torch.expm1(-d) + d", "1 - torch.exp(-d) - d"),
-    ("second_without_the_square", "k2 is half of |d| in your answer. It is half the *square* of d.",
-     "0.5 * d**2", "0.5 * d.abs()"),
-    ("second_as_the_square_of_the_mean", "You square a mean in k2. Each sample has its own: d² / 2.",
-     "0.5 * d**2", "0.5 * d.mean() ** 2 + 0 * d"),
-    ("reference_left_out_of_d", "The reference is missing in d. It is log p - log p_0.", "logps - ref_logps", "logps"),
-    ("d_from_a_softmax", "You take a softmax or a log_softmax of the log-probabilities. They are those of samples, "
-     "and log-probabilities already: d is their difference.",
-     "logps - ref_logps", "logps.log_softmax(-1) - ref_logps.log_softmax(-1)"),
-    ("third_never_more_than_its_limit", "You cut d before the exponential in k3. It is exp(-d) - 1 + d as it stands.",
-     "torch.expm1(-d) + d", "torch.expm1(-d.clamp(-1, 1)) + d"),
+changes("kl_estimate", third_estimate, [
+    ("ratio_inverted", "Your log-ratio is log p_0 - log p, or the exponential has the wrong sign in it: what has the mean 1 "
+     "under the policy is p_0 / p = exp(-d), with d = log p - log p_0.", "logps - ref_logps", "ref_logps - logps"),
+    ("log_ratio_alone", "This is k1, the log-ratio itself. It is right on average, and often negative: add something whose "
+     "mean is zero.", "torch.expm1(-d) + d", "d"),
+    ("log_ratio_upside_down", "This is log p_0 - log p: under the policy its mean is *minus* the KL.",
+     "torch.expm1(-d) + d", "-d"),
+    ("log_ratio_without_sign", "You take the size of the log-ratio. It is never negative, and its mean is not the KL: "
+     "where is what you took away put back?", "torch.expm1(-d) + d", "d.abs()"),
+    ("log_ratio_cut_at_zero", "You cut the log-ratio at zero. Its negative values belong to the mean: without them it is "
+     "too large.", "torch.expm1(-d) + d", "d.clamp(min=0)"),
+    ("half_the_square", "This is k2, half the square. It is never negative, and its mean is not the KL, only near it where "
+     "policy and reference are close.", "torch.expm1(-d) + d", "0.5 * d**2"),
+    ("whole_square", "This is the squared log-ratio. Its mean is not the KL.", "torch.expm1(-d) + d", "d**2"),
+    ("one_sign_wrong", "You have the exponential right, and the log-ratio comes in with the wrong sign: the mean of "
+     "exp(-d) - 1 is zero, so d must be *added*.", "expm1(-d) + d", "expm1(-d) - d"),
+    ("exponent_with_plus", "The exponent has the wrong sign: p_0 / p is exp(-d), and its mean under the policy is 1. That "
+     "of p / p_0 is more.", "expm1(-d) + d", "expm1(d) + d"),
+    ("without_the_one", "The -1 is missing. The mean of p_0 / p under the policy is 1, so your estimate is 1 too large.",
+     "expm1(-d) + d", "exp(-d) + d"),
+    ("without_the_log_ratio", "What you return has the mean zero: it is what may be added to the log-ratio, and the "
+     "log-ratio is missing.", "expm1(-d) + d", "expm1(-d)"),
+    ("negated", "The sign is wrong: this is never positive.", "torch.expm1(-d) + d", "-torch.expm1(-d) - d"),
+    ("half_of_what_was_to_be_added", "You add half of exp(-d) - 1. Every share of it leaves the mean right; only one makes "
+     "the result never negative: at d = 0 its slope must be 0.", "torch.expm1(-d) + d", "0.5 * torch.expm1(-d) + d"),
+    ("twice_what_was_to_be_added", "You add exp(-d) - 1 twice. Every share of it leaves the mean right; only one makes the "
+     "result never negative: at d = 0 its slope must be 0.", "torch.expm1(-d) + d", "2 * torch.expm1(-d) + d"),
+    ("the_other_direction", "This estimates KL(reference || policy), the other direction: its samples are weighted by p_0 / "
+     "p. KL(policy || reference) is asked for.", "torch.expm1(-d) + d", "-d * torch.exp(-d) - torch.expm1(-d)"),
+    ("averaged", "You averaged over the samples. An estimate for each sample is asked for.",
+     "torch.expm1(-d) + d", "(torch.expm1(-d) + d).mean()"),
+    ("averaged_over_a_row", "You averaged over the last axis. An estimate for each sample is asked for, in the shape that "
+     "came in.", "torch.expm1(-d) + d", "(torch.expm1(-d) + d).mean(-1)"),
+    ("weighted_by_the_policy", "You weight by the policy's probabilities. The samples were drawn from it, so a plain mean "
+     "over them is the expectation.", "torch.expm1(-d) + d", "logps.exp() * (torch.expm1(-d) + d)"),
+    ("difference_of_probabilities", "Your d is a difference of probabilities. Subtract the logarithms.",
+     "logps - ref_logps", "logps.exp() - ref_logps.exp()"),
+    ("estimates_in_bits", "Your estimates are in bits. The course counts in nats.",
+     "torch.expm1(-d) + d", "(torch.expm1(-d) + d) / math.log(2)"),
+    ("reference_left_out_of_d", "The reference is missing: you use log p alone.", "logps - ref_logps", "logps"),
+    ("d_from_a_softmax", "You take a log_softmax of the log-probabilities. They are those of samples, and "
+     "log-probabilities already.", "logps - ref_logps", "logps.log_softmax(-1) - ref_logps.log_softmax(-1)"),
+    ("cut_before_the_exponential", "You cut d before the exponential. Then the mean is no longer right.",
+     "expm1(-d)", "expm1(-d.clamp(-1, 1))"),
     ("logps_overwritten", "You subtract from the log-probabilities in place, which the caller still needs. Make a new "
-     "tensor.", "d = logps - ref_logps", "d = logps.sub_(ref_logps).clone()"),
-    ("second_is_half_of_d", "The square is missing in k2: it is d² / 2.", "0.5 * d**2", "0.5 * d"),
+     "tensor.", "logps - ref_logps", "logps.sub_(ref_logps).clone()"),
+    ("estimates_cut_off", "The values are right, but no gradient flows through them (detach, no_grad, .item()): the page "
+     "asks for one, to both arguments.", "torch.expm1(-d) + d", "(torch.expm1(-d) + d).detach()"),
 ])  # fmt: skip
 
-# --- Exercise 8: the optimum
+# --- Exercise 7: the optimum
 
 
 def optimum(ref_logps, rewards, beta):
@@ -234,34 +152,36 @@ def exponentials_that_overflow(ref_logps, rewards, beta):
     z = weights.sum(-1)
     return weights / z[:, None], z.log()
 
-# --- Exercise 9: all of it together
+# --- Exercise 8: all of it in one loss
 
 
-def loss_of_samples(logits, ref_logits, rewards, actions, beta):
-    logps, ref_logps = logits.log_softmax(-1).gather(1, actions), ref_logits.log_softmax(-1).gather(1, actions)
-    drawn = rewards.gather(1, actions)
-    shaped = drawn - beta * (logps - ref_logps)
+def loss_of_samples(logps, ref_logps, rewards, mask, beta):
+    log_ratio = ((logps - ref_logps) * mask).sum(-1)
+    answer_logps = (logps * mask).sum(-1)
+    shaped = rewards - beta * log_ratio
     others = (shaped.sum(1, keepdim=True) - shaped) / (shaped.shape[1] - 1)
     advantages = (shaped - others).detach()
-    return -(advantages * logps).mean()
+    return -(advantages * answer_logps).mean()
 
 
 changes("policy_loss", loss_of_samples, [
     ("loss_with_the_penalty_added", "The KL term has the wrong sign: answers are paid for becoming likelier than "
-     "under the reference. The shaped reward is reward - beta (log p - log p_0).", "drawn - beta", "drawn + beta"),
+     "under the reference. The shaped reward is reward - beta (log p - log p_0).", "rewards - beta", "rewards + beta"),
     ("loss_with_gradient_through_the_reward", "Gradient flows through the shaped reward. Its log-ratio is part of a "
      "constant that weighs log p: detach it.", ".detach()", ""),
     ("loss_with_the_penalty_differentiated", "You add beta times the mean log-ratio to the loss and differentiate it. "
      "Its gradient is beta ∇ log p, whose expectation is zero: that penalty does nothing. It belongs in the reward.",
-     "drawn - beta * (logps - ref_logps)", "drawn", ".mean()", ".mean() + beta * (logps - ref_logps).mean()"),
+     "rewards - beta * log_ratio", "rewards + 0 * log_ratio", ".mean()", ".mean() + beta * log_ratio.mean()"),
     ("loss_without_a_penalty", "The KL term is missing: shape the rewards with it before you subtract the baseline.",
-     " - beta * (logps - ref_logps)", ""),
+     "rewards - beta * log_ratio", "rewards + 0 * log_ratio"),
     ("loss_with_beta_forgotten", "beta is missing: the log-ratio is subtracted with the weight 1.",
-     "beta * (logps", "(logps"),
+     "beta * log_ratio", "log_ratio"),
+    ("loss_with_the_price_on_the_reward", "beta multiplies the reward. It is the price of the log-ratio.",
+     "rewards - beta * log_ratio", "beta * rewards - log_ratio"),
     ("loss_without_a_baseline", "The baseline is missing. The gradient is right on average, and much noisier: "
      "subtract the mean of the others.", "(shaped - others)", "shaped"),
     ("loss_with_the_own_reward_in_the_baseline", "Your baseline is the mean of all k, the answer's own reward "
-     "included: it depends on the action, and the gradient comes out too small by (k-1)/k. Leave each answer out of "
+     "included: it depends on the answer, and the gradient comes out too small by (k-1)/k. Leave each answer out of "
      "its own baseline.",
      "(shaped.sum(1, keepdim=True) - shaped) / (shaped.shape[1] - 1)", "shaped.mean(1, keepdim=True)"),
     ("loss_with_a_baseline_of_the_batch", "Your baseline is taken over the whole batch. Compare with the other "
@@ -269,73 +189,147 @@ changes("policy_loss", loss_of_samples, [
      "shaped.sum(1, keepdim=True)", "shaped.sum()", "shaped.shape[1]", "shaped.numel()"),
     ("loss_with_the_penalty_behind_the_baseline", "You subtract the penalty after the baseline. The shaped reward is "
      "what the objective holds: shape first, then subtract the mean of the others' *shaped* rewards.",
-     "drawn - beta * (logps - ref_logps)", "drawn",
-     "(shaped - others)", "(shaped - others - beta * (logps - ref_logps))"),
+     "rewards - beta * log_ratio", "rewards + 0 * log_ratio",
+     "(shaped - others)", "(shaped - others - beta * log_ratio)"),
     ("loss_of_an_ascent", "The sign is that of an objective. This is a loss, which an optimiser makes small.",
      "return -", "return "),
-    ("loss_summed_over_the_samples", "You sum over the samples. The loss is their mean: over the k of a prompt, and "
+    ("loss_summed_over_the_samples", "You sum over the answers. The loss is their mean: over the k of a prompt, and "
      "over the prompts.", ".mean()", ".sum()"),
-    ("loss_summed_over_k", "You sum over the k samples of a prompt and average over the prompts only: the factor 1/k "
+    ("loss_summed_over_k", "You sum over the k answers to a prompt and average over the prompts only: the factor 1/k "
      "is missing.", ".mean()", ".sum(1).mean()"),
-    ("loss_over_all_answers", "You use all answers of the table, not the ones that were drawn. Gather the "
-     "log-probabilities and the rewards at `actions`.",
-     "= logits.log_softmax(-1).gather(1, actions), ref_logits.log_softmax(-1).gather(1, actions)",
-     "= logits.log_softmax(-1), ref_logits.log_softmax(-1)", "rewards.gather(1, actions)", "rewards"),
-    ("loss_with_rewards_of_other_answers", "The rewards are those of the first k answers of the table, not of the "
-     "ones that were drawn: gather them at `actions`, too.",
-     "rewards.gather(1, actions)", "rewards[:, : actions.shape[1]]"),
-    ("loss_of_the_reference", "The advantages weigh the log-ratio's other half: log p_0 has crept into the loss "
-     "itself. Only log p of the policy is made more or less likely.",
-     "advantages * logps", "advantages * (logps + ref_logps)"),
-    ("loss_weighted_by_the_probability", "You weight the samples by their probabilities. They were drawn from the "
-     "policy: a plain mean is the expectation.", "(shaped - others)", "((shaped - others) * logps.exp())"),
+    ("loss_summed_over_the_prompts", "You sum over the prompts and average over the k of each. The loss is the mean "
+     "over all answers.", ".mean()", ".mean(1).sum()"),
+    ("loss_averaged_over_the_tokens", "You divide by the number of answer tokens in the batch. The mean is over *answers*, each "
+     "with the sum over its tokens.", ".mean()", ".sum() / mask.sum()"),
+    ("loss_averaged_within_each_answer", "You average log p within each answer. log p(answer) is the *sum* over its tokens.",
+     "(logps * mask).sum(-1)", "(logps * mask).sum(-1) / mask.sum(-1)"),
+    ("loss_with_the_penalty_averaged_over_the_tokens", "Your penalty is the mean log-ratio of an answer's tokens. That of the "
+     "answer is their *sum*.", "ref_logps) * mask).sum(-1)", "ref_logps) * mask).sum(-1) / mask.sum(-1)"),
+    ("loss_with_padding_in_the_penalty", "What stands behind the ends counts in your penalty. Multiply the log-ratio by "
+     "the mask, too.", "((logps - ref_logps) * mask)", "(logps - ref_logps)"),
+    ("loss_with_padding_in_log_p", "What stands behind the ends counts in log p(answer). Nobody chose those tokens: "
+     "multiply by the mask before you sum.", "(logps * mask)", "logps"),
+    ("loss_with_a_baseline_over_the_prompts", "Your baseline runs over the prompts. The others are the other answers "
+     "to the *same* prompt: the axis of k.", "shaped.sum(1,", "shaped.sum(0,", "shaped.shape[1]", "shaped.shape[0]"),
     ("loss_with_whitened_advantages", "You divide the advantages of a prompt by their standard deviation, as GRPO "
      "does. Here the plain difference is asked for.",
      "(shaped.sum(1, keepdim=True) - shaped) / (shaped.shape[1] - 1)", "shaped.mean(1, keepdim=True)",
      "(shaped - others)", "((shaped - others) / (shaped.std(1, keepdim=True) + 1e-6))"),
-    ("loss_with_a_baseline_over_the_prompts", "Your baseline runs over the prompts. The others are the other answers "
-     "to the *same* prompt: the axis of k.", "shaped.sum(1,", "shaped.sum(0,", "shaped.shape[1]", "shaped.shape[0]"),
-    ("loss_cut_off", "The value is right, but log p is cut off from the gradient. The advantages are the constants; "
-     "it is through log p that the policy learns.", "advantages * logps", "advantages * logps.detach()"),
-    ("loss_summed_over_the_prompts", "You sum over the prompts and average over the k of each. The loss is the mean "
-     "over all samples.", ".mean()", ".mean(1).sum()"),
-    ("loss_by_broadcasting", "Every advantage met every sample's log-probability: a table came from the product. The "
-     "advantages of a prompt sum to zero, so nothing is left. Both need the same shape.",
-     "(advantages * logps)", "(advantages.flatten()[:, None] * logps.flatten())"),
-    ("loss_of_probabilities", "You weight the advantages by probabilities. The samples were drawn from the policy: "
-     "log p is what is differentiated.", "advantages * logps", "advantages * logps.exp()"),
-    ("loss_with_an_entropy", "The reference is missing in the penalty: it is beta (log p - log p_0), not beta log p.",
-     "(logps - ref_logps)", "logps"),
-    ("loss_with_the_third_estimator", "Your penalty is the estimator k3. In the reward it is the log-ratio itself: k3 "
-     "has the right mean and another gradient.",
-     "(logps - ref_logps)", "(torch.expm1(ref_logps - logps) + logps - ref_logps)"),
     ("loss_left_one_out_and_divided_by_the_spread", "The difference to the others is right, then you divide it by the "
      "group's standard deviation. Here the plain difference is asked for.",
      "(shaped - others)", "((shaped - others) / (shaped.std(1, keepdim=True) + 1e-6))"),
-    ("loss_divided_by_all", "You divide the sum of the others by k. The others are k - 1.",
-     "(shaped.shape[1] - 1)", "shaped.shape[1]"),
-    ("loss_with_advantages_of_others", "The advantages have come into another order than the log-probabilities (a "
-     "transpose, or a reshape of the wrong tensor).",
-     "advantages * logps", "advantages.T.reshape(logps.shape) * logps"),
-    ("loss_with_only_the_policy_detached", "The advantages still carry a graph to the rewards or to the reference. They "
-     "are constants altogether: detach what they come to.", "(shaped - others).detach()", "(shaped - others)",
-     "(logps - ref_logps)", "(logps.detach() - ref_logps)"),
-    ("loss_that_centres_the_rewards_in_place", "You change the rewards in place, which the caller still needs. Make a "
-     "new tensor.", "drawn = rewards", "drawn = rewards.sub_(rewards.mean(1, keepdim=True))"),
-    ("loss_of_the_log_ratio", "The advantages weigh the log-ratio. Only log p of the policy is made more or less "
-     "likely: log p_0 stays in the reward.", "advantages * logps", "advantages * (logps - ref_logps)"),
-    ("loss_of_a_ratio", "You multiply by the ratio exp(log p - log p, detached), which is 1. Its gradient is right; "
-     "the loss asked for holds log p itself.", "advantages * logps", "advantages * (logps - logps.detach()).exp()"),
     ("loss_whitened_over_the_batch", "You whiten the advantages over the batch. Here the plain difference is asked "
      "for.",
      "(shaped - others).detach()",
      "(shaped - others).detach()\n    advantages = (advantages - advantages.mean()) / advantages.std()"),
+    ("loss_divided_by_all", "You divide the sum of the others by k. The others are k - 1.",
+     "(shaped.shape[1] - 1)", "shaped.shape[1]"),
+    ("loss_cut_off", "The value is right, but log p is cut off from the gradient. The advantages are the constants; it "
+     "is through log p that the policy learns.", "(logps * mask)", "(logps.detach() * mask)"),
+    ("loss_of_probabilities", "You weight the advantages by probabilities. The answers come from the policy: log p is "
+     "what is differentiated.", "advantages * answer_logps", "advantages * answer_logps.exp()"),
+    ("loss_of_the_reference", "log p_0 has crept into the loss itself. Only log p of the policy is made more or less "
+     "likely.", "advantages * answer_logps", "advantages * (answer_logps + (ref_logps * mask).sum(-1))"),
+    ("loss_of_the_log_ratio", "The advantages weigh the log-ratio. Only log p of the policy is made more or less "
+     "likely: log p_0 stays in the reward.", "advantages * answer_logps", "advantages * log_ratio"),
+    ("loss_of_a_ratio", "You multiply by the ratio exp(log p - log p, detached), which is 1. Its gradient is right; "
+     "the loss asked for holds log p itself.",
+     "advantages * answer_logps", "advantages * (answer_logps - answer_logps.detach()).exp()"),
+    ("loss_with_an_entropy", "The reference is missing in the penalty: it is beta (log p - log p_0), not beta log p.",
+     "(logps - ref_logps)", "logps"),
+    ("loss_with_the_second_estimator", "Your penalty is half the squared log-ratio, k2. In the reward it is the log-ratio "
+     "itself.", "beta * log_ratio", "beta * 0.5 * log_ratio**2"),
+    ("loss_with_the_third_estimator", "Your penalty is k3, which is never negative. In the reward it is the log-ratio itself: k3 "
+     "has the right mean and another gradient.", "beta * log_ratio", "beta * (torch.expm1(-log_ratio) + log_ratio)"),
+    ("loss_with_k3_of_the_tokens", "Your penalty is the sum of k3 over the tokens. In the reward it is the log-ratio itself.",
+     "((logps - ref_logps) * mask)", "((torch.expm1(ref_logps - logps) + logps - ref_logps) * mask)"),
+    ("loss_never_paying_back", "You cut the log-ratio at 0. That of a single answer may be negative, and it is needed as it is.",
+     "beta * log_ratio", "beta * log_ratio.clamp(min=0)"),
+    ("loss_by_broadcasting", "Every advantage met every answer's log-probability: a table came from the product. The "
+     "advantages of a prompt sum to zero, so nothing is left. Both need the same shape.",
+     "(advantages * answer_logps)", "(advantages.flatten()[:, None] * answer_logps.flatten())"),
+    ("loss_with_advantages_of_others", "The advantages have come into another order than the log-probabilities (a "
+     "transpose, or a reshape of the wrong tensor).",
+     "advantages * answer_logps", "advantages.T.reshape(answer_logps.shape) * answer_logps"),
+    ("loss_with_only_the_policy_detached", "The advantages still carry a graph to the rewards or to the reference. They "
+     "are constants altogether: detach what they come to.", "(shaped - others).detach()", "(shaped - others)",
+     "(logps - ref_logps)", "(logps.detach() - ref_logps)"),
+    ("loss_that_centres_the_rewards_in_place", "You change the rewards in place, which the caller still needs. Make a "
+     "new tensor.", "rewards - beta", "rewards.sub_(rewards.mean(1, keepdim=True)) - beta"),
     ("loss_of_good_answers_alone", "Answers with a negative advantage do not count in your loss. They tell what to do "
      "less of.", ".detach()", ".detach().clamp(min=0)"),
-    ("loss_with_rewards_of_the_first_prompt", "The rewards are those of the first prompt for all prompts. Gather them "
-     "row by row.", "rewards.gather(1, actions)", "rewards[0][actions]"),
     ("loss_as_a_plain_number", "You return a plain number (.item()). Nothing can be learned from it: return the "
      "tensor.", ".mean()", ".mean().item()"),
+    ("loss_for_each_answer", "You return a number for each answer. The loss is their mean.", ".mean()", ""),
+])  # fmt: skip
+
+# --- Exercise 9: the training loop
+
+
+def training(policy, optimizer, sample, loss_of, rates):
+    earned = []
+    for rate in rates:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        logps, ref_logps, rewards, mask = sample()
+        loss = loss_of(logps, ref_logps, rewards, mask)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
+        optimizer.step()
+        earned.append(rewards.mean().item())
+    return earned
+
+
+_CLIP = "torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)"
+_RATE = "for group in optimizer.param_groups:\n            group[\"lr\"] = rate\n        "
+changes("train_on_reward", training, [
+    ("gradients_pile_up", "Gradients add up until they are cleared: each step also follows those of the updates before, "
+     "and what was left over from before the training. Clear them before each backward pass.", "optimizer.zero_grad()", "pass"),
+    ("no_gradient_at_the_step", "At the step there is no gradient: either it is cleared between backward and step, or nothing "
+     "calls backward.",
+     "optimizer.zero_grad()\n        loss.backward()", "loss.backward()\n        optimizer.zero_grad()"),
+    ("gradients_cleared_behind_the_step", "You clear the gradients only behind the step. What the parameters still held when the "
+     "training began goes into the first step: clear before the backward pass.",
+     "optimizer.zero_grad()\n        loss", "loss", "optimizer.step()", "optimizer.step()\n        optimizer.zero_grad()"),
+    ("never_a_step", "The optimizer never takes its step, so nothing is learned.", "optimizer.step()", "pass"),
+    ("uphill", "You go up the gradient of the loss. A loss is made small.", "loss.backward()", "(-loss).backward()"),
+    ("never_scaled", "At the step, long gradients are as long as they came. They are scaled to length 1, and that "
+     "must happen between backward and step.",
+     _CLIP, "pass"),
+    ("entries_cut", "You cut every entry of the gradient on its own, which turns it. Its *length* is what is limited.",
+     "clip_grad_norm_", "clip_grad_value_"),
+    ("each_parameter_scaled", "You scale the gradient of each parameter on its own. The length is that of all parameters together.",
+     _CLIP, "[torch.nn.utils.clip_grad_norm_([p], 1.0) for p in policy.parameters()]"),
+    ("always_of_length_one", "You bring every gradient to length 1, the short ones too. Only longer ones are scaled.",
+     _CLIP, "norm = " + _CLIP + "\n        for p in policy.parameters():\n            p.grad /= norm.clamp(max=1.0)"),
+    ("another_limit", "Your limit for the length of the gradient is another than 1.", "1.0)", "5.0)"),
+    ("rates_unused", "The learning rates are not used: the optimizer keeps its own.", _RATE, ""),
+    ("rate_of_the_first_group", "Only the first group of the optimizer gets the rate. There may be several.",
+     "optimizer.param_groups:", "optimizer.param_groups[:1]:"),
+    ("rate_one_late", "The rate is set behind the step, so every update has that of the one before.", _RATE, "",
+     "optimizer.step()", "optimizer.step()\n        for group in optimizer.param_groups:\n            group[\"lr\"] = rate"),
+    ("the_first_rate_for_all", "All updates have the first rate.", "= rate\n", "= rates[0]\n"),
+    ("the_same_answers_again", "The policy answers once for all updates. After an update it is another policy: draw new answers "
+     "from it each time. (And a graph can be gone through only once.)",
+     "earned = []", "earned = []\n    logps, ref_logps, rewards, mask = sample()",
+     "        logps, ref_logps, rewards, mask = sample()\n        loss", "        loss"),
+    ("answers_drawn_twice", "You call sample() twice an update. The answers that are paid are then not those whose log p you "
+     "differentiate.", "mask = sample()", "mask = sample()\n        rewards = sample()[2]"),
+    ("answers_drawn_for_the_mean", "You draw once more for the mean reward. It is that of the answers the update has "
+     "learned from.", "rewards.mean()", "sample()[2].mean()"),
+    ("losses_kept", "You keep the losses. The mean *rewards* are asked for: the loss's value says nothing here.",
+     "rewards.mean()", "loss"),
+    ("rewards_summed", "You keep the sums of the rewards. Their means are asked for.", "rewards.mean()", "rewards.sum()"),
+    ("the_last_reward_alone", "You return the last mean reward alone. A list is asked for, with one an update.",
+     "return earned", "return earned[-1]"),
+    ("rewards_as_tensors", "Your list holds tensors. Plain numbers are asked for: .item().", ".item()", ""),
+    ("one_update_too_few", "There is one update too few: as many as rates are asked for.", "in rates:", "in rates[1:]:"),
+    ("best_reward_kept", "You keep the best reward of each batch. The mean is asked for.", "rewards.mean()", "rewards.max()"),
+    ("reference_and_policy_swapped", "logps and ref_logps change places on the way from sample to loss_of: they are "
+     "passed on in the same order.", "loss_of(logps, ref_logps,", "loss_of(ref_logps, logps,"),
+    ("step_twice", "The optimizer takes two steps an update. One is asked for.",
+     "optimizer.step()", "optimizer.step()\n        optimizer.step()"),
 ])  # fmt: skip
 
 # --- Exercise 10: where an answer ends
@@ -471,3 +465,103 @@ changes("rollout_logps", token_logps, [
     ("never_behind_the_end", "Behind the end you have a very large negative number, as if those tokens were "
      "impossible. 0 is asked for: they do not count.", "logps * mask", "logps.masked_fill(mask == 0, -1e9)"),
 ])  # fmt: skip
+
+# --- Open task: the quietest gradient. None of these is named; each must miss a bar.
+
+
+def plain(logits, reward_of, k, generator):
+    probs = logits.softmax(-1)
+    drawn = torch.multinomial(probs, k, replacement=True, generator=generator)
+    weights = reward_of(drawn)
+    return (weights[..., None] * (F.one_hot(drawn, probs.shape[1]) - probs[:, None])).mean(1)
+
+
+@mistake("quiet_gradient")
+def quiet_plain_samples(logits, reward_of, k, generator):
+    """Plain samples."""
+    return plain(logits, reward_of, k, generator)
+
+
+@mistake("quiet_gradient")
+def quiet_leave_one_out(logits, reward_of, k, generator):
+    """Plain samples with leave-one-out: two bars of four."""
+    return plain(logits, lambda drawn: _centred(reward_of(drawn)) * k / (k - 1), k, generator)
+
+
+@mistake("quiet_gradient")
+def quiet_with_the_own_reward(logits, reward_of, k, generator):
+    """The mean of the group as baseline: a bias."""
+    return plain(logits, lambda drawn: _centred(reward_of(drawn)), k, generator)
+
+
+def _centred(rewards):
+    return rewards - rewards.mean(1, keepdim=True)
+
+
+@mistake("quiet_gradient")
+def quiet_nothing(logits, reward_of, k, generator):
+    """No noise, and no gradient."""
+    return torch.zeros_like(logits)
+
+
+@mistake("quiet_gradient")
+def quiet_without_replacement(logits, reward_of, k, generator):
+    """Drawn without replacement and averaged as if with it: a bias."""
+    probs = logits.softmax(-1)
+    drawn = torch.multinomial(probs, k, generator=generator)
+    weights = _centred(reward_of(drawn)) * k / (k - 1)
+    return (weights[..., None] * (F.one_hot(drawn, probs.shape[1]) - probs[:, None])).mean(1)
+
+
+@mistake("quiet_gradient")
+def quiet_likeliest_alone(logits, reward_of, k, generator):
+    """The k likeliest answers, their probabilities normalised: always the same bias."""
+    probs = logits.softmax(-1)
+    drawn = probs.topk(k, dim=-1).indices
+    shares, rewards = probs.gather(1, drawn), reward_of(drawn)
+    baseline = (shares * rewards).sum(-1, keepdim=True) / shares.sum(-1, keepdim=True)
+    return ((shares * (rewards - baseline))[..., None] * (F.one_hot(drawn, probs.shape[1]) - probs[:, None])).sum(1)
+
+
+@mistake("quiet_gradient")
+def quiet_likeliest_and_one_more(logits, reward_of, k, generator):
+    """The k - 1 likeliest answers for certain, one of the others by chance: right on average, three bars of four."""
+    probs = logits.softmax(-1)
+    top = probs.topk(k - 1, dim=-1).indices
+    rest = probs.scatter(1, top, 0.0)
+    drawn = torch.cat([top, torch.multinomial(rest, 1, generator=generator)], dim=1)
+    rewards = reward_of(drawn)
+    shares = torch.cat([probs.gather(1, top), rest.sum(-1, keepdim=True)], dim=1)
+    baseline = (shares * rewards)[:, :-1].sum(-1, keepdim=True) / shares[:, :-1].sum(-1, keepdim=True)
+    return ((shares * (rewards - baseline))[..., None] * (F.one_hot(drawn, probs.shape[1]) - probs[:, None])).sum(1)
+
+
+@mistake("quiet_gradient")
+def quiet_spread_evenly(logits, reward_of, k, generator):
+    """Samples spread evenly over the distribution, without a baseline: right, and too noisy for all bars."""
+    probs = logits.softmax(-1)
+    places = (torch.rand(len(probs), 1, generator=generator) + torch.arange(k)) / k
+    drawn = torch.searchsorted(probs.cumsum(-1), places).clamp(max=probs.shape[1] - 1)
+    return (reward_of(drawn)[..., None] * (F.one_hot(drawn, probs.shape[1]) - probs[:, None])).mean(1)
+
+
+@mistake("quiet_gradient")
+def quiet_from_all_rewards(logits, reward_of, k, generator):
+    """Asks for all ten rewards: more than are allowed."""
+    rewards = reward_of(torch.arange(logits.shape[1]).expand(len(logits), -1))
+    probs = logits.softmax(-1)
+    return probs * (rewards - (probs * rewards).sum(-1, keepdim=True))
+
+
+@mistake("quiet_gradient")
+def quiet_by_looking_into_the_till(logits, reward_of, k, generator):
+    """Takes the rewards from where they are kept, without asking."""
+    rewards = next(x for x in vars(reward_of).values() if torch.is_tensor(x) and x.is_floating_point())
+    probs = logits.softmax(-1)
+    return probs * (rewards - (probs * rewards).sum(-1, keepdim=True))
+
+
+@mistake("quiet_gradient")
+def quiet_with_a_guessed_baseline(logits, reward_of, k, generator):
+    """Plain samples with a guessed constant as the baseline: right, and not quiet enough for all bars."""
+    return plain(logits, lambda drawn: reward_of(drawn) - 4.0, k, generator)

@@ -1,258 +1,168 @@
 # %% [markdown]
 # # 5 · PPO
 #
-# The lecture calls PPO the method that language models were aligned with, and then leaves it at a name and two models
-# "off-screen". Here nothing stays off-screen. You write the algorithm in nine pieces, put them together, and train a
-# small chat model against a learned reward: first well, then too much.
+# PPO (proximal policy optimisation) is the method that chat models were first aligned with. It needs four models at
+# once, and two of them are often left out of the story. Here you write all of it, piece by piece. Then you train a
+# small chat model against a learned reward: first well, and then too much.
 #
 # **You will be able to**
 # - name the four models of PPO, and say what each costs in memory;
 # - give every token of an answer its own reward and its own advantage;
-# - write the clipped objective, and say for each of its four corners what it does to a token and why;
-# - run the whole loop, from sampled answers to an update, and read its curves;
+# - write the clipped objective, and say what it does to a token and why;
+# - write the training loop, from a batch of judged answers to the steps of the optimizer;
 # - recognise reward hacking, and draw the curve that shows when more training makes a model worse.
 #
 # | exercise | difficulty | minutes | | exercise | difficulty | minutes |
 # |---|---|---|---|---|---|---|
-# | 1 four models | ● ○ ○ | 10 | | 6 the clipped objective | ● ● ● | 25 |
-# | 2 a reward for every token | ● ● ○ | 15 | | 7 how much the clip stops | ● ○ ○ | 10 |
-# | 3 advantages | ● ● ● | 25 | | 8 the loss of the value model | ● ● ○ | 15 |
-# | 4 whitening under a mask | ● ● ○ | 10 | | 9 from a rollout to an update | ● ● ○ | 20 |
-# | 5 what each model learns from | ● ○ ○ | 10 | | | | |
+# | 1 a reward for every token | ● ● ○ | 10 | | 6 how much the clip stops | ● ● ○ | 10 |
+# | 2 advantages | ● ● ● | 15 | | 7 the loss of the value model | ● ● ○ | 5 |
+# | 3 whitening under a mask | ● ● ○ | 5 | | 8 the training loop | ● ● ● | 15 |
+# | 4 what each model learns from | ● ○ ○ | 5 | | 9 a reward one cannot trust | open | 15 |
+# | 5 the clipped objective | ● ● ● | 10 | | | | |
 #
-# You need chapters 3 and 4, or to know what a policy gradient and a reward model are.
+# You need chapters 3 and 4, or to know what a policy gradient and a reward model are. The letters are those of the
+# table in chapter 0: $p_\theta$ is the policy, $p_0$ the reference.
 
 # %% tags=["imports"]
+import math
+
 import torch
 
-from autograder import check, progress
+from autograder import check, earlier, predict, progress, reveal
 
 # %% tags=["demo"]
 import copy
-import math
 import random
-import time
+from collections import Counter
 from operator import itemgetter
 from statistics import median
 
 import matplotlib.pyplot as plt
 from tqdm.auto import tqdm
-from transformers import LlamaForSequenceClassification
 
-from course import data, device, models, plots
-from data.questions import fact_questions, understand
-from data.utility import appraise
+from course import device, methods, models, plots, rollouts, widgets
+from course.drawings import c05 as drawings
 
 plots.use_style()
-torch.set_num_threads(1)  # the nano model gains little from more, and loses much where cores are shared
+torch.set_num_threads(1)  # the nano model gains little from more
 print(device.describe_machine())
 DEVICE, DOSE = device.device(), device.dose()
 
 # %% [markdown]
-# ## The cast
+# ## Four models
 #
-# PPO (Schulman et al. 2017), as it was first used for language models (Ziegler et al. 2019; Stiennon et al. 2020;
-# Ouyang et al. 2022), needs four models at once:
+# - The **policy** writes the answers, and is trained.
+# - The **reference** is a frozen copy of the policy as it was at the start. The KL is measured from it.
+# - The **reward model** of chapter 4 is frozen too. It gives a whole answer one number, the *score*.
+# - The **value model** is trained beside the policy. *Before each token* it predicts what is still to come.
 #
-# - the **policy**, which answers and is trained;
-# - the **reference**, a frozen copy of the policy as it was at the start, from which the KL is measured;
-# - the **reward model** of chapter 4, frozen, which gives a whole answer one number, the *score*;
-# - the **value model**, trained beside the policy, which predicts *before each token* how things will end.
+# (PPO is from Schulman et al. 2017. It was first used like this by Ziegler et al. 2019, Stiennon et al. 2020 and
+# Ouyang et al. 2022.)
 
 # %% tags=["demo"]
-tokenizer = data.load_tokenizer()
-END, PAD = tokenizer.get_vocab()["<end>"], tokenizer.pad_token_id
 reference = models.load_nano("sft").to(DEVICE).requires_grad_(False)
 reward_model = models.load_nano("reward").to(DEVICE).requires_grad_(False)
 policy = copy.deepcopy(reference).requires_grad_(True)
+value_model = rollouts.new_value_model(reference)  # the same body, and a head that says 0
 
-
-def new_value_model():
-    """The body of the SFT model with a fresh head, which at first expects 0 everywhere."""
-    config = copy.deepcopy(reference.config)
-    config.num_labels = 1
-    model = LlamaForSequenceClassification(config).to(DEVICE)
-    model.model.load_state_dict(reference.model.state_dict())
-    torch.nn.init.zeros_(model.score.weight)
-    return model.train()
-
-
-value_model = new_value_model()
+cast = dict(policy=policy, reference=reference, reward=reward_model, value=value_model)
+sizes = {name: sum(p.numel() for p in model.parameters()) for name, model in cast.items()}
+drawings.four_models(sizes)
 
 # %% [markdown]
-# The questions are those of chapter 4's comparisons: about facts, for those the reward model has learned to judge.
-
-# %% tags=["demo"]
-prompts, heldout = (
-    [r["prompt"] for r in data.load_jsonl(f"preferences_{split}") if understand(r["prompt"]).kind == "facts"]
-    for split in ("train", "heldout")
-)
-print(f"{len(set(prompts))} questions to learn on, {len(set(heldout))} kept back, such as: {heldout[0]}")
-
-# %% [markdown]
-# ## Exercise 1: four models, and what they weigh
+# **Predict.** Take four models of the same size, and AdamW as the optimizer. Which share of the memory belongs to the
+# two frozen models? (Not counted: what is kept of the batch while a gradient is computed.)
 #
-# Four models need not weigh four times as much as one. What costs memory is training: beside each weight there is its
-# gradient, and Adam keeps two running means.
-
-
-# %% nbgrader={"grade": false, "grade_id": "memory_budget", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def memory_budget(policy: int, reward: int, value: int, bytes_per_number: int = 4) -> dict[str, int]:
-    """The bytes that each of PPO's four models takes, activations left out: {"policy", "reference", "reward", "value"}.
-
-    policy, reward, value: how many parameters each of the three has; the reference is a frozen copy of the policy. A model
-    that is trained (policy and value) holds four numbers a parameter: the weight, its gradient, and Adam's two moments. A
-    frozen model (reference and reward) holds its weights only. Every number takes bytes_per_number bytes.
-    """
-    ### BEGIN SOLUTION
-    trained, frozen = 4 * bytes_per_number, bytes_per_number
-    return {
-        "policy": trained * policy,
-        "reference": frozen * policy,
-        "reward": frozen * reward,
-        "value": trained * value,
-    }
-    ### END SOLUTION
-
-
-# %% nbgrader={"grade": true, "grade_id": "memory_budget_check", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}
-check("memory_budget", memory_budget)
-
-# %% [markdown]
-# Is the prediction right? Here is a step of Adam on both trained models. Afterwards, every byte that belongs to a
-# parameter, its gradient or the optimizer is counted.
-
+# - **a** About a half.
+# - **b** About a third.
+# - **c** About a fifth.
 
 # %% tags=["demo"]
-def bytes_of(model, optimizer=None) -> int:
-    """Bytes of a model's weights and gradients, and of what the optimizer keeps for them."""
-    held = [t for p in model.parameters() for t in (p, p.grad) if t is not None]
-    if optimizer is not None:
-        held += [t for p in model.parameters() for t in optimizer.state[p].values() if t.dim() > 0]
-    return sum(t.numel() * t.element_size() for t in held)
+predict("frozen_share", "")
 
-
-some_ids = torch.randint(len(tokenizer), (2, 9), generator=torch.Generator().manual_seed(0)).to(DEVICE)
-measured = {"reference": bytes_of(reference), "reward": bytes_of(reward_model)}
-for name, model in (("policy", copy.deepcopy(policy)), ("value", copy.deepcopy(value_model))):
-    adam = torch.optim.AdamW(model.parameters())
-    model(some_ids).logits.sum().backward()
-    adam.step()
-    measured[name] = bytes_of(model, adam)
-sizes = [sum(p.numel() for p in model.parameters()) for model in (policy, reward_model, value_model)]
-predicted = memory_budget(*sizes)
+# %% tags=["demo"]
+# The two that learn are measured after a step of AdamW, with gradients and its state.
+held = {
+    "policy": rollouts.bytes_in_training(policy),
+    "reference": rollouts.bytes_of(reference),
+    "reward": rollouts.bytes_of(reward_model),
+    "value": rollouts.bytes_in_training(value_model),
+}
+numbers = {name: held[name] / 4 / sizes[name] for name in held}  # 4 bytes a number
 plots.show_table(
-    [{"model": n, "predicted": f"{predicted[n]:,}", "measured": f"{measured[n]:,}"} for n in predicted]
+    [{"model": n, "bytes": f"{held[n]:,}", "numbers a weight": numbers[n]} for n in held]
 )
-
-# %% tags=["demo"]
-giant = {name: size / 2**30 for name, size in memory_budget(7 * 10**9, 7 * 10**9, 7 * 10**9).items()}
-fig, ax = plt.subplots(figsize=(7, 2.4))
-ax.barh(list(giant), list(giant.values()), color=[plots.BLUE, plots.GREY, plots.GREY, plots.ORANGE])
-ax.invert_yaxis()
-ax.set(xlabel="GiB", title=f"Seven billion parameters each, float32: {sum(giant.values()):.0f} GiB before the first token")
-plt.show()
+frozen_share = (held["reference"] + held["reward"]) / sum(held.values())
+giant = 7e9 * 4 * sum(numbers.values()) / 2**30
+print(f"With seven billion weights each, in float32: {giant:.0f} GiB before the first token.")
+nearest = min((1 / 2, "a"), (1 / 3, "b"), (1 / 5, "c"), key=lambda c: abs(c[0] - frozen_share))
+reveal("frozen_share", nearest[1], share=frozen_share, numbers=numbers["policy"])
 
 # %% [markdown]
-# The two frozen models are a fifth of it. This is why much of the newer literature drops the value model (chapter 3's
-# REINFORCE and GRPO need none), and why chapter 6 drops the reward model too.
+# This is why many newer methods have no value model (chapter 3's REINFORCE, and GRPO), and why chapter 6 needs no
+# reward model either.
 #
 # ## A rollout
 #
-# PPO learns from what the policy itself says. A **rollout** is a batch of answers with everything that will be needed
-# about them later. We draw with `transformers`' own `generate`, which keeps a key/value cache.
-
-
-# %% tags=["demo"]
-@torch.no_grad()
-def draw_answers(policy, questions: list[str], new: int, use_cache: bool = True) -> dict[str, torch.Tensor]:
-    """Questions and drawn answers: input_ids, attention_mask (rows, prompt + new); tokens, mask (rows, new)."""
-    texts = [f"<bos> <user> {question} <end> <assistant>" for question in questions]
-    asked = tokenizer(texts, padding=True, padding_side="left", return_tensors="pt").to(DEVICE)
-    written = policy.generate(
-        input_ids=asked.input_ids, attention_mask=asked.attention_mask, max_new_tokens=new, use_cache=use_cache,
-        do_sample=True, top_k=0, top_p=1.0, temperature=1.0, eos_token_id=END, pad_token_id=PAD,
-    )  # fmt: skip
-    tokens = written[:, asked.input_ids.shape[1] :]  # (rows, new)
-    is_end = (tokens == END).long()
-    mask = (is_end.cumsum(1) - is_end == 0).long()  # 1 up to the end token, and on it
-    attention_mask = torch.cat([asked.attention_mask, mask], dim=1)
-    return {"input_ids": written, "attention_mask": attention_mask, "tokens": tokens, "mask": mask}
-
-
-def logits_of(model, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """The logits from which each answer token was drawn, (rows, new, vocab)."""
-    new = batch["tokens"].shape[1]
-    return model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, -new - 1 : -1]
-
-
-def logps_of(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """log p of each answer token, (rows, new)."""
-    return logits.log_softmax(-1).gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
-
-
-def values_of(model, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """What the value model expects before each answer token, (rows, new): its head is read at every place."""
-    hidden = model.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
-    return model.score(hidden)[:, -batch["tokens"].shape[1] - 1 : -1, 0]
-
-
-@torch.no_grad()
-def scores_of(batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """The reward model's score of each answer, read at its last real token, (rows,)."""
-    return reward_model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, 0]
-
-
-# %% [markdown]
-# And because our world is a small one, there is a judge whom the models never meet: the **true utility**, of which
-# the reward model is a copy learned from comparisons. We look at it, nothing is trained on it.
-
+# PPO learns from what the policy itself says. A **rollout** is a batch of answers, with everything that is needed
+# about them later. The questions are those of chapter 4's comparisons, about facts: for those the reward model has
+# learned to judge. There is also a judge whom the models never meet: the **true utility**, of which the reward model
+# is a copy, learned from comparisons. We look at it. Nothing is trained on it.
 
 # %% tags=["demo"]
-def texts_of(batch: dict[str, torch.Tensor]) -> list[str]:
-    """The answers in words, without end tokens and padding."""
-    return tokenizer.batch_decode([[t for t in row if t not in (END, PAD)] for row in batch["tokens"].tolist()])
+NEW = 32  # tokens an answer may have
+learned_on, heldout = (rollouts.questions_about_facts(split) for split in ("train", "heldout"))
+print(f"{len(set(learned_on))} questions to learn on, {len(set(heldout))} are kept back")
 
-
-def utilities_of(questions: list[str], batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """The true utility of each answer, (rows,). A row that was cut off before its end token is judged as it stands."""
-    return torch.tensor([appraise(q, text).utility for q, text in zip(questions, texts_of(batch))])
-
-
-torch.manual_seed(0)
-questions = random.Random(0).sample(sorted(set(heldout)), 8)
-rollout = draw_answers(policy, questions, new=32)
-plots.show_table(
-    [
-        {"asked": q, "answered": text, "score": score, "true utility": utility}
-        for q, text, score, utility in zip(
-            questions, texts_of(rollout), scores_of(rollout).tolist(), utilities_of(questions, rollout).tolist()
-        )
-    ]
-)
+torch.manual_seed(device.seed(0))
+questions = random.Random(device.seed(0)).sample(sorted(set(heldout)), 8)
+rollout = rollouts.draw(policy, questions, NEW)
+judged = {
+    "asked": questions,
+    "answered": rollouts.texts(rollout),
+    "score": rollouts.scores(reward_model, rollout).tolist(),
+    "true utility": rollouts.utilities(questions, rollout).tolist(),
+}
+plots.show_table([dict(zip(judged, row)) for row in zip(*judged.values())])
 
 # %% [markdown]
-# ## Exercise 2: a reward for every token
+# ## Exercise 1: a reward for every token
 #
-# The objective is the lecture's, with the sign put right (chapter 3): the score *minus* $\beta$ times the KL to the
-# reference. Along an answer, the log-ratio is a sum over its tokens, so each token can pay its own share at once. The
-# score comes when the answer is complete:
+# What is to be maximised is the score *minus* $\beta$ times the KL to the reference (chapter 3). The log-ratio of an
+# answer is a sum over its tokens. So each token can pay its own share at once:
 #
-# $$ r_t = -\beta\,\big(\log p_\theta(a_t) - \log p_{\text{ref}}(a_t)\big) + [\,t \text{ is the last token}\,]\; \text{score}. $$
+# $$ r_t = -\beta\,\big(\log p_\theta(y_t) - \log p_0(y_t)\big) + [\,t \text{ is the last token}\,]\; \text{score}. $$
 #
-# Mind the last token: it is the last of the *answer*, not of the padded row.
+# Here it is for one answer. At the start the policy *is* the reference, and nothing would be paid. So we take another
+# policy, $p_0$ made sharper (its logits times 1.5), and ask how likely each token is under it. The answer itself was
+# drawn from $p_0$. Mind the last token: it is the last one of the *answer*, not of the padded row.
+
+# %% tags=["demo"]
+longest = rollout["mask"].sum(1).argmax().item()  # the longest answer
+row = {name: tensor[longest : longest + 1] for name, tensor in rollout.items()}
+with torch.no_grad():
+    logits = rollouts.answer_logits(reference, row)  # (1, new, vocab)
+ref_logps = rollouts.token_logps(logits, row["tokens"])
+sharper_logps = rollouts.token_logps(1.5 * logits, row["tokens"])
+said = rollouts.words(row, 0)
+log_ratios = (sharper_logps - ref_logps)[0, : len(said)].tolist()
+row_score = rollouts.scores(reward_model, row).item()
+drawings.payments(said, log_ratios, row_score, beta=0.1)
 
 
 # %% nbgrader={"grade": false, "grade_id": "token_rewards", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def token_rewards(
-    scores: torch.Tensor, logps: torch.Tensor, ref_logps: torch.Tensor, mask: torch.Tensor, beta: float
-) -> torch.Tensor:
-    """The reward of every token: -beta (logps - ref_logps), and on the last token of each answer its score as well.
+    scores: torch.Tensor, logps: torch.Tensor, ref_logps: torch.Tensor, mask: torch.Tensor,
+    beta: float,
+) -> torch.Tensor:  # fmt: skip
+    """The reward of every token, (batch, seq): its share of the KL penalty, and the score.
 
-    scores: (batch,), the reward model's opinion of each whole answer. logps, ref_logps: (batch, seq), log-probabilities of
-    the answers' tokens under the policy and under the reference. mask: (batch, seq), integers 0 and 1; the 1s are the tokens
-    of the answer, at least one, from the first place of its row on. On padding logps and ref_logps mean nothing and may be
-    anything, -inf and NaN too. Returns (batch, seq), 0 on padding; no gradient flows from it to any argument.
+    scores: (batch,), the reward model's opinion of each whole answer. logps, ref_logps:
+    (batch, seq), log-probabilities of the answers' tokens under policy and reference. mask:
+    (batch, seq), integers 0 and 1; the 1s are the tokens of the answer, at least one, from the
+    first place of its row on. On padding logps and ref_logps mean nothing and may be anything,
+    -inf and NaN too; the reward there is 0. No gradient flows from the rewards to any
+    argument.
     """
     ### BEGIN SOLUTION
     log_ratio = (logps - ref_logps).detach().masked_fill(mask == 0, 0.0)  # (batch, seq)
@@ -269,61 +179,56 @@ check("token_rewards", token_rewards)
 # %% [markdown]
 # <details><summary><b>Hint 1</b>: the last token</summary>
 #
-# `mask.sum(1) - 1` is its place in each row; `rewards[torch.arange(batch), place]` picks one entry of each row.
+# What does the sum of a row of the mask tell you about the place of the last token? How do you pick one entry from
+# each row of a tensor, each at a place of its own?
 # </details>
 # <details><summary><b>Hint 2</b>: padding</summary>
 #
-# `0 * nan` is `nan`. `masked_fill(mask == 0, 0.0)` replaces an entry, whatever it was.
+# What is `0 * nan`? If that is not what you want, look for a function that *replaces* entries (`masked_fill`).
 # </details>
 #
-# Here is one answer with the reward of each token. The policy is still the reference, so we make up a policy that has
-# moved: it is drawn from at a lower temperature.
-
-# %% tags=["demo"]
-longest = rollout["mask"].sum(1).argmax().item()  # the longest answer
-row = {name: tensor[longest : longest + 1] for name, tensor in rollout.items()}
-with torch.no_grad():
-    ref_logps = logps_of(logits_of(reference, row), row["tokens"])
-    moved_logps = logps_of(1.5 * logits_of(policy, row), row["tokens"])
-rewards = token_rewards(scores_of(row), moved_logps, ref_logps, row["mask"], beta=0.1)
-names = tokenizer.convert_ids_to_tokens(row["tokens"][0, : row["mask"].sum()].tolist())
-earned = rewards[0, : len(names)].tolist()
-colors = [plots.GREEN if reward > 0 else plots.VERMILION if reward < 0 else None for reward in earned]
-plots.show_tokens(names, colors, [f"{reward:.2f}" for reward in earned])
-
-# %% [markdown]
-# ## Exercise 3: generalised advantage estimation
+# ## Exercise 2: generalised advantage estimation
 #
-# An answer gets one score, and a dozen tokens want to know which of them earned it. The value model helps: if its
-# expectation jumps after a token, that token mattered. The jump is the *surprise*
+# An answer gets one score. Which of its tokens earned it? The value model helps. If its expectation jumps after a
+# token, that token mattered. The jump is the *surprise*
 #
 # $$ \delta_t = r_t + \gamma V_{t+1} - V_t, $$
 #
 # where $V_t$ is the value before token $t$. If the value model is good, $\delta_t$ alone is the advantage. If it is
-# bad, it misleads, and one had better wait for what really comes. GAE (Schulman et al. 2015) mixes the two with one
-# number $\lambda$:
+# bad, one does better to wait for what really comes. GAE (Schulman et al. 2015) lies between the two. It adds up the
+# surprises from a token on, each with the weight $\gamma\lambda$ times that of the one before it:
 #
-# $$ A_t = \delta_t + \gamma\lambda\, A_{t+1}. $$
+# $$ A_t = \delta_t + \gamma\lambda\,\delta_{t+1} + (\gamma\lambda)^2\,\delta_{t+2} + \dots
+#        = \delta_t + \gamma\lambda\, A_{t+1}. $$
 #
-# An answer is an episode. After its last token there is nothing: $V = 0$ and $A = 0$. What stands on the padding
-# behind it, the value model computed from tokens that nobody said.
+# An answer is an episode. After its last token there is nothing: $V = 0$ and $A = 0$. What the value model says on the
+# padding behind it means nothing.
+#
+# Below, the answer from above. For $V_t$ we take the score that the answer would have if it had stopped there.
+
+# %% tags=["demo"]
+guessed = rollouts.scores_on_the_way(reward_model, row, 0).tolist()  # before each token
+paid = [-0.1 * ratio for ratio in log_ratios]
+paid[-1] += row_score
+drawings.credit(said, paid, guessed, gamma=1.0, lam=0.8, place=len(said) // 3)
 
 
 # %% nbgrader={"grade": false, "grade_id": "gae", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def gae(
     rewards: torch.Tensor, values: torch.Tensor, mask: torch.Tensor, gamma: float, lam: float
 ) -> torch.Tensor:
-    """The advantage of every token by generalised advantage estimation, (batch, seq), 0 on padding.
+    """The advantage of every token by generalised advantage estimation, (batch, seq).
 
-    rewards, values: (batch, seq); values[:, t] is what the value model expected *before* token t was chosen. mask:
-    (batch, seq) of 0 and 1; the 1s are the tokens of the answer, at least one, from the first place of its row on. An
-    answer is an episode that ends with its last token: the value after it is 0. On padding rewards and values mean nothing
-    and may be anything, NaN too. The arguments are not changed.
+    rewards, values: (batch, seq); values[:, t] is what the value model expected *before* token
+    t was chosen. mask: (batch, seq) of 0 and 1; the 1s are the tokens of the answer, at least
+    one, from the first place of its row on. An answer is an episode that ends with its last
+    token: the value after it is 0. On padding rewards and values mean nothing and may be
+    anything, NaN too; the advantage there is 0. The arguments are not changed.
     """
     ### BEGIN SOLUTION
-    rewards, values = rewards.masked_fill(mask == 0, 0.0), values.masked_fill(mask == 0, 0.0)
+    rewards, values = (x.masked_fill(mask == 0, 0.0) for x in (rewards, values))
     advantages = torch.zeros_like(rewards)
-    next_value = next_advantage = torch.zeros_like(rewards[:, 0])  # (batch,): nothing comes after the end
+    next_value = next_advantage = torch.zeros_like(rewards[:, 0])  # (batch,): after the end
     for t in reversed(range(rewards.shape[1])):
         delta = rewards[:, t] + gamma * next_value - values[:, t]
         next_advantage = advantages[:, t] = delta + gamma * lam * next_advantage
@@ -338,42 +243,91 @@ check("gae", gae)
 # %% [markdown]
 # <details><summary><b>Hint 1</b>: the end</summary>
 #
-# Set rewards and values to 0 on padding before anything else. Then a recursion that starts at the end of the row
-# carries zeros until it reaches the answer.
+# From which end of the row must the recursion start? If rewards and values were 0 on the padding, what would it carry
+# from there into the answer?
 # </details>
 # <details><summary><b>Hint 2</b>: the loop</summary>
 #
-# From the last column to the first, keep two tensors of shape (batch,): the next value and the next advantage. The
-# column's own value becomes the next one only *after* you have used the old one.
+# Going backwards, you need two numbers for each row from the column that you visited before. Which two? And when may
+# you overwrite them?
 # </details>
 #
-# What does $\lambda$ do? A made-up answer of twelve tokens: a score at the end, and a value model that notices at the
-# sixth token that things are going well. Move the sliders: who is praised, and what happens when the score turns out
-# worse than expected?
+# What does $\lambda$ do? Here is a made-up answer of twelve tokens: a score at the end, and a value model that notices
+# at the sixth token that things are going well. Move the sliders. Who is praised? What happens when the score turns
+# out lower than expected?
 
 # %% tags=["demo"]
-from course import widgets
-
 widgets.credit_explorer(torch.zeros(12), torch.tensor([0.2] * 6 + [0.8] * 6), gae)
 
 # %% [markdown]
-# With $\lambda = 0$ only the sixth token and the last are praised, those where the expectation jumped. With
-# $\lambda = 1$ every token hears of the end, and the value is a mere baseline, as in chapter 3.
+# Now a world in which the right advantages are known. An answer has twelve tokens, and each is a toss of a coin: it adds
+# 1 to the score or takes 1 away. The score is told at the end. So the right advantage of a token is +1 or −1.
 #
-# ## Exercise 4: whitening under a mask
+# **Predict.** The value model is exact: before each token it knows what the tokens so far are worth. With which
+# $\lambda$ do the advantages have the least noise?
 #
-# How large are advantages? That depends on the reward model, whose scale nobody chose. To make one learning rate work
+# - **a** With $\lambda = 0$.
+# - **b** With some $\lambda$ in the middle: a mixture is better than both ends.
+# - **c** With $\lambda = 1$: it uses everything that came later.
+
+# %% tags=["demo"]
+predict("lambda_noise", "")
+
+# %% tags=["demo"]
+coins = torch.Generator().manual_seed(device.seed(6))
+tosses = torch.randint(0, 2, (4000, 12), generator=coins) * 2.0 - 1  # +1 or -1 for each token
+rewards = torch.zeros_like(tosses)
+rewards[:, -1] = tosses.sum(1)
+exact = tosses.cumsum(1) - tosses  # (answers, tokens): the sum of the tosses before each
+everywhere = torch.ones_like(tosses, dtype=torch.long)
+LAMBDAS = [i / 10 for i in range(11)]
+
+
+def credit_and_noise(values: torch.Tensor, lam: float) -> tuple[float, float]:
+    """What a token that adds 1 is credited with, and how the advantages scatter about it."""
+    advantages = gae(rewards, values, everywhere, 1.0, lam)
+    credit = (advantages * tosses).mean(0)  # (tokens,): 1 is right
+    return credit.mean().item(), (advantages - credit * tosses).std().item()
+
+
+judges = {"exact": exact, "always 0": torch.zeros_like(exact)}
+coin_world = {
+    name: [credit_and_noise(values, lam) for lam in LAMBDAS] for name, values in judges.items()
+}
+
+# %% tags=["demo"]
+fig, axes = plt.subplots(1, 2, figsize=(9, 3), sharex=True)
+for (name, pairs), color in zip(coin_world.items(), (plots.BLUE, plots.ORANGE)):
+    for ax, numbers_of in zip(axes, zip(*pairs)):
+        ax.plot(LAMBDAS, numbers_of, color=color, label=f"value model: {name}")
+axes[0].set(xlabel="λ", title="Credit of a token that adds 1", ylim=(0, 1.1))
+axes[1].set(xlabel="λ", title="Noise of the advantages")
+axes[1].legend()
+plt.show()
+noise = [scatter for _, scatter in coin_world["exact"]]
+least = LAMBDAS[noise.index(min(noise))]
+came = "a" if least == 0 else "c" if least == 1 else "b"
+blind = [credit for credit, _ in coin_world["always 0"]]
+reveal("lambda_noise", came, best=least, noise=noise, blind=blind)
+
+# %% [markdown]
+# ## Exercise 3: whitening under a mask
+#
+# How large are advantages? That depends on the reward model, whose scale nobody chose. So that one learning rate fits
 # everywhere, they are **whitened**: shifted to mean 0 and divided by their spread, over the answers' tokens of the
 # whole batch. (For rewards one sometimes divides only, and leaves the mean where it is.)
 
 
 # %% nbgrader={"grade": false, "grade_id": "masked_whiten", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def masked_whiten(values: torch.Tensor, mask: torch.Tensor, shift_mean: bool = True) -> torch.Tensor:
+def masked_whiten(
+    values: torch.Tensor, mask: torch.Tensor, shift_mean: bool = True
+) -> torch.Tensor:
     """(values - mean) / sqrt(variance + 1e-8) where the mask is 1, and 0 where it is 0.
 
-    values, mask: (batch, seq). Mean and variance are those of all n entries of the batch whose mask is 1; the variance is
-    their mean squared distance from the mean (divided by n, not by n - 1). shift_mean=False: the mean is added back at the
-    end. Where the mask is 0, values mean nothing and may be anything, infinite and NaN too.
+    values, mask: (batch, seq). Mean and variance are those of all n entries of the batch whose
+    mask is 1; the variance is their mean squared distance from the mean (divided by n, not by
+    n - 1). shift_mean=False: the mean is added back at the end. Where the mask is 0, values
+    mean nothing and may be anything, infinite and NaN too.
     """
     ### BEGIN SOLUTION
     n = mask.sum()
@@ -393,11 +347,11 @@ check("masked_whiten", masked_whiten)
 # %% [markdown]
 # <details><summary><b>Hint</b></summary>
 #
-# `values[mask.bool()]` is a vector of the entries that count, and its `var(unbiased=False)` is their mean squared
-# distance from the mean. Or replace the others by 0, and divide each sum by `mask.sum()`.
+# How would you do it for a plain vector? Which indexing makes a vector of the entries that count? By which number does
+# torch's `var` divide, if you say nothing?
 # </details>
 #
-# ## Exercise 5: what each model learns from
+# ## Exercise 4: what each model learns from
 #
 # The policy learns from the whitened advantages. The value model learns to predict the **returns**, advantages plus
 # values: what came, as far as it is known, in the rewards' own scale. Take care which advantages.
@@ -407,10 +361,10 @@ check("masked_whiten", masked_whiten)
 def advantages_and_returns(
     rewards: torch.Tensor, values: torch.Tensor, mask: torch.Tensor, gamma: float, lam: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the policy learns from, and what the value model learns from, each (batch, seq) and 0 on padding.
+    """What the policy learns from, and what the value model learns from, each (batch, seq).
 
-    First the advantages of `gae`, whitened by `masked_whiten` with the mean shifted to 0. Second the returns: advantages
-    plus values, with the advantages as `gae` gives them, not whitened. All arguments are as for `gae`.
+    First the advantages, whitened with the mean shifted to 0. Second the returns, in the scale
+    of the rewards. Both are 0 on padding. All arguments are as for `gae`.
     """
     ### BEGIN SOLUTION
     advantages = gae(rewards, values, mask, gamma, lam)
@@ -423,33 +377,35 @@ def advantages_and_returns(
 check("advantages_and_returns", advantages_and_returns)
 
 # %% [markdown]
-# ## Exercise 6: the clipped objective
+# ## Exercise 5: the clipped objective
 #
-# Sampling is dear, so one would like to take several gradient steps on the same answers. But after the first step
-# they were drawn by a policy that is no more. The ratio $\rho_t = p_\theta(a_t) / p_{\text{old}}(a_t)$ corrects for
-# that, as long as it stays near 1. PPO's answer is to stop where it does not:
+# Drawing answers takes time, so one would like to take several gradient steps on the same answers. But from the second
+# step on they come from an older policy. The ratio $\rho_t = p_\theta(y_t) / p_{\text{old}}(y_t)$ corrects for that, as
+# long as it stays near 1. Where it does not, PPO stops:
 #
 # $$ \min\big(\rho_t A_t,\ \text{clip}(\rho_t,\, 1 - \varepsilon,\, 1 + \varepsilon)\, A_t\big). $$
 #
-# Four corners, by the sign of $A_t$ and by the side on which the ratio has left the range. In two of them the token
-# has gone far enough in the right direction: the gradient is 0. In the other two it has gone the *wrong* way, and the
-# minimum sees to it that it is pulled back. The check has a case for each corner.
+# There are four cases: $A_t$ is positive or negative, and the ratio has left the range upwards or downwards. In two of
+# them the token has gone far enough in the right direction, and its gradient is 0. In the other two it has gone in the
+# *wrong* direction. Which two? What should happen there? The check has a case for each of the four.
 
 
 # %% nbgrader={"grade": false, "grade_id": "clipped_policy_loss", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def clipped_policy_loss(
-    logps: torch.Tensor, old_logps: torch.Tensor, advantages: torch.Tensor, mask: torch.Tensor, clip_range: float
-) -> torch.Tensor:
-    """Minus the mean, over all answer tokens of the batch, of min(ratio A, clip(ratio, 1 - c, 1 + c) A), c = clip_range.
+    logps: torch.Tensor, old_logps: torch.Tensor, advantages: torch.Tensor, mask: torch.Tensor,
+    clip_range: float,
+) -> torch.Tensor:  # fmt: skip
+    """Minus the mean of PPO's clipped objective over all answer tokens of the batch, a scalar.
 
-    logps, old_logps: (batch, seq), log-probabilities of the tokens now and when they were drawn; ratio is the probability
-    now divided by the one then. advantages: (batch, seq), A. mask: (batch, seq) of 0 and 1, 1 on the answers' tokens; what
-    stands on padding is finite and means nothing: old and new may be a hundred nats apart there, and loss and gradients are
-    finite all the same. Returns a scalar. Gradients flow through logps, and not through old_logps, even where that tensor
+    logps, old_logps: (batch, seq), log-probabilities of the tokens now and when they were
+    drawn. advantages: (batch, seq). mask: (batch, seq) of 0 and 1, 1 on the answers' tokens.
+    What stands on padding is finite and means nothing: old and new may be a hundred nats apart
+    there, and loss and gradients are finite all the same. clip_range is the epsilon of the
+    formula. Gradients flow through logps, and not through old_logps, even where that tensor
     would let them.
     """
     ### BEGIN SOLUTION
-    log_ratio = (logps - old_logps.detach()).masked_fill(mask == 0, 0.0)  # before exp, which could overflow
+    log_ratio = (logps - old_logps.detach()).masked_fill(mask == 0, 0.0)  # before exp
     ratio = log_ratio.exp()  # (batch, seq)
     clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
     objective = torch.minimum(ratio * advantages, clipped * advantages)
@@ -463,118 +419,100 @@ check("clipped_policy_loss", clipped_policy_loss)
 # %% [markdown]
 # <details><summary><b>Hint</b></summary>
 #
-# Two products, `ratio * advantages` and `ratio.clamp(...) * advantages`; the smaller one, token by token
-# (`torch.minimum`). Then the mean over the mask, and a minus. Detach `old_logps`.
+# Which two products does the formula compare? For a bad token, which of them is smaller when the ratio is 1.5? Which
+# tensor must be a constant? And where could `exp` overflow?
 # </details>
 #
-# The objective as a function of the ratio, by your own function; where the line is flat, there is no gradient.
+# The objective against the ratio, drawn with your own function (dashed: without the clip). Where the line is flat,
+# there is no gradient.
 
 # %% tags=["demo"]
-ratios = torch.linspace(0.4, 1.6, 121)
-fig, axes = plt.subplots(1, 2, figsize=(8.5, 3.0), sharex=True)
-for ax, advantage in zip(axes, (1.0, -1.0)):
-    one, zero, a = torch.ones(1, 1), torch.zeros(1, 1), torch.full((1, 1), advantage)
-    objective = [-clipped_policy_loss(ratio.log() * one, zero, a, one, 0.2).item() for ratio in ratios]
-    ax.plot(ratios, ratios * advantage, color=plots.GREY, linewidth=1, linestyle="--", label="not clipped")
-    ax.plot(ratios, objective, color=plots.BLUE if advantage > 0 else plots.VERMILION, label="PPO")
-    ax.axvspan(0.8, 1.2, color=plots.GREY, alpha=0.12)
-    ax.set(xlabel="ratio", ylabel="objective", title=f"A = {advantage:+.0f}")
-    ax.legend()
-plt.show()
+one, zero = torch.ones(1, 1), torch.zeros(1, 1)
+
+
+def objective(ratio: float, advantage: float) -> float:
+    """Your objective for a single token."""
+    return -clipped_policy_loss(math.log(ratio) * one, zero, advantage * one, one, 0.2).item()
+
+
+drawings.clip(objective, 0.2)
 
 # %% [markdown]
-# ## Exercise 7: how much the clip stops
+# ## Exercise 6: how much the clip stops
 #
-# A number to watch while PPO runs: the share of tokens whose gradient the clip removes. Near 0, the steps are so
-# small that one might take more of them; near 1, most of the batch is no longer learned from.
+# A number to watch while PPO runs. Near 0, the policy hardly moves on a batch, and one could take more steps on it.
+# Near 1, most of the batch is no longer learned from. The docstring says *what* to count. *How* to find those tokens is
+# yours.
 
 
 # %% nbgrader={"grade": false, "grade_id": "clip_fraction", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def clip_fraction(
-    logps: torch.Tensor, old_logps: torch.Tensor, advantages: torch.Tensor, mask: torch.Tensor, clip_range: float
-) -> torch.Tensor:
-    """The share of the batch's answer tokens whose gradient the clip removes, a scalar from 0 to 1.
+    logps: torch.Tensor, old_logps: torch.Tensor, advantages: torch.Tensor, mask: torch.Tensor,
+    clip_range: float,
+) -> torch.Tensor:  # fmt: skip
+    """The share of the batch's answer tokens whose gradient the clip removes, from 0 to 1.
 
-    These are the tokens at which the clipped term is strictly the smaller of the two in `clipped_policy_loss`: A > 0 and
-    ratio > 1 + clip_range, or A < 0 and ratio < 1 - clip_range. The arguments are those of `clipped_policy_loss`.
+    These are the tokens that have a gradient in the unclipped objective, and none in the
+    clipped one. A token exactly on the bound of the range is not stopped. The arguments are
+    those of `clipped_policy_loss`.
     """
     ### BEGIN SOLUTION
     ratio = (logps - old_logps).exp()
-    stopped = ((advantages > 0) & (ratio > 1 + clip_range)) | ((advantages < 0) & (ratio < 1 - clip_range))
+    good, bad = advantages > 0, advantages < 0
+    stopped = (good & (ratio > 1 + clip_range)) | (bad & (ratio < 1 - clip_range))
     return (stopped * mask).sum() / mask.sum()
     ### END SOLUTION
 
 
-# %% nbgrader={"grade": true, "grade_id": "clip_fraction_check", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}
+# %% nbgrader={"grade": true, "grade_id": "clip_fraction_check", "locked": true, "points": 6, "schema_version": 3, "solution": false, "task": false}
 check("clip_fraction", clip_fraction)
 
 # %% [markdown]
-# Is this what people train with? `trl` has no trainer for PPO any more, but its GRPO trainer minimises the same
-# clipped objective. We hand it the answers from above, made-up advantages, and log-probabilities that have moved.
+# <details><summary><b>Hint</b></summary>
+#
+# Look at the drawing: on which side of the range is a good token stopped, and on which a bad one? What is special about
+# a token with A = 0?
+# </details>
+#
+# Is this what people train with? `trl` has no trainer for PPO any more, but its GRPO trainer minimises the same clipped
+# objective. We give it the answers from above, made-up advantages, and log-probabilities that have moved.
 
 # %% tags=["demo"]
-import tempfile
-
-from datasets import Dataset
-from trl import GRPOConfig, GRPOTrainer
-
-from course.quiet import hush_libraries
-
-hush_libraries()
-config = GRPOConfig(
-    tempfile.mkdtemp(), loss_type="bnpo", beta=0.0, epsilon=0.2, num_generations=4, per_device_train_batch_size=4,
-    use_cpu=DEVICE.type == "cpu", bf16=False, gradient_checkpointing=False, report_to=[], disable_tqdm=True, save_strategy="no",
-)  # fmt: skip
-trainer = GRPOTrainer(
-    models.load_nano("sft"), args=config, processing_class=tokenizer, reward_funcs=lambda completions, **_: [0.0] * 4,
-    train_dataset=Dataset.from_list([{"prompt": question} for question in questions]),
-)  # fmt: skip
-trainer.model.eval()
-
-# %% tags=["demo"]
-new = rollout["tokens"].shape[1]
-generator = torch.Generator().manual_seed(0)
-noise, made_up = (torch.randn(rollout["tokens"].shape, generator=generator).to(DEVICE) for _ in range(2))
+generator = torch.Generator().manual_seed(device.seed(0))
+shape = rollout["tokens"].shape
+moved, made_up = (torch.randn(shape, generator=generator).to(DEVICE) for _ in range(2))
 with torch.no_grad():
-    logps = logps_of(logits_of(reference, rollout), rollout["tokens"])
-    theirs = trainer.compute_loss(
-        trainer.model,
-        {
-            "prompt_ids": rollout["input_ids"][:, :-new],
-            "prompt_mask": rollout["attention_mask"][:, :-new],
-            "completion_ids": rollout["tokens"],
-            "completion_mask": rollout["mask"],
-            "old_per_token_logps": logps - 0.3 * noise,
-            "advantages": made_up,
-            "num_items_in_batch": rollout["mask"].sum(),
-        },
-    ).item()
-ours = clipped_policy_loss(logps, logps - 0.3 * noise, made_up, rollout["mask"], 0.2).item()
+    logps = rollouts.token_logps(rollouts.answer_logits(reference, rollout), rollout["tokens"])
+old_logps = logps - 0.3 * moved
+ours = clipped_policy_loss(logps, old_logps, made_up, rollout["mask"], 0.2).item()
+theirs = rollouts.policy_loss_of_trl(reference, rollout, old_logps, made_up, 0.2)
 trl_difference = abs(ours - theirs)
 print(f"yours {ours:.6f}   trl {theirs:.6f}   difference {trl_difference:.1e}")
 
 # %% [markdown]
-# ## Exercise 8: the loss of the value model
+# ## Exercise 7: the loss of the value model
 #
-# A squared error, with a clip of its own: the value should not leave the old one by more than a range. Again
-# pessimistic: of the plain error and that of the clipped value, the *larger* counts. (Whether this helps is disputed;
-# it is part of PPO as everybody ran it, see Huang et al. 2024.)
+# A squared error, with a clip of its own: the value should not leave the old one by more than a range. Of the plain
+# error and that of the clipped value, the *larger* counts. (Whether this helps is disputed. It is part of PPO as most
+# people ran it, see Huang et al. 2024.)
 
 
 # %% nbgrader={"grade": false, "grade_id": "value_loss", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def value_loss(
-    values: torch.Tensor, old_values: torch.Tensor, returns: torch.Tensor, mask: torch.Tensor, clip_range: float
-) -> torch.Tensor:
-    """Half the mean, over all answer tokens of the batch, of the *larger* of two squared errors.
+    values: torch.Tensor, old_values: torch.Tensor, returns: torch.Tensor, mask: torch.Tensor,
+    clip_range: float,
+) -> torch.Tensor:  # fmt: skip
+    """Half the mean over the batch's answer tokens of the *larger* of two squared errors.
 
-    One is (values - returns)^2. The other is that of the value clipped to within clip_range of the old one, on either
-    side. All (batch, seq); mask is 1 on the answers' tokens, 0 on padding, where the rest is finite and means nothing.
-    Returns a scalar through which gradients flow to values.
+    One is that of the values. The other is that of the values clipped to within clip_range of
+    the old ones, on either side. All are (batch, seq); mask is 1 on the answers' tokens, 0 on
+    padding, where the rest is finite and means nothing. Returns a scalar through which
+    gradients flow to values.
     """
     ### BEGIN SOLUTION
     clipped = old_values + (values - old_values).clamp(-clip_range, clip_range)
-    squared = torch.maximum((values - returns).square(), (clipped - returns).square())  # (batch, seq)
-    return 0.5 * (squared * mask).sum() / mask.sum()
+    errors = (values - returns).square(), (clipped - returns).square()  # (batch, seq) each
+    return 0.5 * (torch.maximum(*errors) * mask).sum() / mask.sum()
     ### END SOLUTION
 
 
@@ -584,468 +522,570 @@ check("value_loss", value_loss)
 # %% [markdown]
 # <details><summary><b>Hint</b></summary>
 #
-# Clip the *distance* from the old value, and add the old value again. Square both errors, take the larger one token
-# by token, then half the mean over the mask.
+# What is clipped is a *distance*: from what? Which of the two errors counts is decided token by token.
 # </details>
 #
-# ## Exercise 9: from a rollout to an update
+# ## Exercise 8: the training loop
 #
-# Now put the pieces together. A batch of answers, its numbers as they were when it was drawn, and minibatches of
-# rows: each is one gradient step on both losses.
+# Now put the pieces together: from a batch of judged answers to the steps of the optimizer. Think about three things
+# before you write. What is computed once for the batch, and what anew for each step? Which numbers are constants? Over
+# which rows is the mean taken when the advantages are whitened?
 
 
 # %% nbgrader={"grade": false, "grade_id": "ppo_update", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def ppo_update(
-    evaluate, batch: dict[str, torch.Tensor], minibatches, optimizer, clip_range: float, value_clip: float,
-    value_coef: float, max_norm: float = 1.0,
-) -> list[float]:  # fmt: skip
-    """Learn from one batch of answers, one gradient step for each minibatch; returns the loss before each step.
+    evaluate, batch: dict[str, torch.Tensor], minibatches: list[torch.Tensor], optimizer, *,
+    beta: float, gamma: float, lam: float, clip_range: float, value_clip: float,
+    value_coef: float, epochs: int, max_norm: float = 1.0,
+) -> tuple[list[float], list[float]]:  # fmt: skip
+    """Learn from one batch of judged answers. Returns two lists with a number for each step.
 
-    batch: tensors (rows, seq): "logps" and "values", as they were when the answers were drawn, "advantages", "returns" and
-    "mask". minibatches: an iterable of 1-d tensors of row numbers. evaluate(rows) gives the present (logps, values) of
-    these rows, each (len(rows), seq), with gradients. A step minimises clipped_policy_loss (with clip_range) plus value_coef times
-    value_loss (with value_clip), over the minibatch's rows; the norm of the gradient of all parameters in the optimizer
-    together is clipped to max_norm.
+    batch: what was noted when the answers were drawn: "scores" (rows,), and "logps",
+    "ref_logps", "values", "mask", each (rows, seq). There may be more in it.
+    minibatches: 1-d tensors of row numbers. Each is one gradient step; the list is gone
+    through, in its order, `epochs` times.
+    evaluate(rows) gives the present (logps, values) of these rows, each (len(rows), seq),
+    with gradients.
+
+    Rewards, whitened advantages and returns are those of the whole batch as it was drawn. A
+    step minimises clipped_policy_loss (with clip_range) plus value_coef times value_loss (with
+    value_clip) over the rows of its minibatch. The norm of the gradient of all parameters in
+    the optimizer together is clipped to max_norm.
+    Returned are, both from before each step: the loss that it minimised, and the clip fraction
+    of its rows.
     """
     ### BEGIN SOLUTION
-    losses = []
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    for rows in minibatches:
+    given = (batch[name] for name in ("scores", "logps", "ref_logps", "mask"))
+    rewards = token_rewards(*given, beta)  # (rows, seq)
+    advantages, returns = advantages_and_returns(
+        rewards, batch["values"], batch["mask"], gamma, lam
+    )
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    losses, stopped = [], []
+    for rows in list(minibatches) * epochs:
         logps, values = evaluate(rows)
-        old = {name: tensor[rows] for name, tensor in batch.items()}
-        loss = clipped_policy_loss(logps, old["logps"], old["advantages"], old["mask"], clip_range)
-        loss = loss + value_coef * value_loss(values, old["values"], old["returns"], old["mask"], value_clip)
+        old_logps, old_values, mask = (batch[k][rows] for k in ("logps", "values", "mask"))
+        policy_part = logps, old_logps, advantages[rows], mask, clip_range
+        value_part = values, old_values, returns[rows], mask, value_clip
+        loss = clipped_policy_loss(*policy_part) + value_coef * value_loss(*value_part)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, max_norm)
         optimizer.step()
         losses.append(loss.item())
-    return losses
+        stopped.append(float(clip_fraction(*policy_part)))
+    return losses, stopped
     ### END SOLUTION
 
 
-# %% nbgrader={"grade": true, "grade_id": "ppo_update_check", "locked": true, "points": 10, "schema_version": 3, "solution": false, "task": false}
+# %% nbgrader={"grade": true, "grade_id": "ppo_update_check", "locked": true, "points": 12, "schema_version": 3, "solution": false, "task": false}
 check("ppo_update", ppo_update)
 
 # %% [markdown]
-# <details><summary><b>Hint</b></summary>
+# <details><summary><b>Hint 1</b>: before the loop</summary>
 #
-# For each minibatch: `evaluate(rows)`, both losses with `batch[name][rows]`, `zero_grad`, `backward`,
-# `clip_grad_norm_` over the parameters of all `optimizer.param_groups`, `step`. What is old stays old, however many
-# steps you take.
+# Rewards, advantages and returns come from your earlier functions, and belong to the whole batch. Do any of them change
+# when the policy takes a step?
+# </details>
+# <details><summary><b>Hint 2</b>: one step</summary>
+#
+# The loop over minibatches is that of chapter 2: forward, loss, `zero_grad`, `backward`, clip the norm, `step`. Which
+# rows of the old numbers belong to the minibatch? Where are all parameters of the optimizer (`param_groups`)?
 # </details>
 #
 # ## The whole loop
 #
-# Everything before this line was preparation. An update of PPO draws answers, scores them, computes rewards,
-# advantages and returns, and takes four gradient steps: two rounds over the batch in two halves.
+# What is left is the outer loop: draw answers, let the models judge them, and call your `ppo_update`.
 
 # %% tags=["demo"]
-PROMPTS, ANSWERS, NEW = 16 * DOSE, 4, 32  # 64 answers an update, 4 to each question
-UPDATES = device.at_most(32, least=2)
-LR, VALUE_LR, CLIP, VALUE_CLIP, VALUE_COEF = 4e-4, 1e-3, 0.2, 1.0, 0.5
-GAMMA, LAM = 1.0, 0.95
-
-
-def draw_questions(rng: random.Random, count: int = PROMPTS) -> list[str]:
-    """The questions of one update, each as often as it is answered."""
-    return [question for question in rng.sample(prompts, count) for _ in range(ANSWERS)]
+PROMPTS, ANSWERS = 16 * DOSE, 4  # 64 answers an update, 4 to each question
+BETA, LR, VALUE_LR = 0.1, 4e-4, 1e-3
+PPO = dict(gamma=1.0, lam=0.95, clip_range=0.2, value_clip=1.0, value_coef=0.5, epochs=2)
 
 
 @torch.no_grad()
-def judge_rollout(policy, questions: list[str], new: int) -> dict[str, torch.Tensor]:
-    """Answers of the policy with logps, ref_logps and scores; "seconds" is what generating them took."""
-    started = time.perf_counter()
-    batch = draw_answers(policy, questions, new)
-    batch["seconds"] = torch.tensor(time.perf_counter() - started)
-    logits = logits_of(policy, batch)
-    batch["logps"] = logps_of(logits, batch["tokens"])
-    batch["ref_logps"] = logps_of(logits_of(reference, batch), batch["tokens"])
-    batch["scores"] = scores_of(batch)
-    log_p = logits.log_softmax(-1)
-    batch["entropy"] = -(log_p.exp() * log_p).sum(-1)  # of the next word, at each place, (rows, new)
+def collect(policy, questions: list[str]) -> dict[str, torch.Tensor]:
+    """Answers of the policy, and what policy, reference and reward model say of them."""
+    batch = rollouts.draw(policy, questions, NEW)
+    logits = rollouts.answer_logits(policy, batch)
+    batch["logps"] = rollouts.token_logps(logits, batch["tokens"])
+    batch["entropy"] = rollouts.entropies(logits)
+    ref_logits = rollouts.answer_logits(reference, batch)
+    batch["ref_logps"] = rollouts.token_logps(ref_logits, batch["tokens"])
+    batch["scores"] = rollouts.scores(reward_model, batch)
     return batch
 
 
-def summary(questions: list[str], batch: dict[str, torch.Tensor]) -> dict[str, float]:
-    """What the curves show of one rollout. The KL is that of whole answers, in nats, estimated on the rollout."""
-    mask, tokens = batch["mask"], batch["mask"].sum().item()
-    return {
-        "score": batch["scores"].mean().item(),
-        "utility": utilities_of(questions, batch).mean().item(),
-        "kl": ((batch["logps"] - batch["ref_logps"]) * mask).sum(1).mean().item(),
-        "entropy": ((batch["entropy"] * mask).sum() / tokens).item(),
-        "tokens": tokens,
-        "length": tokens / len(mask),
-        "generating": batch["seconds"].item(),
-    }
-
-
 # %% tags=["demo"]
-LEARNED_FROM = ("logps", "values", "advantages", "returns", "mask")
+UPDATES = device.at_most(32, least=2)
 
 
-def train_ppo(seed: int, beta: float, updates: int = UPDATES, count: int = PROMPTS, parts: int = 2) -> tuple:
-    """PPO from the SFT model: `count` questions an update, two rounds over the answers in `parts` minibatches.
+def train_ppo(seed: int, beta: float, lr=LR, updates=UPDATES, count=PROMPTS, parts=2) -> tuple:
+    """PPO from the SFT model: `count` questions an update, `parts` minibatches.
 
-    Returns the policy and what was measured at every update, before it.
+    Returns the policy, and what was measured of every batch before it was learned from.
     """
-    torch.manual_seed(seed)
-    rng, history = random.Random(seed), []
-    policy, value_model = copy.deepcopy(reference).requires_grad_(), new_value_model()
-    groups = [{"params": policy.parameters(), "lr": LR}, {"params": value_model.parameters(), "lr": VALUE_LR}]
-    optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
+    torch.manual_seed(device.seed(seed))
+    rng, history = random.Random(device.seed(seed)), []
+    policy = copy.deepcopy(reference).requires_grad_()
+    value_model = rollouts.new_value_model(reference)
+    learning = [{"params": policy.parameters(), "lr": lr}]
+    learning += [{"params": value_model.parameters(), "lr": VALUE_LR}]
+    optimizer = torch.optim.AdamW(learning, weight_decay=0.0)
     for _ in tqdm(range(updates), desc=f"PPO, β = {beta}, seed {seed}", mininterval=1):
-        started = time.perf_counter()
-        questions = draw_questions(rng, count)
-        batch = judge_rollout(policy, questions, NEW)
+        questions = rollouts.draw_questions(rng, learned_on, count, ANSWERS)
+        batch = collect(policy, questions)
         with torch.no_grad():
-            batch["values"] = values_of(value_model, batch)
-        rewards = token_rewards(batch["scores"], batch["logps"], batch["ref_logps"], batch["mask"], beta)
-        batch["advantages"], batch["returns"] = advantages_and_returns(
-            rewards, batch["values"], batch["mask"], GAMMA, LAM
-        )
-        stopped, errors = [], []
-
-        def evaluate(rows, batch=batch, stopped=stopped, errors=errors):
-            part = {key: batch[key][rows] for key in ("input_ids", "attention_mask", *LEARNED_FROM, "tokens")}
-            logps, values = logps_of(logits_of(policy, part), part["tokens"]), values_of(value_model, part)
-            share = clip_fraction(logps.detach(), part["logps"], part["advantages"], part["mask"], CLIP)
-            stopped.append(float(share))
-            errors.append(value_loss(values.detach(), part["values"], part["returns"], part["mask"], VALUE_CLIP).item())
-            return logps, values
-
-        order = torch.randperm(len(questions))
-        minibatches = [part.to(DEVICE) for part in order.chunk(parts)] * 2
-        learned_from = {key: batch[key] for key in LEARNED_FROM}
-        ppo_update(evaluate, learned_from, minibatches, optimizer, CLIP, VALUE_CLIP, VALUE_COEF)
-        measured = {"clip fraction": sum(stopped) / len(stopped), "value loss": sum(errors) / len(errors)}
-        history.append(summary(questions, batch) | measured | {"seconds": time.perf_counter() - started})
+            batch["values"] = rollouts.token_values(value_model, batch)
+        minibatches = [rows.to(DEVICE) for rows in torch.randperm(len(questions)).chunk(parts)]
+        evaluate = rollouts.reader(policy, value_model, batch)
+        _, stopped = ppo_update(evaluate, batch, minibatches, optimizer, beta=beta, **PPO)
+        history.append(rollouts.summary(questions, batch) | {"stopped": stopped})
     return policy, history
 
 
-@torch.no_grad()
-def examine(policy, seed: int = 1234, answers: int = 256) -> dict[str, float]:
-    """Score, utility and KL on questions that were kept back."""
-    torch.manual_seed(seed)
-    questions = random.Random(seed).choices(heldout, k=answers)
-    return summary(questions, judge_rollout(policy, questions, NEW))
+# %% [markdown]
+# First we break it. The usual mistake is to take the *present* log-probabilities for the old ones, anew before each
+# step. Many steps on one and the same batch, once right and once broken; without the KL term, so that nothing but the
+# clip holds the policy.
+
+# %% tags=["demo"]
+def many_steps(broken: bool, steps: int = 16) -> dict[str, float]:
+    """How far the policy goes from the one that drew, and how much is stopped at the end."""
+    torch.manual_seed(device.seed(7))
+    policy = copy.deepcopy(reference).requires_grad_()
+    value_model = rollouts.new_value_model(reference)
+    learning = [*policy.parameters(), *value_model.parameters()]
+    optimizer = torch.optim.AdamW(learning, lr=1e-3)
+    rng = random.Random(device.seed(7))
+    batch = collect(policy, rollouts.draw_questions(rng, learned_on, 8, ANSWERS))
+    evaluate = rollouts.reader(policy, value_model, batch)
+    drawn, rows = batch["logps"], torch.arange(8 * ANSWERS, device=DEVICE)
+    once = PPO | {"epochs": 1}
+    for _ in range(steps):
+        now, values = (numbers.detach() for numbers in evaluate(rows))
+        batch |= {"logps": now if broken else drawn, "values": values}
+        _, stopped = ppo_update(evaluate, batch, [rows], optimizer, beta=0.0, **once)
+    gone = ((drawn - now) * batch["mask"]).sum(1).mean().item()  # an estimate of KL(old || now)
+    return {"nats from the old policy": gone, "stopped in the last step": stopped[-1]}
 
 
-before = examine(reference)
-print({name: round(before[name], 2) for name in ("score", "utility", "kl", "entropy", "length")})
+broken_steps = {name: many_steps(name != "right") for name in ("right", "old log-probs anew")}
+plots.show_table([{"": name} | found for name, found in broken_steps.items()])
 
 # %% [markdown]
-# Three runs that differ in nothing but their seed.
+# With the broken version the ratio is always 1. The clip never acts, nothing reports an error, and the policy runs away
+# from the answers that it learns from.
+#
+# Now the real loop. What is maximised is the score minus $\beta$ times the KL, so we try three learning rates with one
+# seed, keep the one for which this number is highest at the end, and run two more seeds with it.
+#
+# **Predict.** Every batch is learned from in four steps: two halves, each of them twice. In which of the four steps does
+# the clip stop the largest share of the tokens?
+#
+# - **a** In the first: there is most to learn.
+# - **b** In all four about the same.
+# - **c** In the third or fourth.
 
 # %% tags=["demo"]
-BETA, SEEDS = 0.1, range(device.at_most(3))
-ppo_runs, ppo_after = [], []
-for seed in SEEDS:
-    trained, history = train_ppo(seed, BETA)
-    ppo_runs.append(history)
-    ppo_after.append(examine(trained))
-
+predict("when_it_clips", "")
 
 # %% tags=["demo"]
-def band(
-    ax, runs: list[list[dict]], name: str, color: str, label: str | None = None, over: str | None = None, spare: int = 0
-) -> None:
-    """The median of several runs, and from the lowest to the highest a band, which spares so many at either side."""
-    curves = torch.tensor([[point[name] for point in run] for run in runs])  # (seeds, updates)
-    x = torch.tensor([[float(p[over]) for p in run] for run in runs]).cumsum(1).mean(0) if over else torch.arange(curves.shape[1])
-    ax.plot(x, curves.median(0).values, color=color, label=label)
-    lowest_first, spare = curves.sort(0).values, min(spare, (len(runs) - 1) // 2)
-    ax.fill_between(x, lowest_first[spare], lowest_first[-1 - spare], color=color, alpha=0.18, linewidth=0)
+SEEDS = range(device.at_most(3))
 
 
+def maximised(history: list[dict], last: int = 8) -> float:
+    """Score minus β KL, the mean of the last updates."""
+    return sum(p["score"] - BETA * p["kl"] for p in history[-last:]) / len(history[-last:])
+
+
+def tuned(train, rates: tuple[float, ...]) -> tuple[float, dict[float, float], list[tuple]]:
+    """The best rate with the first seed; what each reached; all seeds with the best."""
+    tried = {lr: train(SEEDS[0], BETA, lr) for lr in rates}
+    reached = {lr: maximised(history) for lr, (_, history) in tried.items()}
+    best = max(reached, key=reached.get)
+    return best, reached, [tried[best], *(train(seed, BETA, best) for seed in SEEDS[1:])]
+
+
+ppo_lr, ppo_reached, ppo = tuned(train_ppo, (LR / 2, LR, 2 * LR))
+print({lr: round(number, 2) for lr, number in ppo_reached.items()})
+
+# %% tags=["demo"]
 panels = {
-    "score": "score (learned reward)", "utility": "true utility", "kl": "KL to the reference, nats",
-    "clip fraction": "clip fraction", "value loss": "loss of the value model", "entropy": "entropy of the next word, nats",
-}  # fmt: skip
-fig, axes = plt.subplots(2, 3, figsize=(11, 5.2), sharex=True)
+    "score": "score (learned reward)",
+    "utility": "true utility",
+    "kl": "KL to the reference, nats",
+    "entropy": "entropy of the next token, nats",
+    "length": "tokens an answer",
+}
+fig, axes = plt.subplots(2, 3, figsize=(10.5, 5.2))
 for ax, (name, title) in zip(axes.flat, panels.items()):
-    band(ax, ppo_runs, name, plots.BLUE)
-    ax.set(title=title)
-for ax in axes[1]:
-    ax.set(xlabel="update")
+    plots.band(ax, [history for _, history in ppo], name, plots.BLUE)
+    ax.set(title=title, xlabel="update")
+by_step = torch.tensor([p["stopped"] for _, history in ppo for p in history]).mean(0).tolist()
+axes[1, 2].bar(range(1, 5), by_step, color=plots.BLUE, width=0.6)
+axes[1, 2].set(title="share stopped by the clip", xlabel="step on a batch", xticks=range(1, 5))
 plt.show()
+late = max(by_step[2:])
+came = "a" if by_step[0] >= late else "c" if late > 1.2 * max(by_step[:2]) else "b"
+reveal("when_it_clips", came, shares=", ".join(f"{share:.1%}" for share in by_step))
 
 # %% tags=["demo"]
+def examine(policy, answers: int = 256) -> dict[str, float]:
+    """The summary of answers to held-out questions."""
+    torch.manual_seed(device.seed(0))
+    asked = random.Random(device.seed(0)).choices(heldout, k=answers)
+    return rollouts.summary(asked, collect(policy, asked))
+
+
+before, ppo_after = examine(reference), [examine(trained) for trained, _ in ppo]
 columns = ("score", "utility", "kl", "entropy", "length")
-rows = [("before", before), *((f"PPO, seed {seed}", after) for seed, after in zip(SEEDS, ppo_after))]
-plots.show_table([{"held-out questions": name} | {c: values[c] for c in columns} for name, values in rows])
+rows = [("before", before), *((f"PPO, seed {s}", after) for s, after in zip(SEEDS, ppo_after))]
+plots.show_table([{"held-out": name} | {c: found[c] for c in columns} for name, found in rows])
+
+torch.manual_seed(device.seed(1))
+asked = random.Random(device.seed(1)).sample(sorted(set(heldout)), 6)
+first, after = (rollouts.texts(rollouts.draw(m, asked, NEW)) for m in (reference, ppo[0][0]))
+read = zip(asked, first, after)
+plots.show_table([dict(zip(("asked", "before", "after PPO"), row)) for row in read])
 
 # %% [markdown]
-# Compare the first line with the others: by the true utility, which nobody trained on, the answers are more than
-# twice as good, at a distance of a few nats. Read some. (The six panels are what people look at while such a run
-# lasts, except the second: outside of a toy world nobody has it.)
-
-# %% tags=["demo"]
-torch.manual_seed(1)
-asked = random.Random(1).sample(sorted(set(heldout)), 6)
-answers = {name: texts_of(draw_answers(model, asked, NEW)) for name, model in (("before", reference), ("after", trained))}
-plots.show_table([{"asked": q, "before": b, "after PPO": a} for q, b, a in zip(asked, *answers.values())])
-
-# %% [markdown]
+# The six panels are what people look at while such a run lasts, except for the second: outside of a toy world nobody
+# has the true utility.
+#
 # ## Is it worth the trouble?
 #
-# Chapter 3's REINFORCE needs no value model, no clip and no second step. Here it is with a leave-one-out baseline: an
-# answer's advantage is its reward minus the mean reward of the other answers to the same question. The reward is that
-# of the whole answer, with the same KL term. It draws the same number of answers as PPO, from the same questions.
-
+# Chapter 3's REINFORCE needs no value model, no clip and no second step. Here it is with your leave-one-out baseline.
+# The reward is that of the whole answer, with the same KL term. It draws as many answers as PPO, to the same questions,
+# and is tuned in the same way: three learning rates, one of which is kept.
 
 # %% tags=["demo"]
-def train_reinforce(seed: int, beta: float, updates: int = UPDATES, lr: float = 5e-4) -> tuple:
+leave_one_out = earlier("leave_one_out_advantages", methods.leave_one_out_advantages)
+
+
+def train_reinforce(seed: int, beta: float, lr: float) -> tuple:
     """REINFORCE with a leave-one-out baseline: one gradient step for each batch of answers."""
-    torch.manual_seed(seed)
-    rng, history = random.Random(seed), []
+    torch.manual_seed(device.seed(seed))
+    rng, history = random.Random(device.seed(seed)), []
     policy = copy.deepcopy(reference).requires_grad_()
     optimizer = torch.optim.AdamW(policy.parameters(), lr=lr, weight_decay=0.0)
-    for _ in tqdm(range(updates), desc=f"REINFORCE, β = {beta}, seed {seed}", mininterval=1):
-        questions = draw_questions(rng)
-        batch = judge_rollout(policy, questions, NEW)
-        rewards = token_rewards(batch["scores"], batch["logps"], batch["ref_logps"], batch["mask"], beta).sum(1)
-        groups = rewards.view(-1, ANSWERS)  # (questions, answers to each)
-        others = (groups.sum(1, keepdim=True) - groups) / (ANSWERS - 1)
-        advantages = (groups - others).view(-1, 1)  # (rows, 1)
-        logps = logps_of(logits_of(policy, batch), batch["tokens"])
+    for _ in tqdm(range(UPDATES), desc=f"REINFORCE, seed {seed}", mininterval=1):
+        questions = rollouts.draw_questions(rng, learned_on, PROMPTS, ANSWERS)
+        batch = collect(policy, questions)
+        parts = (batch[name] for name in ("scores", "logps", "ref_logps", "mask"))
+        rewards = token_rewards(*parts, beta).sum(1)  # (answers,)
+        advantages = leave_one_out(rewards.view(-1, ANSWERS)).view(-1, 1)
+        logps = rollouts.token_logps(rollouts.answer_logits(policy, batch), batch["tokens"])
         loss = -(logps * advantages * batch["mask"]).sum() / len(questions)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
         optimizer.step()
-        history.append(summary(questions, batch))
+        history.append(rollouts.summary(questions, batch))
     return policy, history
 
 
 # %% tags=["demo"]
-reinforce_runs, reinforce_after = [], []
-for seed in SEEDS:
-    trained_simply, history = train_reinforce(seed, BETA)
-    reinforce_runs.append(history)
-    reinforce_after.append(examine(trained_simply))
-
-# %% tags=["demo"]
-fig, axes = plt.subplots(1, 2, figsize=(9.5, 3.4))
-for ax, (name, title) in zip(axes, (("utility", "true utility"), ("kl", "KL to the reference, nats"))):
-    band(ax, ppo_runs, name, plots.BLUE, "PPO", over="tokens")
-    band(ax, reinforce_runs, name, plots.ORANGE, "REINFORCE", over="tokens")
-    ax.set(xlabel="tokens generated", title=title)
+reinforce_lr, reinforce_reached, reinforce = tuned(train_reinforce, (5e-4, 1e-3, 2e-3))
+reinforce_after = [examine(trained) for trained, _ in reinforce]
+fig, axes = plt.subplots(1, 2, figsize=(9, 3.2))
+for ax, name in zip(axes, ("utility", "kl")):
+    plots.band(ax, [history for _, history in ppo], name, plots.BLUE, "PPO")
+    plots.band(ax, [history for _, history in reinforce], name, plots.ORANGE, "REINFORCE")
+    ax.set(xlabel="update", title=panels[name])
     ax.legend()
 plt.show()
 
-
 # %% tags=["demo"]
-def mean_of(results: list[dict], name: str) -> float:
-    """The mean of one number over several runs."""
-    return sum(result[name] for result in results) / len(results)
-
-
-for name, results in (("PPO", ppo_after), ("REINFORCE", reinforce_after)):
-    said = ", ".join(f"{result['utility']:.2f}" for result in results)
-    print(f"{name:>9}: true utility {said} at a KL of {mean_of(results, 'kl'):.1f} nats, on held-out questions")
+compared = {}
+ends = {"PPO": (ppo_lr, ppo_after), "REINFORCE": (reinforce_lr, reinforce_after)}
+for name, (lr, found) in ends.items():
+    utilities = [after["utility"] for after in found]
+    compared[name] = {
+        "learning rate": f"{lr:g}",
+        "score − β KL": median(after["score"] - BETA * after["kl"] for after in found),
+        "KL": median(after["kl"] for after in found),
+        "true utility": median(utilities), "lowest": min(utilities), "highest": max(utilities),
+    }  # fmt: skip
+plots.show_table([{"held-out, median of the seeds": name} | c for name, c in compared.items()])
+low, high = sorted(compared, key=lambda name: compared[name]["true utility"])
+apart = compared[high]["lowest"] > compared[low]["highest"]
+print(f"In this run {high} has the higher median utility, and the seeds of the two "
+      f"{'do not overlap' if apart else 'overlap: no winner can be named'}.")  # fmt: skip
 
 # %% [markdown]
-# Draw your own conclusion from the two figures, and a careful one: three seeds, one small model, one learning rate
-# each. What can be said in general is what each method spends. PPO takes four steps where REINFORCE takes one, and
-# has a second model to train; where drawing answers is what costs, that is cheap.
-#
-# ## Where the time goes
-#
-# Drawing an answer is one run of the model for every token, one after the other. Everything else reads whole answers
-# at once.
-
-# %% tags=["demo"]
-points = [point for run in ppo_runs for point in run]
-share_generating = sum(p["generating"] for p in points) / sum(p["seconds"] for p in points)
-timed = {}
-for use_cache in (True, False):
-    torch.manual_seed(0)
-    started = time.perf_counter()
-    draw_answers(reference, draw_questions(random.Random(0)), NEW, use_cache)
-    timed[use_cache] = time.perf_counter() - started
-cache_factor = timed[False] / timed[True]
-print(f"{share_generating:.0%} of PPO's time went into drawing answers")
-print(f"one batch: {timed[True]:.2f} s with the key/value cache, {timed[False]:.2f} s without: {cache_factor:.1f} times as long")
-
-# %% [markdown]
-# With a cache, each step computes keys and values of the *new* token only. Without one, all earlier tokens are run
-# again for each new one. Our answers are short and our model tiny, so four gradient steps weigh more here than
-# elsewhere. With answers of thousands of tokens, generating takes most of the time, and there are engines that do
-# nothing else (vLLM, SGLang).
+# That is a comparison with three learning rates and a few seeds each, in one small world: read it with care. What can be
+# said in general is what each method spends. On the same answers PPO takes four steps where REINFORCE takes one, and has
+# a second model to train. Where drawing the answers costs most, that matters little.
 #
 # ## Too much of a good thing
 #
-# The score is a copy of what we want, learned from pairs of ordinary answers. What happens if we
-# take it at its word? $\beta = 0$: nothing holds the policy near the reference. The learning rate
-# stays as it was. To see what happens in the end, and not in one lucky run, there are five runs,
-# and more than twice as many updates. To pay for them, an update draws half as many answers, and
-# takes twice as many steps on them, in quarters instead of halves.
+# The score is a copy of what we want, learned from pairs of ordinary answers. What happens if we trust it without
+# limit? $\beta = 0$: nothing holds the policy near the reference. To see what happens in the end, and not in one lucky
+# run, there are five seeds and more updates. To pay for them, each update draws half as many answers, and learns from
+# them in quarters instead of halves. (In the figure the line is the median, and the band holds the middle three.)
+#
+# **Predict.** Over these updates, what do score and true utility do?
+#
+# - **a** Both rise, and level off at the end.
+# - **b** Without the penalty training becomes unstable, and both fall.
+# - **c** The score rises. The utility rises at first, and falls later.
 
 # %% tags=["demo"]
-FAR_SEEDS, FAR_UPDATES = range(device.at_most(5)), device.at_most(80, least=4)
-FAR = {"count": PROMPTS // 2, "parts": 4}
-hacked_policies, hacked_runs = [], []
+predict("without_kl", "")
+
+# %% tags=["demo"]
+FAR_SEEDS = range(device.at_most(5))
+FAR = {"lr": LR, "updates": device.at_most(80, least=4), "count": PROMPTS // 2, "parts": 4}
+hacked_policies, hacked = [], []
 for seed in FAR_SEEDS:
-    hacked_policy, history = train_ppo(seed, 0.0, FAR_UPDATES, **FAR)
-    hacked_policies.append(hacked_policy)
-    hacked_runs.append(history)
+    trained, history = train_ppo(seed, 0.0, **FAR)
+    hacked_policies.append(trained)
+    hacked.append(rollouts.smooth(history, ("score", "utility", "kl")))
 
-
-# %% tags=["demo"]
-def smooth(run: list[dict], width: int = 5) -> list[dict[str, float]]:
-    """At each update the mean over the last `width`: single batches are noisy."""
-    windows = [run[max(0, i - width + 1) : i + 1] for i in range(len(run))]
-    return [{name: mean_of(w, name) for name in ("score", "utility", "kl")} for w in windows]
-
-
-hacked = [smooth(run) for run in hacked_runs]
-fig, axes = plt.subplots(1, 2, figsize=(10, 3.4))
+fig, axes = plt.subplots(1, 2, figsize=(9, 3.2))
 for ax, name, color in zip(axes, ("score", "utility"), (plots.ORANGE, plots.BLUE)):
-    band(ax, hacked, name, color, spare=1)
+    plots.band(ax, hacked, name, color, spare=1)
     ax.set(xlabel="update", title=f"{panels[name]}, β = 0")
 plt.show()
 
-# %% [markdown]
-# The line is the median over the five seeds, and the band holds the middle three. Now take two places
-# from each run: where the true utility is best, and where the score is.
-
-
 # %% tags=["demo"]
+# Two places of each run: where the true utility is best, and where the score is.
 def best_places(run: list[dict]) -> dict[str, float]:
     """Score, true utility and KL of a run where the utility is best, and where the score is."""
     top, last = max(run, key=itemgetter("utility")), max(run, key=itemgetter("score"))
-    first = {"best utility": top["utility"], "its score": top["score"], "its KL": top["kl"]}
-    return first | {
-        "best score": last["score"], "utility there": last["utility"], "KL there": last["kl"]
+    return {
+        "best utility": top["utility"], "its score": top["score"], "its KL": top["kl"],
+        "best score": last["score"], "utility there": last["utility"], "KL there": last["kl"],
     }  # fmt: skip
 
 
 places = [best_places(run) for run in hacked]
 middle = {name: median(place[name] for place in places) for name in places[0]}
-plots.show_table(
-    [{"seed": seed} | place for seed, place in zip((*FAR_SEEDS, "median"), (*places, middle))]
-)
+plots.show_table([{"seed": s} | p for s, p in zip((*FAR_SEEDS, "median"), (*places, middle))])
 turned = sum(place["utility there"] < place["best utility"] - 0.5 for place in places)
-print(f"In this run, {turned} seeds of {len(places)} turn down: where the score is best, the true utility")
-print("is more than 0.5 below its best. In the median over the seeds, the utility goes from")
-print(f"{middle['best utility']:.2f} to {middle['utility there']:.2f}, and the score at the same two places")
-print(f"from {middle['its score']:.2f} to {middle['best score']:.2f}.")
+print(f"{turned} seeds of {len(places)} turn down: where the score is best, the true utility")
+print("is more than 0.5 below its best.")
+rises = middle["best score"] > middle["its score"]
+came = "c" if turned > len(places) / 2 and rises else "a" if rises else "b"
+reveal("without_kl", came, turned=turned, runs=len(places), middle=middle)
 
 # %% [markdown]
-# The score climbs on, and the true utility falls. Nothing went wrong in the optimisation: it found
-# what the reward model does not know. It finds that by chance: each seed turns at another time, and
-# some may not have turned yet. Look at what is said in the end:
+# Where a run has turned down, nothing went wrong in the optimisation: it found what the reward model does not know. It
+# finds that by chance, so each seed turns at another time, and some may not have turned yet.
+#
+# What do the policies say in the end? Every run finds its own way. One way is to say something *true of something else*.
+# Another is to go on for *longer than anybody would*: that was rare in chapter 4's comparisons. The second table counts.
+# (A "courtesy too many" is one beyond the first at the beginning or at the end.)
 
 # %% tags=["demo"]
-torch.manual_seed(2)
+torch.manual_seed(device.seed(2))
 rows, few = [], asked[:3]
-for seed, hacked_policy in zip(FAR_SEEDS, hacked_policies):
-    rollout = draw_answers(hacked_policy, few, NEW)
-    scores, utilities = scores_of(rollout).tolist(), utilities_of(few, rollout).tolist()
-    said = zip(few, texts_of(rollout), scores, utilities)
-    rows += [
-        {"seed": seed, "asked": q, "answered": answer, "score": score, "true utility": utility}
-        for q, answer, score, utility in said
-    ]
-plots.show_table(rows)
-
-# %% [markdown]
-# Every run finds its own way. One is to say something *true of something else*: the reward model is surprised by words
-# that do not follow from what stands before them, and a true sentence does not surprise it, whatever the question was.
-# Another is to go on for *longer than anybody would*: that was rare in chapter 4's comparisons, where most answers kept
-# to the point. Count which ones yours have taken:
-
+for seed, trained in zip(FAR_SEEDS, hacked_policies):
+    batch = rollouts.draw(trained, few, NEW)
+    scores, utilities = rollouts.scores(reward_model, batch), rollouts.utilities(few, batch)
+    said = zip(few, rollouts.texts(batch), scores.tolist(), utilities.tolist())
+    rows += [(seed, *row) for row in said]
+names = ("seed", "asked", "answered", "score", "true utility")
+plots.show_table([dict(zip(names, row)) for row in rows])
 
 # %% tags=["demo"]
-def kinds_of_answers(policy, answers: int = 256) -> dict[str, float]:
-    """What held-out questions are answered with: three shares that add up to 1; then words, and courtesies too many."""
-    torch.manual_seed(4)
-    asked_many = random.Random(4).choices(heldout, k=answers)
-    texts = texts_of(draw_answers(policy, asked_many, NEW))
-    seen = [appraise(q, text) for q, text in zip(asked_many, texts)]
-    true_sentences = {question.full() for question in fact_questions()}
-    elsewhere = sum(any(t in text for t in true_sentences) and not a.right for text, a in zip(texts, seen)) / answers
-    right = sum(a.right for a in seen) / answers
-    surplus = sum(max(a.openings - 1, 0) + max(a.closings - 1, 0) for a in seen) / answers
-    kinds = {"right": right, "true of something else": elsewhere, "neither": 1 - right - elsewhere}
-    return kinds | {"words": sum(a.words for a in seen) / answers, "courtesies too many": surplus}
-
-
-said = {"before": reference, f"PPO, β = {BETA}": trained}
-said |= {f"PPO, β = 0, seed {seed}": model for seed, model in zip(FAR_SEEDS, hacked_policies)}
-kinds = {name: kinds_of_answers(model) for name, model in said.items()}
+said_by = {"before": reference, f"PPO, β = {BETA}": ppo[0][0]}
+said_by |= {f"β = 0, seed {seed}": trained for seed, trained in zip(FAR_SEEDS, hacked_policies)}
+kinds, many = {}, random.Random(device.seed(4)).choices(heldout, k=256)
+for name, model in said_by.items():
+    torch.manual_seed(device.seed(4))
+    said = rollouts.texts(rollouts.draw(model, many, NEW))
+    kinds[name] = rollouts.kinds_of_answers(many, said)
 plots.show_table([{"answers of": name} | shares for name, shares in kinds.items()])
 
 # %% [markdown]
-# It is called reward hacking, and economists know it as Goodhart's law. Gao et al. (2022) drew its
-# curve: the true reward against the distance from the reference. Here is ours. Three runs with
-# other $\beta$ join it, trained in the same way but with fewer updates, and the simplest way to use
-# a reward, **best-of-n**: draw $n$ answers from the reference and keep the one with the best score,
-# at a KL of at most $\log n - (n-1)/n$ (chapter 4).
+# This is called *reward hacking*; in economics it is known as Goodhart's law. Gao et al. (2022) drew the true reward
+# against the distance from the reference. We do the same. Two runs with other $\beta$ join, one seed each, with the same
+# learning rate and as many updates.
+#
+# And the simplest way to use a reward: **best-of-n**. Draw $n$ answers from the reference and keep the one with the best
+# score. Its KL is at most $\log n - (n-1)/n$, and can be less (chapter 4). So we measure it, with chapter 4's
+# `best_of_n_probs`, on many answers to each of a few questions.
+#
+# **Predict.** Compare best of 32 with PPO *at the same KL*. The true utility of best-of-n is
+#
+# - **a** lower: PPO has been trained for it;
+# - **b** about the same (within 0.2): both follow the same score;
+# - **c** higher.
+
+# %% tags=["demo"]
+predict("best_of_n_or_ppo", "")
 
 # %% tags=["demo"]
 other_runs = {}
-for beta in (0.3, BETA, 0.02):
-    other_runs[beta] = smooth(train_ppo(0, beta, **FAR)[1])
+for beta in (BETA, BETA / 5):
+    _, history = train_ppo(0, beta, **FAR)
+    other_runs[beta] = rollouts.smooth(history, ("score", "utility", "kl"))
 
 # %% tags=["demo"]
-torch.manual_seed(3)
-BEST_OF, DRAWN = (1, 2, 4, 8, 16, 32), 64
-asked_often = random.Random(3).sample(sorted(set(heldout)), 16)
-drawn_scores, drawn_utilities = [], []
-for question in asked_often:
-    batch = draw_answers(reference, [question] * DRAWN, NEW)
-    drawn_scores.append(scores_of(batch).cpu())
-    drawn_utilities.append(utilities_of([question] * DRAWN, batch))
-order = torch.stack(drawn_scores).argsort(1)  # (questions, drawn), the worst first
-by_score = torch.stack(drawn_utilities).gather(1, order)
-
-
-def best_of(n: int) -> float:
-    """The mean utility of the answer with the best score among n, over all choices of n from those drawn."""
-    weights = torch.tensor([math.comb(i, n - 1) / math.comb(DRAWN, n) for i in range(DRAWN)])
-    return (by_score * weights).sum(1).mean().item()
-
-
-best_kl = [math.log(n) - (n - 1) / n for n in BEST_OF]
-best_utility = [best_of(n) for n in BEST_OF]
+best_of_n_probs = earlier("best_of_n_probs", methods.best_of_n_probs)
+BEST_OF, DRAWN = (1, 2, 4, 8, 16, 32), 256
+torch.manual_seed(device.seed(3))
+best_kl, best_utility = torch.zeros(len(BEST_OF)), torch.zeros(len(BEST_OF))
+few = random.Random(device.seed(3)).sample(sorted(set(heldout)), 16)
+for question in few:
+    batch = rollouts.draw(reference, [question] * DRAWN, NEW)
+    texts = rollouts.texts(batch)
+    counts = Counter(texts)
+    at = [texts.index(text) for text in counts]  # one place of each different answer
+    scores = rollouts.scores(reward_model, batch).cpu()[at]
+    worth = rollouts.utilities([question] * DRAWN, batch)[at].double()
+    probs = torch.tensor([counts[text] / DRAWN for text in counts], dtype=torch.float64)
+    for i, n in enumerate(BEST_OF):
+        best = best_of_n_probs(probs, scores, n)  # (different answers,)
+        best_kl[i] += torch.special.xlogy(best, best / probs).sum() / len(few)
+        best_utility[i] += (best * worth).sum() / len(few)
+best_kl, best_utility = best_kl.tolist(), best_utility.tolist()
 
 # %% tags=["demo"]
 fig, ax = plt.subplots(figsize=(8, 4))
-shown = [(f"β = {beta}", run) for beta, run in other_runs.items()]
-shown += [("_" if i else "β = 0, five seeds", run) for i, run in enumerate(hacked)]
-colors = [plots.GREEN, plots.BLUE, plots.ORANGE] + [plots.VERMILION] * len(hacked)
-for (label, run), color in zip(shown, colors):
-    far = [point for point in run if point["kl"] > 0.1]
-    ax.plot([p["kl"] for p in far], [p["utility"] for p in far], color, linewidth=1.2, label=label)
+lines = [(f"β = {beta:g}", run) for beta, run in other_runs.items()]
+lines += [("_" if i else "β = 0, five seeds", run) for i, run in enumerate(hacked)]
+colors = [plots.BLUE, plots.ORANGE] + [plots.VERMILION] * len(hacked)
+for (label, run), color in zip(lines, colors):
+    far = [(p["kl"], p["utility"]) for p in run if p["kl"] > 0.1]
+    ax.plot(*zip(*far), color, linewidth=1.2, label=label)
 ax.plot(best_kl[1:], best_utility[1:], color=plots.GREY, marker="o", label="best of 2 to 32")
-ax.set(xscale="log", xlabel="KL to the reference, nats", ylabel="true utility")
-ax.set(title="How far to go")
+ax.set(xscale="log", xlabel=panels["kl"], ylabel="true utility", title="How far to go")
 ax.xaxis.set_major_formatter("{x:g}")
 ax.legend()
 plt.show()
+as_far = [next((p for p in run if p["kl"] >= best_kl[-1]), run[-1]) for _, run in lines]
+ppo_there = median(p["utility"] for p in as_far)  # of seven runs
+gap = best_utility[-1] - ppo_there
+came = "c" if gap > 0.2 else "a" if gap < -0.2 else "b"
+reveal("best_of_n_or_ppo", came, kl=best_kl[-1], best=best_utility[-1], ppo=ppo_there)
 
 # %% [markdown]
-# Best-of-n needs no training and cannot go far: the best of a hundred answers is hardly four nats
-# away. (It is drawn at the bound, and may be nearer than that.) PPO can go as far as it likes, and
-# $\beta$ decides where it stops. Without it, the curve passes its top and goes on, unaware, since
-# what one *sees* in practice is the score.
+# Best-of-n needs no training, and cannot go far: the best of a hundred answers is hardly four nats away. But every
+# answer then costs $n$ answers and $n$ scores. PPO pays once, while it trains, and can go as far as it likes. How far
+# that is, $\beta$ decides. Without it a policy passes its best place and goes on: what one *sees* in practice is the
+# score.
 #
-# ## What you have seen
+# ## Exercise 9: a reward one cannot trust (open)
 #
-# - PPO is four models. Two are trained, and they hold four fifths of the memory.
-# - Each token gets a reward (its share of the KL, and at the end the score) and an advantage, which leans on the value
-#   model as much as $\lambda$ says.
-# - The clip is four corners: it stops a token that has gone far enough, and never one that went the wrong way.
-# - The KL is not there for good style. Without it the policy leaves the region where the reward model knows anything.
+# You have the scores of four reward models. Each of them was fitted to other comparisons, so each is wrong in its own
+# way. Where they disagree, the score is doubtful. Build a policy that is *truly* good and stays near the reference.
+#
+# Nobody tells you how. What is measured is your policy's expected true utility, which your function never sees: as a
+# share of what could be gained over the reference by somebody who knows it, with the same KL. There are four bars. The
+# mean score with the best $\beta$ reaches the lowest. The highest needs an idea of your own.
+
+
+# %% nbgrader={"grade": false, "grade_id": "careful_policy", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def careful_policy(
+    ref_logps: torch.Tensor, scores: torch.Tensor, max_kl: float
+) -> torch.Tensor:
+    """Logits (prompts, answers) of a policy with a high true utility, near the reference.
+
+    ref_logps: (prompts, answers), log-probabilities of all answers under the reference.
+    scores: (models, prompts, answers). Each score is the answer's true utility plus noise. The
+    noise is independent from model to model and has mean 0; it is larger for some answers than
+    for others. No score is missing. max_kl: in nats. KL(policy || reference), averaged over
+    the prompts, must not exceed it.
+    """
+    ### BEGIN SOLUTION
+    mean, noise = scores.mean(0), scores.var(0) / len(scores)  # noise: the variance of the mean
+    # Rare answers have noisier scores. Average the noise over answers that are about as rare.
+    pooled = torch.empty_like(noise).flatten()
+    for alike in ref_logps.flatten().argsort().chunk(16):
+        pooled[alike] = noise.flatten()[alike].mean()
+    noise = pooled.view_as(mean)  # (prompts, answers)
+    # What one should believe: the mean score, drawn towards the level of its question.
+    level = (mean / (1 + noise)).sum(1, keepdim=True) / (1 / (1 + noise)).sum(1, keepdim=True)
+    sure = noise.square().reciprocal()
+    spread = (((mean - level).square() - noise) * sure).sum() / sure.sum()  # of the utilities
+    spread = spread.clamp(min=0.05)
+    believed = level + (mean - level) * spread / (spread + noise)
+    # The smallest beta that the budget allows, by bisection.
+    low, high = -10.0, 10.0  # log beta
+    for _ in range(60):
+        beta = math.exp((low + high) / 2)
+        logps = (ref_logps + believed / beta).log_softmax(-1)
+        kl = (logps.exp() * (logps - ref_logps)).sum(-1).mean().item()
+        low, high = ((low + high) / 2, high) if kl > max_kl else (low, (low + high) / 2)
+    return ref_logps + believed / math.exp(high)
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "careful_policy_check", "locked": true, "points": 8, "schema_version": 3, "solution": false, "task": false}
+check("careful_policy", careful_policy)
+
+# %% [markdown]
+# <details><summary><b>Where to think further</b></summary>
+#
+# - For a given reward, which policy is best at a given KL? (Chapter 3, the optimum.) How do you find the $\beta$ that
+#   uses the whole budget? Must every question get the same share of it?
+# - A high mean of four noisy scores: is the answer good, or was it lucky? What would you guess of the true utility?
+# - Four numbers say little about their own noise. Do some answers have noisier scores than others? Could you see from
+#   the inputs which?
+# </details>
+#
+# ## What you measured
+
+# %% tags=["demo"]
+old_anew = broken_steps["old log-probs anew"]["stopped in the last step"]
+gained = {name: found["true utility"] for name, found in compared.items()}
+distances = [f"{run[-1]['kl']:.1f} with β = {beta:g}" for beta, run in other_runs.items()]
+distances.append(f"{median(run[-1]['kl'] for run in hacked):.0f} with β = 0 (median)")
+print(f"""In this run:
+- The two frozen models take {frozen_share:.0%} of the memory.
+- With an exact value model, the noise of the advantages is {noise[0]:.2f} at λ = 0,
+  and {noise[-1]:.2f} at λ = 1.
+- With the old log-probabilities taken anew, the clip stops {old_anew:.0%} of the tokens.
+- True utility on held-out questions: {before["utility"]:.2f} before,
+  {gained["PPO"]:.2f} after PPO, {gained["REINFORCE"]:.2f} after REINFORCE (medians).
+- Without the KL, {turned} of {len(FAR_SEEDS)} seeds turn down. In the median the utility goes
+  from {middle["best utility"]:.2f} to {middle["utility there"]:.2f}, and the score from \
+{middle["its score"]:.2f} to {middle["best score"]:.2f}.
+- After as many updates, the KL in nats is {", ".join(distances)}.
+- Best of {BEST_OF[-1]} reaches a utility of {best_utility[-1]:.2f} at {best_kl[-1]:.2f} nats,
+  PPO at that distance {ppo_there:.2f} (median of its runs).""")
+
+# %% [markdown]
+# ## Questions
+#
+# <details><summary>1. Why does the score stand on the last token, and not on every token?</summary>
+#
+# The reward model judged the whole answer once. If each token got the score, a long answer would collect it many times,
+# and the policy would learn to be long. Which token *earned* the score is for the advantages to say.
+# </details>
+# <details><summary>2. At the first step on a batch every ratio is 1. Is there anything to learn then?</summary>
+#
+# Yes. The ratio is 1, but its gradient is that of log p. So the first step is that of REINFORCE with the same
+# advantages. The clip can act only later.
+# </details>
+# <details><summary>3. The value model is removed, and V = 0 everywhere. Which λ would you take?</summary>
+#
+# λ = 1. With λ = 0 only the last token would hear of the score, as the coin world shows. With λ = 1 and γ = 1 all
+# tokens of an answer get the same sum from there on, and one needs another baseline against the noise: that is chapter
+# 3's leave-one-out.
+# </details>
+# <details><summary>4. Your score still rises after a week of training. What do you look at before you are glad?</summary>
+#
+# The KL, the length of the answers, and the answers themselves; and a judge that the training has not seen: people,
+# or another reward model, or a check that can be verified. The score itself cannot tell you.
+# </details>
+#
+# ## What was not shown
+#
+# Scale: our policy is tiny, our answers have at most 32 tokens, and there is one kind of question
+# here. The value clip, the whitening and $\lambda$ were not taken out one by one. The reward model was
+# not trained again on the policy's new answers, as one does in practice. And the comparison with REINFORCE tried
+# three learning rates only.
 #
 # **To read**: Schulman et al. 2017, *PPO* (arXiv:1707.06347); Schulman et al. 2015, *GAE* (arXiv:1506.02438); Ziegler
 # et al. 2019 (arXiv:1909.08593); Stiennon et al. 2020 (arXiv:2009.01325); Ouyang et al. 2022, *InstructGPT*
 # (arXiv:2203.02155); Gao et al. 2022, *Scaling laws for reward model overoptimization* (arXiv:2210.10760); Huang et al.
 # 2024, the details of PPO for language models (arXiv:2403.17031); Ahmadian et al. 2024, *Back to basics*, REINFORCE
-# instead of PPO (arXiv:2402.14740).
+# instead of PPO (arXiv:2402.14740); Coste et al. 2023, reward model ensembles against over-optimisation
+# (arXiv:2310.02743).
 
 # %%
 progress("05_ppo")

@@ -8,44 +8,7 @@ import torch.nn.functional as F
 
 from autograder.judging.catalogue import alternative
 
-# --- Exercise 1: four models, and what they weigh
-
-
-@alternative("memory_budget")
-def by_a_table(policy, reward, value, bytes_per_number=4):
-    """A table of sizes and copies."""
-    table = {"policy": (policy, 4), "reference": (policy, 1), "reward": (reward, 1), "value": (value, 4)}
-    return {name: size * copies * bytes_per_number for name, (size, copies) in table.items()}
-
-
-@alternative("memory_budget")
-def part_by_part(policy, reward, value, bytes_per_number=4):
-    """Weights, then gradients, then Adam's state added; another order of the keys, and a total besides."""
-    memory = {"value": value, "reward": reward, "reference": policy, "policy": policy}
-    for name in ("policy", "value"):
-        weights = memory[name]
-        memory[name] += weights
-        memory[name] += 2 * weights
-    memory = {name: number * bytes_per_number for name, number in memory.items()}
-    return memory | {"total": sum(memory.values())}
-
-
-@alternative("memory_budget")
-def as_floats(policy, reward, value, bytes_per_number=4):
-    """Floats."""
-    w = float(bytes_per_number)
-    return dict(policy=policy * w * 4.0, reference=policy * w, reward=reward * w, value=value * w * 4.0)
-
-
-@alternative("memory_budget")
-def in_tensors(policy, reward, value, bytes_per_number=4):
-    """One matrix product; tensors without axes come back."""
-    sizes = torch.tensor([policy, policy, reward, value], dtype=torch.float64)
-    memory = sizes * torch.tensor([4, 1, 1, 4], dtype=torch.float64) * bytes_per_number
-    return dict(zip(["policy", "reference", "reward", "value"], memory))
-
-
-# --- Exercise 2: a reward for every token
+# --- Exercise 1: a reward for every token
 
 
 @alternative("token_rewards")
@@ -99,7 +62,7 @@ def one_hot_last(scores, logps, ref_logps, mask, beta):
     return rewards + last * scores.detach().unsqueeze(-1)
 
 
-# --- Exercise 3: generalised advantage estimation
+# --- Exercise 2: generalised advantage estimation
 
 
 @alternative("gae")
@@ -165,7 +128,7 @@ def sums_of_all_lengths(rewards, values, mask, gamma, lam):
     return result * mask
 
 
-# --- Exercise 4: whitening under a mask
+# --- Exercise 3: whitening under a mask
 
 
 @alternative("masked_whiten")
@@ -212,7 +175,7 @@ def in_a_loop(values, mask, shift_mean=True):
     return result
 
 
-# --- Exercise 5: what each model learns from
+# --- Exercise 4: what each model learns from
 
 
 def _gae(rewards, values, mask, gamma, lam):
@@ -259,7 +222,7 @@ def in_double_precision(rewards, values, mask, gamma, lam):
     return square_minus_square(advantages, mask), returns
 
 
-# --- Exercise 6: the clipped objective
+# --- Exercise 5: the clipped objective
 
 
 @alternative("clipped_policy_loss")
@@ -315,7 +278,7 @@ def switched_off_where_clipped(logps, old_logps, advantages, mask, clip_range):
     return -torch.einsum("bt,bt->", objective, mask.float()) / mask.sum()
 
 
-# --- Exercise 7: how much the clip stops
+# --- Exercise 6: how much the clip stops
 
 
 @alternative("clip_fraction")
@@ -353,7 +316,20 @@ def numpy_mean(logps, old_logps, advantages, mask, clip_range):
     return np.mean(stopped, where=mask.numpy().astype(bool))
 
 
-# --- Exercise 8: the loss of the value model
+@alternative("clip_fraction")
+def by_their_gradients(logps, old_logps, advantages, mask, clip_range):
+    """The gradients of both objectives, and where only the plain one has any."""
+    with torch.enable_grad():
+        x = logps.detach().clone().requires_grad_()
+        ratio = (x - old_logps.detach()).exp()
+        plain = ratio * advantages
+        clipped = torch.minimum(plain, ratio.clamp(1 - clip_range, 1 + clip_range) * advantages)
+        (all_of_it,) = torch.autograd.grad(plain.sum(), x, retain_graph=True)
+        (left,) = torch.autograd.grad(clipped.sum(), x)
+    return ((all_of_it != 0) & (left == 0))[mask == 1].float().mean()
+
+
+# --- Exercise 7: the loss of the value model
 
 
 @alternative("value_loss")
@@ -391,7 +367,15 @@ def each_answer_in_turn(values, old_values, returns, mask, clip_range):
     return 0.5 * total / mask.sum()
 
 
-# --- Exercise 9: from a rollout to an update
+# --- Exercise 8: the training loop
+
+
+def _learned_from(batch, beta, gamma, lam):
+    """The batch with advantages and returns, in ways of their own."""
+    rewards = with_where_and_scatter(batch["scores"], batch["logps"], batch["ref_logps"], batch["mask"], beta)
+    advantages = by_a_matrix(rewards, batch["values"], batch["mask"], gamma, lam)
+    returns = (advantages + batch["values"]) * batch["mask"]
+    return batch | {"advantages": selected_entries(advantages, batch["mask"]), "returns": returns}
 
 
 def _losses(evaluate, batch, rows, clip_range, value_clip):
@@ -400,70 +384,131 @@ def _losses(evaluate, batch, rows, clip_range, value_clip):
         batch[name][rows] for name in ("logps", "values", "advantages", "returns", "mask")
     )
     policy = larger_of_the_losses(logps, old_logps, advantages, mask, clip_range)
-    return policy, range_by_min_and_max(values, old_values, returns, mask, value_clip)
+    share = float(smaller_term(logps.detach(), old_logps, advantages, mask, clip_range))
+    return policy, range_by_min_and_max(values, old_values, returns, mask, value_clip), share
 
 
 @alternative("ppo_update")
-def two_backwards(evaluate, batch, minibatches, optimizer, clip_range, value_clip, value_coef, max_norm=1.0):
+def two_backwards(
+    evaluate, batch, minibatches, optimizer, *, beta, gamma, lam, clip_range, value_clip, value_coef, epochs, max_norm=1.0
+):
     """The two losses go back one after the other, and their gradients add up."""
-    losses = []
-    for rows in minibatches:
-        optimizer.zero_grad(set_to_none=False)
-        policy, value = _losses(evaluate, batch, rows, clip_range, value_clip)
-        policy.backward(retain_graph=True)
-        (value_coef * value).backward()
-        torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], max_norm)
-        optimizer.step()
-        losses.append(policy.item() + value_coef * value.item())
-    return losses
+    batch, losses, stopped = _learned_from(batch, beta, gamma, lam), [], []
+    for _ in range(epochs):
+        for rows in minibatches:
+            optimizer.zero_grad(set_to_none=False)
+            policy, value, share = _losses(evaluate, batch, rows, clip_range, value_clip)
+            policy.backward(retain_graph=True)
+            (value_coef * value).backward()
+            torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], max_norm)
+            optimizer.step()
+            losses.append(policy.item() + value_coef * value.item())
+            stopped.append(share)
+    return losses, stopped
 
 
 @alternative("ppo_update")
-def clipped_by_hand(evaluate, batch, minibatches, optimizer, clip_range, value_clip, value_coef, max_norm=1.0):
-    """torch.autograd.grad, the norm clipped by hand; a tuple comes back."""
+def clipped_by_hand(
+    evaluate, batch, minibatches, optimizer, *, beta, gamma, lam, clip_range, value_clip, value_coef, epochs, max_norm=1.0
+):
+    """torch.autograd.grad, the norm clipped by hand; tuples come back."""
+    batch = _learned_from(batch, beta, gamma, lam)
     parameters = list(itertools.chain.from_iterable(group["params"] for group in optimizer.param_groups))
-    losses = []
-    for rows in minibatches:
-        policy, value = _losses(evaluate, batch, rows, clip_range, value_clip)
+    steps = []
+    for rows in itertools.chain.from_iterable(itertools.repeat(minibatches, epochs)):
+        policy, value, share = _losses(evaluate, batch, rows, clip_range, value_clip)
         loss = policy + value_coef * value
         gradients = torch.autograd.grad(loss, parameters)
         norm = torch.cat([g.flatten() for g in gradients]).norm()
         for p, g in zip(parameters, gradients):
             p.grad = g * min(1.0, max_norm / (norm.item() + 1e-6))
         optimizer.step()
-        losses.append(loss.detach().item())
-    return tuple(losses)
+        steps.append((loss.detach().item(), share))
+    return tuple(zip(*steps))
 
 
 @alternative("ppo_update")
-def old_numbers_copied_first(evaluate, batch, minibatches, optimizer, clip_range, value_clip, value_coef, max_norm=1.0):
-    """The minibatches become a list, and the batch is copied before anything is learned."""
-    kept = {name: tensor.detach().clone() for name, tensor in batch.items()}
-    losses = []
-    for rows in list(minibatches):
-        policy, value = _losses(evaluate, kept, rows, clip_range, value_clip)
-        total = torch.stack([policy, value_coef * value]).sum()
+def with_a_closure(
+    evaluate, batch, minibatches, optimizer, *, beta, gamma, lam, clip_range, value_clip, value_coef, epochs, max_norm=1.0
+):
+    """The optimizer calls a closure that computes the loss, its gradient and the clipping."""
+    assert isinstance(optimizer, torch.optim.Optimizer)
+    batch, losses, stopped = _learned_from(batch, beta, gamma, lam), [], []
+
+    def closure(rows):
         optimizer.zero_grad()
-        total.backward()
-        torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], max_norm=max_norm)
-        optimizer.step()
-        losses.append(total.item())
-    return losses
-
-
-@alternative("ppo_update")
-def zeroed_after_the_step(evaluate, batch, minibatches, optimizer, clip_range, value_clip, value_coef, max_norm=1.0):
-    """Gradients are set to zero after the step, and before the first; a step with a closure argument."""
-    losses = []
-    optimizer.zero_grad()
-    for rows in iter(minibatches):
-        part = {name: tensor.index_select(0, rows) for name, tensor in batch.items()}
-        logps, values = evaluate(rows)
-        loss = bounds_by_the_sign(logps, part["logps"], part["advantages"], part["mask"], clip_range)
-        loss = loss.add(picked_entries(values, part["values"], part["returns"], part["mask"], value_clip), alpha=value_coef)
+        policy, value, share = _losses(evaluate, batch, rows, clip_range, value_clip)
+        loss = policy + value_coef * value
         loss.backward()
-        torch.nn.utils.clip_grad_norm_((p for g in optimizer.param_groups for p in g["params"]), max_norm)
-        optimizer.step(None)
-        optimizer.zero_grad()
+        torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], max_norm)
         losses.append(loss.item())
-    return losses
+        stopped.append(share)
+        return loss
+
+    for rows in list(minibatches) * epochs:
+        optimizer.step(lambda rows=rows: closure(rows))
+    return losses, stopped
+
+
+@alternative("ppo_update")
+def clipped_in_a_hook(
+    evaluate, batch, minibatches, optimizer, *, beta, gamma, lam, clip_range, value_clip, value_coef, epochs, max_norm=1.0
+):
+    """The norm is clipped in a hook before each step; gradients are set to zero after it, and before the first."""
+    parameters = [p for g in optimizer.param_groups for p in g["params"]]
+    hook = optimizer.register_step_pre_hook(lambda *_: torch.nn.utils.clip_grad_norm_(parameters, max_norm) and None)
+    kept = {name: tensor.detach().clone() for name, tensor in _learned_from(batch, beta, gamma, lam).items()}
+    losses, stopped = [], []
+    optimizer.zero_grad()
+    for _ in range(epochs):
+        for rows in minibatches:
+            policy, value, share = _losses(evaluate, kept, rows, clip_range, value_clip)
+            total = torch.stack([policy, value_coef * value]).sum()
+            total.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            losses, stopped = [*losses, total.item()], [*stopped, share]
+    hook.remove()
+    return losses, stopped
+
+
+# --- Exercise 9: a reward one cannot trust
+
+
+def _logits(ref_logps, believed, max_kl):
+    """The policy for these rewards that uses the whole budget, by bisection on the KL as a function of 1/beta."""
+    low, high = 0.0, 1e4
+    for _ in range(80):
+        slope = (low + high) / 2
+        q = torch.distributions.Categorical(logits=ref_logps + slope * believed)
+        kl = torch.distributions.kl_divergence(q, torch.distributions.Categorical(logits=ref_logps)).mean()
+        low, high = (slope, high) if kl <= max_kl else (low, slope)
+    return ref_logps + low * believed
+
+
+@alternative("careful_policy")
+def noise_as_a_power_of_the_surprise(ref_logps, scores, max_kl):
+    """The noise is a power of -log p, fitted by a straight line through logarithms; levels by weighted means."""
+    mean, noise = scores.mean(0), scores.var(0) / len(scores)
+    x, y = (-ref_logps).log().flatten(), noise.log().flatten()
+    line = torch.linalg.lstsq(torch.stack([x, torch.ones_like(x)], 1), y[:, None]).solution.flatten()
+    fitted = (line[0] * x + line[1]).exp().view_as(mean)
+    noise = fitted * noise.sum() / fitted.sum()
+    weights = 1 / (1 + noise)
+    level = (weights * mean).sum(1, keepdim=True) / weights.sum(1, keepdim=True)
+    return _logits(ref_logps, level + (mean - level) / (1 + noise), max_kl)
+
+
+@alternative("careful_policy")
+def in_numpy_by_quantiles(ref_logps, scores, max_kl):
+    """numpy in double precision: 24 groups of answers that are equally rare, and the spread of the utilities from the best known."""
+    r, s = ref_logps.numpy().astype(float), scores.numpy().astype(float)
+    mean, noise = s.mean(0), s.var(0, ddof=1) / len(s)
+    group = np.searchsorted(np.quantile(r, np.linspace(0, 1, 25)[1:-1]), r)
+    pooled = np.array([noise[group == k].mean() for k in range(24)])[group]
+    weights = 1 / (1 + pooled)
+    level = (weights * mean).sum(1, keepdims=True) / weights.sum(1, keepdims=True)
+    sure = pooled < np.quantile(pooled, 0.2)
+    spread = max(0.05, ((mean - level)[sure] ** 2 - pooled[sure]).mean())
+    believed = level + (mean - level) * spread / (spread + pooled)
+    return _logits(ref_logps.double(), torch.from_numpy(believed), max_kl)

@@ -1,69 +1,11 @@
-"""Wrong answers to the first half of chapter 05: memory, and which token gets which credit. Each text is the hint the student
+"""Wrong answers to the first half of chapter 05: which token gets which credit. Each text is the hint the student
 reads: what was done, why it is wrong, where to look."""
 
 import torch
 
 from autograder.judging.catalogue import changes
 
-# --- Exercise 1: four models, and what they weigh
-
-
-def _memory_budget(policy, reward, value, bytes_per_number=4):
-    size = bytes_per_number
-    return {
-        "policy": 4 * size * policy,
-        "reference": 1 * size * policy,
-        "reward": 1 * size * reward,
-        "value": 4 * size * value,
-    }
-
-
-_POLICY, _REFERENCE, _REWARD, _VALUE = "4 * size * policy", "1 * size * policy", "1 * size * reward", "4 * size * value"
-
-
-def _trained(numbers):
-    """Both trained models with so many numbers a parameter."""
-    return _POLICY, f"{numbers} * size * policy", _VALUE, f"{numbers} * size * value"
-
-
-changes("memory_budget", _memory_budget, [
-    ("weights_alone", "You count the weights of each model and nothing else. A model that is trained also holds a gradient and Adam's "
-     "two moments for every weight.", *_trained(1)),
-    ("three_numbers_a_parameter", "Your trained models hold three numbers a parameter. While they learn there are four: the weight, its "
-     "gradient, and Adam's two running means.", *_trained(3)),
-    ("no_optimizer", "Your trained models hold weights and gradients only. Adam keeps two more numbers for every weight: the running "
-     "mean of its gradient and of the gradient's square.", *_trained(2)),
-    ("a_fifth_number", "You count five numbers for a parameter that is trained. They are four here: weight, gradient, first and second "
-     "moment; mixed precision with a master copy of the weights would be another budget.", *_trained(5)),
-    ("all_are_trained", "You give all four models gradients and optimiser state. Two of them never change while PPO runs: the "
-     "reference and the reward model.", _REFERENCE, "4 * size * (policy)", _REWARD, "4 * size * reward"),
-    ("reference_is_trained", "You count the reference as if it were trained. It is the policy as it was before, frozen: weights only.",
-     _REFERENCE, "4 * size * (policy)"),
-    ("reward_is_trained", "You count the reward model as if it were trained. That was done before PPO begins; here it only gives "
-     "scores: weights only.", _REWARD, "4 * size * reward"),
-    ("value_is_frozen", "You count the value model as frozen. It learns together with the policy, from the returns: it holds gradients "
-     "and optimiser state too.", _VALUE, "size * value"),
-    ("policy_is_frozen", "You count the policy as frozen. It is the very model that PPO trains: weight, gradient and Adam's two "
-     "moments.", _POLICY, "size * policy"),
-    ("no_reference", "Your reference weighs nothing. It is a second copy of the policy's weights, kept as they were at the start; the "
-     "policy's own weights move away from them.", _REFERENCE, "0"),
-    ("reference_as_large_as_reward", "Your reference has the size of the reward model. It is a copy of the policy, so it has the "
-     "policy's.", _REFERENCE, "size * reward"),
-    ("value_as_large_as_policy", "Your value model has the size of the policy. It is a model of its own here, with a size of its own: "
-     "`value`.", _VALUE, "4 * size * (policy)"),
-    ("value_as_large_as_reward", "Your value model has the size of the reward model. It is often started from it, but it need not be: "
-     "use `value`.", _VALUE, "4 * size * reward"),
-    ("always_four_bytes", "You count four bytes a number whatever bytes_per_number says.", "size = bytes_per_number", "size = 4"),
-    ("numbers_not_bytes", "You count numbers, not bytes: multiply by bytes_per_number.", "size = bytes_per_number", "size = 1"),
-    ("bits", "Your result is eight times too large: bytes were asked for, not bits.", "size = bytes_per_number", "size = 8 * bytes_per_number"),
-    ("in_gib", "You divide by 2**30: the result should be bytes, as they are.", "size = bytes_per_number", "size = bytes_per_number / 2**30"),
-    ("trained_and_frozen_swapped", "You count the reference and the reward model as trained, and the policy and the value model as "
-     "frozen. It is the other way round.", _REFERENCE, "4 * size * (policy)", _REWARD, "4 * size * reward",
-     _POLICY, "size * policy", _VALUE, "size * value"),
-])  # fmt: skip
-
-
-# --- Exercise 2: a reward for every token
+# --- Exercise 1: a reward for every token
 
 
 def _token_rewards(scores, logps, ref_logps, mask, beta):
@@ -132,7 +74,7 @@ changes("token_rewards", _token_rewards, [
 ])  # fmt: skip
 
 
-# --- Exercise 3: generalised advantage estimation
+# --- Exercise 2: generalised advantage estimation
 
 
 def _gae(rewards, values, mask, gamma, lam):
@@ -215,7 +157,7 @@ changes("gae", _gae, [
 ])  # fmt: skip
 
 
-# --- Exercise 4: whitening under a mask
+# --- Exercise 3: whitening under a mask
 
 
 def _masked_whiten(values, mask, shift_mean=True):
@@ -281,7 +223,7 @@ changes("masked_whiten", _masked_whiten, [
 ])  # fmt: skip
 
 
-# --- Exercise 5: what each model learns from
+# --- Exercise 4: what each model learns from
 
 
 def _advantages_and_returns(rewards, values, mask, gamma, lam):

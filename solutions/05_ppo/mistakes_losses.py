@@ -1,11 +1,11 @@
-"""Wrong answers to the second half of chapter 05: the two losses, what the clip stops, and the update. Each text is the hint
+"""Wrong answers to the second half of chapter 05: the two losses, and what the clip stops. Each text is the hint
 the student reads: what was done, why it is wrong, where to look."""
 
 import torch
 
-from autograder.judging.catalogue import changes, mistake
+from autograder.judging.catalogue import changes
 
-# --- Exercise 6: the clipped objective
+# --- Exercise 5: the clipped objective
 
 
 def _mean(x, mask):
@@ -80,7 +80,7 @@ changes("clipped_policy_loss", _clipped_policy_loss, [
 ])  # fmt: skip
 
 
-# --- Exercise 7: how much the clip stops
+# --- Exercise 6: how much the clip stops
 
 
 def _clip_fraction(logps, old_logps, advantages, mask, clip_range):
@@ -126,7 +126,7 @@ changes("clip_fraction", _clip_fraction, [
 ])  # fmt: skip
 
 
-# --- Exercise 8: the loss of the value model
+# --- Exercise 7: the loss of the value model
 
 
 def _value_loss(values, old_values, returns, mask, clip_range):
@@ -177,115 +177,3 @@ changes("value_loss", _value_loss, [
     ("larger_of_the_means", "You take both means first, and then the larger. Which of the two errors counts is decided for every token.",
      _TWO_ERRORS, "torch.maximum(_mean((values - returns).square(), mask), _mean((clipped - returns).square(), mask))"),
 ])  # fmt: skip
-
-
-# --- Exercise 9: from a rollout to an update
-
-
-def _ppo_update(evaluate, batch, minibatches, optimizer, clip_range, value_clip, value_coef, max_norm=1.0):
-    losses = []
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    for rows in minibatches:
-        logps, values = evaluate(rows)
-        old = {name: tensor[rows] for name, tensor in batch.items()}
-        policy = _clipped_policy_loss(logps, old["logps"], old["advantages"], old["mask"], clip_range)
-        value = _value_loss(values, old["values"], old["returns"], old["mask"], value_clip)
-        loss = policy + value_coef * value
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, max_norm)
-        optimizer.step()
-        losses.append(loss.item())
-    return losses
-
-
-def _whiten(values, mask):
-    values, n = values.masked_fill(mask == 0, 0.0), mask.sum()
-    mean = values.sum() / n
-    variance = ((values - mean).square() * mask).sum() / n
-    return ((values - mean) / (variance + 1e-8).sqrt()).masked_fill(mask == 0, 0.0)
-
-
-_CLIP = "torch.nn.utils.clip_grad_norm_(parameters, max_norm)"
-
-changes("ppo_update", _ppo_update, [
-    ("old_logps_taken_now", "You take the *present* log-probabilities as the old ones at every step. The ratio is then always 1 and "
-     'nothing is ever clipped: the old ones are those of the rollout, batch["logps"].', 'old["logps"]', "logps.detach()"),
-    ("old_values_taken_now", "No value is ever clipped: the second error is missing, or the *present* values are taken for the old ones. "
-     'The old ones are those of the rollout, batch["values"].', 'old["values"]', "values.detach()"),
-    ("first_rows_of_the_batch", "You compare the minibatch with the *first* rows of the batch. Old log-probabilities, advantages and "
-     "returns must be those of the same answers: index them with the row numbers.", "tensor[rows]", "tensor[: len(rows)]"),
-    ("rows_sorted", "The rows of the batch come sorted, those of evaluate in the order of the minibatch: use the same row numbers, in "
-     "the same order, for both.", "tensor[rows]", "tensor[rows.sort().values]"),
-    ("no_value_loss", "The value model's loss is missing, so it never learns.", "value_coef * value\n", "0 * value\n"),
-    ("no_policy_loss", "The policy's loss is missing: only the value model learns.", "loss = policy", "loss = 0 * policy"),
-    ("value_coef_ignored", "The value model's loss is added as it is. value_coef says how much it weighs.",
-     "value_coef * value\n", "value\n"),
-    ("value_coef_halved", "The value model's loss weighs half as much as it should: the factor 1/2 is already in value_loss.",
-     "value_coef * value\n", "value_coef * value / 2\n"),
-    ("value_coef_on_the_policy", "You weigh the *policy's* loss with value_coef. It is the value model's that is weighed.",
-     "policy + value_coef * value\n", "value_coef * policy + value\n"),
-    ("value_loss_subtracted", "You subtract the value model's loss, and so make it worse with every step. Both losses are minimised: "
-     "add it.", "policy + value_coef", "policy - value_coef"),
-    ("one_clip_for_both", "You clip the values with the policy's clip_range. Their range is value_clip.",
-     'old["mask"], value_clip)', 'old["mask"], clip_range)'),
-    ("clips_swapped", "You hand clip_range to the value loss and value_clip to the policy loss. It is the other way round.",
-     'old["mask"], value_clip)', 'old["mask"], clip_range) ', 'old["mask"], clip_range)\n', 'old["mask"], value_clip)\n'),
-    ("gradients_pile_up", "The gradients are not set back to zero for each step, so each step repeats all earlier ones: "
-     "optimizer.zero_grad() in the loop, before backward.", "        optimizer.zero_grad()\n", ""),
-    ("tensors_kept", "Your list holds tensors. Plain numbers are asked for: loss.item() takes the number out.", "loss.item()", "loss.detach()"),
-    ("zeroed_after_backward", "You set the gradients to zero after backward and before the step: nothing is learned. It belongs before "
-     "backward.", "        optimizer.zero_grad()\n", "", _CLIP, "optimizer.zero_grad()"),
-    ("never_clipped", "The gradient's norm is not clipped: torch.nn.utils.clip_grad_norm_ between backward and step.", _CLIP, "pass"),
-    ("group_by_group", "You clip the gradient in parts, one parameter or one group at a time. The norm of *all* parameters together is clipped to max_norm.",
-     _CLIP, '[torch.nn.utils.clip_grad_norm_(group["params"], max_norm) for group in optimizer.param_groups]'),
-    ("first_group_alone", "You clip the gradient of the first parameter group only. The optimizer holds the value model's parameters "
-     "too: go through all of optimizer.param_groups.", _CLIP,
-     'torch.nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], max_norm)'),
-    ("clipped_element_by_element", "You clip every element of the gradient (clip_grad_value_). That bends its direction: its norm is "
-     "to be clipped.", "clip_grad_norm_", "clip_grad_value_"),
-    ("always_norm_one", "You clip the gradient to 1 whatever max_norm says.", "(parameters, max_norm)", "(parameters, 1.0)"),
-    ("advantages_whitened_again", "You whiten the advantages of every minibatch anew. They came whitened over the whole batch; done "
-     "again over a few rows, good answers among good ones would be blamed.", 'old["advantages"]', '_whiten(old["advantages"], old["mask"])'),
-])  # fmt: skip
-
-
-@mistake("ppo_update")
-def one_step_for_all(evaluate, batch, minibatches, optimizer, clip_range, value_clip, value_coef, max_norm=1.0):
-    """You add up the gradients of all minibatches and make one step at the end. Each minibatch is a step of its own."""
-    losses = []
-    optimizer.zero_grad()
-    for rows in minibatches:
-        losses.append(_loss(evaluate, batch, rows, clip_range, value_clip, value_coef))
-        losses[-1].backward()
-    torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], max_norm)
-    optimizer.step()
-    return [loss.item() for loss in losses]
-
-
-def _loss(evaluate, batch, rows, clip_range, value_clip, value_coef):
-    (logps, values), old = evaluate(rows), {name: tensor[rows] for name, tensor in batch.items()}
-    policy = _clipped_policy_loss(logps, old["logps"], old["advantages"], old["mask"], clip_range)
-    return policy + value_coef * _value_loss(values, old["values"], old["returns"], old["mask"], value_clip)
-
-
-@mistake("ppo_update")
-def loss_after_the_step(evaluate, batch, minibatches, optimizer, *ranges, **options):
-    """You report the loss after the step. Each loss is the one whose gradient was used, before the weights changed."""
-    losses = []
-    for rows in minibatches:
-        _ppo_update(evaluate, batch, [rows], optimizer, *ranges, **options)
-        with torch.no_grad():
-            losses.append(_loss(evaluate, batch, rows, *ranges).item())
-    return losses
-
-
-@mistake("ppo_update")
-def policy_loss_reported(evaluate, batch, minibatches, optimizer, clip_range, *ranges, **options):
-    """You return the policy's part of the loss only. The loss of a step is all that was minimised."""
-    losses = []
-    for rows in minibatches:
-        with torch.no_grad():
-            losses.append(_loss(evaluate, batch, rows, clip_range, ranges[0], 0.0).item())
-        _ppo_update(evaluate, batch, [rows], optimizer, clip_range, *ranges, **options)
-    return losses

@@ -13,7 +13,7 @@ IGNORE = -100  # the label that cross-entropy leaves out
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-make_labels = Exercise("make_labels", TOPIC, "Exercise 1: labels, and what padding is not")
+make_labels = Exercise("make_labels", TOPIC, "Exercise 1: tokens, labels, and what padding is not")
 
 
 def _padded_ids(seed: int, rows: int, length: int, side: str, padding: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,15 +1,20 @@
-"""Probes of chapter 01, exercises 3 to 5: n-gram models, perplexity, bits per byte."""
+"""Probes of chapter 01, exercises 3 to 6: n-gram models, the best counts (open), perplexity, bits per byte."""
 
 import itertools
 import math
+import random
 from collections import Counter
 from collections.abc import Mapping
+from functools import lru_cache
+from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from autograder.chapters.c01_pretraining.causal import TOPIC
 from autograder.chapters.probing import seeded
 from autograder.exercise import Exercise, Unexpected
+from course.data import load_corpus, load_heldout
 
 # ---------------------------------------------------------------------------------------------------------------------
 count_ngrams = Exercise("count_ngrams", TOPIC, "Exercise 3: counting n-grams")
@@ -153,7 +158,109 @@ def a_long_text(answer, seed):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-perplexity = Exercise("perplexity", TOPIC, "Exercise 5: perplexity and bits per byte")
+counting_model = Exercise("counting_model", TOPIC, "Exercise 5 (open): the best counts", open=True)
+
+SMALL, ASKED = 300, 240  # training documents, and contexts
+BARS = {  # the rule's name: what its bar asks for, and of whom
+    "counting_bar_1": (2.15, "a model that counts and never says never"),
+    "counting_bar_2": (1.95, "a model that asks a shorter context where it does not know the longer one"),
+    "counting_bar_3": (1.75, "a model that asks after how many different words a token was seen"),
+    "counting_bar_4": (1.50, "a model that looks into the beginning of the document as well"),
+}
+SUMS_TO_ONE = 0.01  # how far a row's sum may be off: rows travel in half precision
+
+
+class SmallText(NamedTuple):
+    """A small training text, beginnings of other documents, and what came next there."""
+
+    documents: list[list[int]]
+    contexts: list[list[int]]
+    following: list[int]
+    vocab: int
+
+
+@lru_cache
+def small_text() -> SmallText:
+    """The same in every check, so that its bars can be compared. The held-out documents are among those of the course."""
+    rng = random.Random(7)
+    training, heldout = rng.sample(load_corpus("train"), SMALL), rng.sample(load_heldout(), ASKED)
+    words = sorted({word for text in load_corpus("train") for word in text.split()})
+    ids = {word: i for i, word in enumerate(words, start=2)}
+    encoded = [[0, *(ids[word] for word in document.text.split()), 1] for document in heldout]
+    places = [rng.randrange(1, len(document)) for document in encoded]
+    return SmallText(
+        documents=[[0, *(ids[word] for word in text.split()), 1] for text in training],
+        contexts=[document[:place] for document, place in zip(encoded, places)],
+        following=[document[place] for document, place in zip(encoded, places)],
+        vocab=len(ids) + 2,
+    )
+
+
+def _distributions(answer, seed: int) -> dict:
+    """What the answer gives, in the order and with the ids of `small_text`; it is asked in another order, with other ids."""
+    text, rng = small_text(), random.Random(seed)
+    new_ids = rng.sample(range(text.vocab), text.vocab)
+    order = rng.sample(range(ASKED), ASKED)
+    documents = [[new_ids[token] for token in document] for document in rng.sample(text.documents, SMALL)]
+    contexts = [[new_ids[token] for token in text.contexts[i]] for i in order]
+    rows = _rows(answer(documents, contexts, text.vocab), text.vocab)
+    back = np.empty_like(rows)
+    back[order] = rows[:, new_ids]
+    with np.errstate(divide="ignore"):
+        return {"costs": (-np.log(back)).astype(np.float16)}  # half precision: it travels to the judge
+
+
+def _rows(returned, vocab: int) -> np.ndarray:
+    """The distributions as an array (ASKED, vocab). Raises Unexpected where they are none."""
+    try:
+        rows = np.asarray(returned.detach() if isinstance(returned, torch.Tensor) else returned, dtype=np.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise Unexpected(f"A tensor of probabilities should come back; it was {type(returned).__name__}.") from None
+    if rows.shape != (ASKED, vocab):
+        raise Unexpected(f"The result should have the shape {(ASKED, vocab)}, a row a context; yours has {rows.shape}.")
+    if np.isnan(rows).any() or (rows < 0).any():
+        raise Unexpected("Some of your probabilities are negative, or not a number.")
+    sums = rows.sum(-1)
+    worst = int(np.abs(sums - 1).argmax())
+    if abs(sums[worst] - 1) > SUMS_TO_ONE / 10:
+        raise Unexpected(f"Each row should sum to 1; your row {worst} sums to {sums[worst]:.4f}.")
+    return rows
+
+
+_kept: dict = {}  # what the first bar saw, for those behind it: the answer, and by seed what it gave
+
+
+def _distributions_once(answer, seed: int, first: bool) -> dict:
+    """The same, asked anew by the first bar alone: an answer may take a second, and the bars ask for one thing."""
+    written = getattr(answer, "__wrapped__", answer)
+    if first:
+        if _kept.get("answer") is not written:
+            _kept.clear()
+        _kept.pop(seed, None)
+    if _kept.get("answer") is not written or seed not in _kept:
+        found = _distributions(answer, seed)
+        if not first:
+            return found
+        _kept.update({"answer": written, seed: found})
+    return _kept[seed]
+
+
+def _add_bars() -> None:
+    for number, (name, (bar, whose)) in enumerate(BARS.items()):
+
+        def probe(answer, seed, first: bool = number == 0):
+            return _distributions_once(answer, seed, first)
+
+        probe.__name__ = f"loss_below_{bar:.2f}".replace(".", "_")
+        probe.__doc__ = f"Held-out loss at most {bar:.2f} nats: {whose}."
+        counting_model.case(probe, rule=name)
+
+
+_add_bars()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+perplexity = Exercise("perplexity", TOPIC, "Exercise 6: perplexity and bits per byte")
 
 
 def _token_losses(seed: int, n: int) -> torch.Tensor:
@@ -191,7 +298,7 @@ def tokens_that_cost_nothing(answer, seed):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-bits_per_byte = Exercise("bits_per_byte", TOPIC, "Exercise 5: perplexity and bits per byte")
+bits_per_byte = Exercise("bits_per_byte", TOPIC, "Exercise 6: perplexity and bits per byte")
 
 
 def _bits(answer, losses: torch.Tensor, text: str) -> dict:

@@ -1,4 +1,4 @@
-"""Probes of chapter 01, exercise 6: the distribution from which the next token is drawn."""
+"""Probes of chapter 01, exercise 7: the distribution from which the next token is drawn."""
 
 import torch
 
@@ -6,7 +6,7 @@ from autograder.chapters.c01_pretraining.causal import TOPIC
 from autograder.chapters.probing import as_tensor, seeded
 from autograder.exercise import Exercise
 
-next_token_probs = Exercise("next_token_probs", TOPIC, "Exercise 6: choosing the next token")
+next_token_probs = Exercise("next_token_probs", TOPIC, "Exercise 7: choosing the next token")
 
 
 def _next_logits(

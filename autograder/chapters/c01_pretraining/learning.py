@@ -1,4 +1,4 @@
-"""Probes of chapter 01, exercises 7 and 8: the schedule, and the training loop."""
+"""Probes of chapter 01, exercises 8 and 9: the schedule, and the training loop."""
 
 import torch
 
@@ -7,7 +7,7 @@ from autograder.chapters.probing import as_number, noting_sgd, plain_losses, see
 from autograder.exercise import Exercise, Unexpected
 
 # ---------------------------------------------------------------------------------------------------------------------
-learning_rate = Exercise("learning_rate", TOPIC, "Exercise 7: warm-up and cosine decay", plain=True)
+learning_rate = Exercise("learning_rate", TOPIC, "Exercise 8: warm-up and cosine decay", plain=True)
 
 
 def _rates(answer, steps, *schedule) -> torch.Tensor:
@@ -52,7 +52,7 @@ def without_min_lr(answer, seed):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-train = Exercise("train", TOPIC, "Exercise 8: the training loop", trains=True)
+train = Exercise("train", TOPIC, "Exercise 9: the training loop", trains=True)
 
 FREE = 1e9  # a max_norm that clips nothing, where clipping is not what a case is about
 

@@ -1,13 +1,13 @@
-"""Probes of chapter 01, exercises 9 to 11: BERT's masking, its loss, and sentence pairs."""
+"""Probes of chapter 01, exercises 10 and 11: BERT's masking, and sentence pairs."""
 
 import torch
 
-from autograder.chapters.c01_pretraining.causal import IGNORE, TOPIC
-from autograder.chapters.probing import as_pair, as_tensor, gradient_at, seeded
+from autograder.chapters.c01_pretraining.causal import TOPIC
+from autograder.chapters.probing import as_pair, as_tensor, seeded
 from autograder.exercise import Exercise, Unexpected
 
 # ---------------------------------------------------------------------------------------------------------------------
-mask_tokens = Exercise("mask_tokens", TOPIC, "Exercise 9: BERT's masking")
+mask_tokens = Exercise("mask_tokens", TOPIC, "Exercise 10: BERT's masking")
 
 MASK_ID = 4
 FEW_IDS = 11  # the vocabulary of the case that counts who is drawn
@@ -97,72 +97,6 @@ def same_generator_same_mask(answer, seed):
 
     runs = {"first": run(seed), "again": run(seed), "with_another_seed": run(seed + 1)}
     return runs | {"input_ids": _small(ids)}
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-mlm_loss = Exercise("mlm_loss", TOPIC, "Exercise 10: the loss of masked language modelling")
-
-
-def _mlm_inputs(seed: int, rows: int, length: int, vocab: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits (rows, length, vocab); labels (rows, length) with a few targets, token 0 among them, -100 elsewhere."""
-    g = seeded(seed)
-    logits = 2 * torch.randn(rows, length, vocab, generator=g)
-    labels = torch.randint(0, vocab, (rows, length), generator=g)
-    chosen = torch.rand(rows, length, generator=g) < 0.3
-    chosen[0, 0], chosen[0, 1], chosen[-1, -1] = True, False, True  # the ends count too: nothing is shifted
-    labels[0, 0] = 0
-    return logits, labels.masked_fill(~chosen, IGNORE)
-
-
-def _mlm_data(answer, logits: torch.Tensor, labels: torch.Tensor) -> dict:
-    sizes = {
-        "the batch size": len(labels),
-        "the number of chosen tokens": int((labels != IGNORE).sum()),
-        "the number of positions": labels.numel(),
-    }
-    return {"loss": answer(logits, labels), "_sizes": sizes}
-
-
-@mlm_loss.case
-def chosen_positions_only(answer, seed):
-    """The mean of -log p(original token) over the chosen positions, each predicted in its own place."""
-    return _mlm_data(answer, *_mlm_inputs(seed, 3, 11, 17))
-
-
-@mlm_loss.case
-def one_chosen_token(answer, seed):
-    """A single row with a single chosen token: the loss is its -log p."""
-    logits, labels = _mlm_inputs(seed, 1, 7, 5)
-    labels[:, :-1] = IGNORE
-    return _mlm_data(answer, logits, labels)
-
-
-@mlm_loss.case
-def nothing_chosen(answer, seed):
-    """A batch in which no token was chosen has loss 0, not NaN."""
-    logits, labels = _mlm_inputs(seed, 1, 5, 7)
-    return {"loss": answer(logits, torch.full_like(labels, IGNORE))}
-
-
-@mlm_loss.case
-def nothing_to_learn(answer, seed):
-    """A loop calls backward() on that loss too: it comes from the logits, and its gradient is zero."""
-    logits, labels = _mlm_inputs(seed, 1, 5, 7)
-    return {"gradient": gradient_at(answer, logits, torch.full_like(labels, IGNORE))}
-
-
-@mlm_loss.case
-def mlm_huge_logits(answer, seed):
-    """Logits of size 10 000 give a finite loss."""
-    logits, labels = _mlm_inputs(seed, 3, 7, 5)
-    return _mlm_data(answer, 1e4 * logits, labels)
-
-
-@mlm_loss.case
-def mlm_gradient(answer, seed):
-    """The gradient reaches the chosen positions and no others."""
-    logits, labels = _mlm_inputs(seed, 3, 7, 5)
-    return {"gradient": gradient_at(answer, logits, labels)}
 
 
 # ---------------------------------------------------------------------------------------------------------------------

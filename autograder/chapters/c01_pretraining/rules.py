@@ -1,4 +1,4 @@
-"""Acceptance rules of chapter 01's random exercises: what must hold of raw draws, found out on the judge's side.
+"""Acceptance rules of chapter 01: what must hold of raw draws, and how good the open task's counts are.
 
 The probes return what the answer drew and the inputs it drew for. A rule turns them into rates and yes/no facts, and
 adds a checksum of the inputs, which must be those of the seed: draws for other inputs prove nothing. What a rule
@@ -9,9 +9,11 @@ from collections import Counter
 
 import numpy as np
 
-from autograder.chapters.c01_pretraining.masking import FEW_IDS, FOUR, IGNORE, LENGTHS, MANY, MASK_ID, SHORT
+from autograder.chapters.c01_pretraining.causal import IGNORE
+from autograder.chapters.c01_pretraining.counting import ASKED, BARS, SUMS_TO_ONE, small_text
+from autograder.chapters.c01_pretraining.masking import FEW_IDS, FOUR, LENGTHS, MANY, MASK_ID, SHORT
 from autograder.judging.compare import Summary
-from autograder.judging.rules import checksum, facts, rates, rule
+from autograder.judging.rules import checksum, facts, rates, reaches, rule
 
 # --- masking: data holds input_ids, is_special, corrupted and labels, each (rows, length), and hold_integers
 
@@ -184,3 +186,30 @@ def repeatable_pairs(data: dict) -> Summary:
         repeated_with_the_same_seed=np.array_equal(first, again),
         labels_repeated_with_another_seed=np.array_equal(first[:, 4], other[:, 4]),
     )
+
+
+# --- the open task: data holds costs, (contexts, vocab) of -log p, for the contexts of `small_text` in their order
+
+
+def _heldout_loss(costs: np.ndarray) -> float:
+    """The mean cost of what came next; not a number where the rows are no distributions."""
+    text = small_text()
+    if costs.shape != (ASKED, text.vocab):
+        raise ValueError(f"rows of the shape {costs.shape}")
+    costs = costs.astype(float)
+    if not (np.abs(np.exp(-costs).sum(-1) - 1) < SUMS_TO_ONE).all():
+        return np.nan
+    return float(costs[np.arange(ASKED), text.following].mean())
+
+
+def _add_rules() -> None:
+    for name, (bar, _) in BARS.items():
+
+        def measured(data: dict, bar: float = bar) -> Summary:
+            return reaches("held-out loss", _heldout_loss(data["costs"]), bar, lower_is_better=True)
+
+        measured.__name__, measured.__doc__ = name, f"Whether the loss of what came next is at most {bar}."
+        rule(measured)
+
+
+_add_rules()

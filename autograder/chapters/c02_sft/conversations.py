@@ -90,7 +90,7 @@ def _content(draw: random.Random, words: int) -> str:
 def _conversation(seed: int, roles: str) -> list[dict]:
     """Messages of the roles with these initials, e.g. "sua": contents of different lengths."""
     draw = random.Random(seed)
-    names = {"s": "system", "u": "user", "a": "assistant"}
+    names = {"s": "system", "u": "user", "a": "assistant", "t": "tool"}
     return [
         {"role": names[initial], "content": _content(draw, 2 + (3 * i + seed) % 5)} for i, initial in enumerate(roles)
     ]
@@ -112,6 +112,12 @@ def a_question_and_an_answer(answer, seed):
 def several_turns(answer, seed):
     """A system message and several turns: each answer is spoken, and "start" comes once, before everything."""
     return _rendered(answer, seed, _conversation(seed, "suauaua"), _BRACKETS)
+
+
+@render_chat.case
+def tool_turns(answer, seed):
+    """The assistant calls a tool: the call is spoken, what the tool returns is not, and then the assistant speaks again."""
+    return _rendered(answer, seed, _conversation(seed, "uatatau"), _BRACKETS)
 
 
 @render_chat.case

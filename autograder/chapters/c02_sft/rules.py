@@ -1,9 +1,10 @@
-"""Acceptance rules of chapter 02's random exercises: what must hold of sampled answers, found on the judge's side."""
+"""Acceptance rules of chapter 02: what must hold of sampled answers, and how many rows a plan takes, found by the judge."""
 
 import numpy as np
 
+from autograder.chapters.c02_sft.planning import LENGTH
 from autograder.judging.compare import Entry, Summary
-from autograder.judging.rules import bounded, checksum, facts, rates, rule
+from autograder.judging.rules import Rule, bounded, checksum, facts, rates, reaches, rule
 
 
 @rule
@@ -45,3 +46,36 @@ def repeatable_answers(data: dict) -> Summary:
         different_rows_repeated_with_another_seed=differ and np.array_equal(first, other),
         different_rows_repeated_by_a_generator_used_before=differ and np.array_equal(first, more),
     )
+
+
+def what_is_wrong(lengths: np.ndarray, numbers: np.ndarray, sizes: np.ndarray) -> str:
+    """Why a plan is none, as a sentence; nothing where it is one. numbers: of the examples, row after row of these sizes."""
+    times = np.bincount(numbers[(numbers >= 0) & (numbers < len(lengths))], minlength=len(lengths))
+    if len(numbers) > times.sum():
+        return f"Your plan names an example that there is not: they are numbered from 0 to {len(lengths) - 1}."
+    if (times == 0).any():
+        return f"Your plan leaves out {(times == 0).sum()} of {len(lengths)} examples, such as number {times.argmin()}."
+    if (times > 1).any():
+        return f"Example {times.argmax()} stands in your plan {times.max()} times."
+    for row in np.split(numbers, np.cumsum(sizes)[:-1]):
+        if lengths[row].sum() > LENGTH:
+            return f"A row of your plan holds {lengths[row].sum()} tokens; {LENGTH} have room."
+    return ""
+
+
+def _at_most(bar: int) -> Rule:
+    def rows_of_a_plan(data: dict) -> Summary:
+        lengths, numbers, sizes = (np.asarray(data[name]).astype(np.int64) for name in ("lengths", "numbers", "sizes"))
+        bounded(len(numbers)), bounded(len(sizes)), bounded(len(lengths))
+        wrong = what_is_wrong(lengths, numbers, sizes) if (sizes >= 0).all() and sizes.sum() == len(numbers) else "No plan came."
+        found = reaches("rows", len(sizes), bar, lower_is_better=True, digits=0)
+        if wrong:
+            found = {name: Entry(False, says=wrong) for name in found}
+        return checksum(lengths) | found
+
+    rows_of_a_plan.__name__ = f"at_most_{bar}_rows"
+    return rule(rows_of_a_plan)
+
+
+for _bar in (135, 129, 124, 121):
+    _at_most(_bar)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from autograder.judging.compare import Entry, Summary
-from autograder.judging.rules import checksum, facts, means, rule
+from autograder.judging.rules import checksum, facts, means, reaches, rule
 
 
 @rule
@@ -48,3 +48,79 @@ def repeatable_estimates(data: dict) -> Summary:
         repeated_with_other_seeds=all(np.array_equal(first, other) for other in others),
         repeated_with_a_generator_that_was_drawn_from=np.array_equal(first, data["next"]),
     )
+
+
+LEAST_OF_BIAS = 6.0  # standard errors; a right answer is never so far off by chance
+
+
+def _quiet(data: dict, bar: float) -> Summary:
+    """Of the open task: whether the estimates are right on average, and their mean squared error against leave-one-out's."""
+    from autograder.chapters.c03_reinforce.sampling import K, unseen_world
+
+    seed = int(data["seed"])
+    logits, rewards = (x.double().numpy() for x in unseen_world(seed))
+    probs = np.exp(logits - logits.max(1, keepdims=True))
+    probs /= probs.sum(1, keepdims=True)
+    exact = probs * (rewards - (probs * rewards).sum(1, keepdims=True))
+    error = np.asarray(data["estimates"], dtype=float) - exact
+    measured = np.square(error).sum(1).mean() / _leave_one_out_variance(probs, rewards, K).mean()
+    off = _standard_errors_off(error, exact, probs)
+    told = f"Measured: on average your estimates are {off:.0f} standard errors off the exact gradient. That is no luck: a bias."
+    knows = "Your estimate changes with rewards that you did not ask for."
+    found = {
+        "right_on_average": Entry(bool(off < LEAST_OF_BIAS), says=told),
+        "knows_only_what_it_asked_for": Entry(bool(data["knows_only_what_it_asked_for"]), says=knows),
+    }
+    # By the seed the judge makes the prompts again: estimates for others would be right by no means.
+    what = "mean squared error, in units of leave-one-out's,"
+    return found | checksum(np.array([seed])) | reaches(what, float(measured), bar, lower_is_better=True, digits=2)
+
+
+def _standard_errors_off(error: np.ndarray, exact: np.ndarray, probs: np.ndarray) -> float:
+    """How far the mean error is from 0, in several directions: along the exact gradient, and by rank of probability."""
+    order = np.argsort(-probs, axis=1)
+    ranked, gradient = np.take_along_axis(error, order, 1), np.take_along_axis(exact, order, 1)
+    directions = [(error * exact).sum(1), *ranked.T, *(ranked * np.sign(gradient)).T]
+    rows = np.stack(directions, axis=1)  # (prompts, directions)
+    spread = rows.std(0, ddof=1) / np.sqrt(len(rows))
+    if not np.isfinite(rows).all():
+        return float("inf")
+    return float(np.max(np.abs(rows.mean(0)) / np.maximum(spread, 1e-9)))
+
+
+def _leave_one_out_variance(probs: np.ndarray, rewards: np.ndarray, k: int) -> np.ndarray:
+    """The expected squared error of the leave-one-out estimate for each prompt, exactly: it is a U-statistic of pairs."""
+    scores = np.eye(probs.shape[1]) - probs[:, None]  # ∇ log p of each answer: (prompts, answers, answers)
+    exact = np.einsum("pa,pa,pab->pb", probs, rewards, scores)
+    # h(i, j) = (r_i - r_j)(s_i - s_j) / 2, of which all pairs of samples are averaged
+    apart = rewards[:, :, None] - rewards[:, None]
+    differ = scores[:, :, None] - scores[:, None]  # (prompts, i, j, answers)
+    squared = 0.25 * np.square(apart) * np.square(differ).sum(-1)
+    pair = np.einsum("pi,pj,pij->p", probs, probs, squared) - np.square(exact).sum(1)
+    given_one = 0.5 * np.einsum("pj,pij,pijb->pib", probs, apart, differ)
+    single = np.einsum("pi,pib->p", probs, np.square(given_one)) - np.square(exact).sum(1)
+    return 2 / (k * (k - 1)) * (2 * (k - 2) * single + pair)
+
+
+@rule
+def quiet_below_2(data: dict) -> Summary:
+    """The lowest bar."""
+    return _quiet(data, 2.0)
+
+
+@rule
+def quiet_below_125(data: dict) -> Summary:
+    """The bar of leave-one-out, with room for luck."""
+    return _quiet(data, 1.25)
+
+
+@rule
+def quiet_below_75(data: dict) -> Summary:
+    """A bar that asks for another way of drawing."""
+    return _quiet(data, 0.75)
+
+
+@rule
+def quiet_below_52(data: dict) -> Summary:
+    """The highest bar."""
+    return _quiet(data, 0.52)

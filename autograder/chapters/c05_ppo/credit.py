@@ -1,56 +1,16 @@
-"""Probes of chapter 05's first half: what PPO holds in memory, and which token of an answer gets which credit."""
+"""Probes of chapter 05's first half: which token of an answer gets which credit."""
 
 import torch
 
-from autograder.chapters.probing import as_number, as_pair, as_tensor, mask_of, seeded
-from autograder.exercise import Exercise, Unexpected
+from autograder.chapters.probing import as_pair, as_tensor, mask_of, seeded
+from autograder.exercise import Exercise
 
 TOPIC = "05_ppo"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-memory_budget = Exercise("memory_budget", TOPIC, "Exercise 1: four models, and what they weigh", plain=True)
-
-_MODELS = ("policy", "reference", "reward", "value")
-
-
-def _budget(value) -> dict:
-    """The four numbers of the answer's dictionary."""
-    if not isinstance(value, dict):
-        raise Unexpected(f"A dictionary should come back; your function returned {type(value).__name__}.")
-    missing = [name for name in _MODELS if name not in value]
-    if missing:
-        raise Unexpected(f"The dictionary should have the keys {', '.join(_MODELS)}; yours lacks {', '.join(missing)}.")
-    return {name: as_number(value[name], f"The memory of {name}") for name in _MODELS}
-
-
-@memory_budget.case
-def models_of_different_sizes(answer, seed):
-    """Three sizes, four bytes a number (the default): a trained model weighs four times as much as a frozen one."""
-    return _budget(answer(1_003 + 20 * (seed % 50), 517 + 2 * (seed % 30), 251 + 2 * (seed % 40)))
-
-
-@memory_budget.case
-def numbers_of_two_bytes(answer, seed):
-    """Numbers of two bytes (bfloat16): everything weighs half."""
-    return _budget(answer(907 + 6 * (seed % 50), 1_201, 403 + 2 * (seed % 9), bytes_per_number=2))
-
-
-@memory_budget.case
-def billions_of_parameters(answer, seed):
-    """A policy of seven billion parameters, a reward model that is larger, a value model that is smaller."""
-    return _budget(answer(7_000_000_001 + seed % 97, 13_000_000_003, 3_000_000_019, 4))
-
-
-@memory_budget.case
-def numbers_of_eight_bytes(answer, seed):
-    """Numbers of eight bytes (float64)."""
-    return _budget(answer(31 + seed % 7, 101 + seed % 11, 211, 8))
-
-
-# ---------------------------------------------------------------------------------------------------------------------
 token_rewards = Exercise(
-    "token_rewards", TOPIC, "Exercise 2: a reward for every token", gradients={"scores": 0, "logps": 1, "ref_logps": 2}
+    "token_rewards", TOPIC, "Exercise 1: a reward for every token", gradients={"scores": 0, "logps": 1, "ref_logps": 2}
 )
 
 
@@ -129,7 +89,7 @@ def constants_for_the_gradient(answer, seed):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-gae = Exercise("gae", TOPIC, "Exercise 3: generalised advantage estimation")
+gae = Exercise("gae", TOPIC, "Exercise 2: generalised advantage estimation")
 
 
 def _episodes(seed: int, lengths: list[int], seq: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -188,7 +148,7 @@ def nothing_known_of_padding(answer, seed):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-masked_whiten = Exercise("masked_whiten", TOPIC, "Exercise 4: whitening under a mask")
+masked_whiten = Exercise("masked_whiten", TOPIC, "Exercise 3: whitening under a mask")
 
 
 def _numbers(seed: int, rows: int, seq: int, scale: float = 1.0, mean: float = 0.0) -> torch.Tensor:
@@ -252,7 +212,7 @@ def anything_outside_the_mask(answer, seed):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-advantages_and_returns = Exercise("advantages_and_returns", TOPIC, "Exercise 5: what each model learns from")
+advantages_and_returns = Exercise("advantages_and_returns", TOPIC, "Exercise 4: what each model learns from")
 
 
 def _targets(answer, episodes, gamma: float, lam: float) -> dict:

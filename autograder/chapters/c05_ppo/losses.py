@@ -1,9 +1,9 @@
-"""Probes of chapter 05's second half: PPO's two losses, what the clip does, and the update that uses them."""
+"""Probes of chapter 05's second half: PPO's two losses, and what the clip stops."""
 
 import torch
 
-from autograder.chapters.probing import as_number, gradient_norm, gradients_of, mask_of, plain_losses, seeded
-from autograder.exercise import Exercise, Unexpected
+from autograder.chapters.probing import as_number, gradients_of, mask_of, seeded
+from autograder.exercise import Exercise
 
 TOPIC = "05_ppo"
 
@@ -27,7 +27,7 @@ def _counts(mask: torch.Tensor) -> dict[str, int]:
 
 # ---------------------------------------------------------------------------------------------------------------------
 clipped_policy_loss = Exercise(
-    "clipped_policy_loss", TOPIC, "Exercise 6: the clipped objective", gradients={"logps": 0, "old_logps": 1}
+    "clipped_policy_loss", TOPIC, "Exercise 5: the clipped objective", gradients={"logps": 0, "old_logps": 1}
 )
 
 
@@ -111,7 +111,7 @@ def far_apart_on_padding(answer, seed):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-clip_fraction = Exercise("clip_fraction", TOPIC, "Exercise 7: how much the clip stops")
+clip_fraction = Exercise("clip_fraction", TOPIC, "Exercise 6: how much the clip stops")
 
 
 def _all_four(seed: int, rows: int, seq: int, wide: float = 0.5) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -189,7 +189,7 @@ def clip_range_matters(answer, seed):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-value_loss = Exercise("value_loss", TOPIC, "Exercise 8: the loss of the value model", gradients={"values": 0})
+value_loss = Exercise("value_loss", TOPIC, "Exercise 7: the loss of the value model", gradients={"values": 0})
 
 
 def _value_loss(answer, seed: int, moved: torch.Tensor, off: torch.Tensor, mask: torch.Tensor, clip_range: float):
@@ -234,109 +234,3 @@ def values_of_all_kinds(answer, seed):
     """Answers of different lengths and everything mixed: the mean goes over all answer tokens of the batch."""
     moved, off = (0.5 * torch.randn(4, 9, generator=seeded(seed + i)) for i in (1, 2))
     return _value_loss(answer, seed, moved, 3 * off, mask_of([9, 2, 4, 6], 9), 0.25)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-ppo_update = Exercise("ppo_update", TOPIC, "Exercise 9: from a rollout to an update")
-
-_ROWS, _SEQ = 7, 5
-
-
-class _Watched:
-    """Plain gradient descent in two groups, policy and value, that notes the gradient's norm at every step.
-
-    Not a torch.optim.Optimizer: the first of those in a process imports torch's compiler, which takes seconds of the time
-    that an answer is given.
-    """
-
-    def __init__(self, policy: torch.Tensor, value: torch.Tensor):
-        self.param_groups = [{"params": [policy], "lr": 1.0}, {"params": [value], "lr": 0.5}]
-        self.norms = []
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        for group in self.param_groups:
-            for p in group["params"]:
-                p.grad = None if set_to_none or p.grad is None else torch.zeros_like(p)
-
-    @torch.no_grad()
-    def step(self, closure=None):
-        if closure is not None:
-            with torch.enable_grad():
-                closure()
-        self.norms.append(gradient_norm(self.param_groups))
-        for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is not None:
-                    p -= group["lr"] * p.grad
-
-
-def _run_update(answer, seed: int, minibatches, clip_range=0.2, value_clip=0.3, value_coef=0.7, **options) -> dict:
-    """Update two small models: log-probabilities and values are functions of four weights each."""
-    g = seeded(seed)
-    features = torch.randn(_ROWS, _SEQ, 4, generator=g)
-    policy, value = (0.5 * torch.randn(4, generator=g)).requires_grad_(), torch.randn(4, generator=g).requires_grad_()
-
-    def evaluate(rows):
-        if not isinstance(rows, torch.Tensor) or rows.dim() != 1:
-            raise Unexpected("evaluate should be called with the row numbers of a minibatch, as they came.")
-        x = features[rows]
-        return torch.nn.functional.logsigmoid(x @ policy), x @ value
-
-    with torch.no_grad():
-        logps, values = evaluate(torch.arange(_ROWS))
-    batch = {
-        "logps": logps,
-        "values": values,
-        "advantages": torch.randn(_ROWS, _SEQ, generator=g) + 0.2,
-        "returns": values + 1.5 * torch.randn(_ROWS, _SEQ, generator=g) + 0.5,
-        "mask": mask_of([5, 2, 4, 1, 3, 5, 2], _SEQ),
-    }
-    optimizer = _Watched(policy, value)
-    losses = answer(evaluate, batch, minibatches, optimizer, clip_range, value_clip, value_coef, **options)
-    return {
-        "losses": plain_losses(losses, "ppo_update", "one a gradient step"),
-        "gradient_norms": torch.tensor(optimizer.norms),
-        "policy_weights": policy,
-        "value_weights": value,
-    }
-
-
-@ppo_update.case
-def one_step(answer, seed):
-    """One minibatch of all rows: one gradient step on clipped_policy_loss + value_coef * value_loss."""
-    return _run_update(answer, seed, [torch.arange(_ROWS)], max_norm=1e9)
-
-
-@ppo_update.case
-def steps_on_the_same_rows(answer, seed):
-    """Three steps on the same rows: old log-probabilities and values stay those of the rollout."""
-    return _run_update(answer, seed, 3 * [torch.arange(_ROWS)], clip_range=0.02, value_clip=0.1, max_norm=1e9)
-
-
-@ppo_update.case
-def rows_in_any_order(answer, seed):
-    """Minibatches of some rows each, in any order, out of a generator; each has its own old numbers."""
-    order = torch.randperm(_ROWS, generator=seeded(seed + 3))
-    return _run_update(answer, seed, (rows for rows in (order[:3], order[3:], order[2:5])), max_norm=1e9)
-
-
-@ppo_update.case
-def how_much_the_value_counts(answer, seed):
-    """value_coef weighs the value model's loss; here it is 0.15."""
-    return _run_update(answer, seed, 2 * [torch.tensor([4, 0, 2, 5, 6])], value_coef=0.15, max_norm=1e9)
-
-
-@ppo_update.case
-def the_gradient_clipped(answer, seed):
-    """The gradient of all parameters together is clipped to max_norm at every step."""
-    return _run_update(answer, seed, [torch.tensor([0, 2, 5, 6]), torch.tensor([1, 2, 4])], max_norm=0.05)
-
-
-@ppo_update.case
-def max_norm_by_default(answer, seed):
-    """max_norm is 1 where nothing is said, and a gradient shorter than that stays as it is."""
-    short = _run_update(answer, seed, [torch.tensor([1, 4, 5])], value_coef=1e-3)
-    long = _run_update(answer, seed, [torch.tensor([0, 2, 5])], value_coef=50.0)
-    return {"short_norms": short["gradient_norms"], "long_norms": long["gradient_norms"]} | {
-        f"long_{name}": long[name] for name in ("losses", "policy_weights", "value_weights")
-    }
