@@ -71,7 +71,7 @@ def many_estimates(
     drawn = torch.multinomial(probs, n * k, replacement=True, generator=torch.Generator().manual_seed(seed))
     places = drawn.view(len(probs), n, k).transpose(0, 1)  # (n, prompts, k)
     sampled = values.gather(1, drawn).view(len(probs), n, k).transpose(0, 1)
-    advantages = advantages_of(sampled.reshape(-1, k)).view(sampled.shape)
+    advantages = torch.as_tensor(advantages_of(sampled.reshape(-1, k))).to(sampled).view(sampled.shape)
     hits = torch.zeros(n, *probs.shape).scatter_add_(2, places, advantages)
     return (hits - advantages.sum(-1, keepdim=True) * probs) / (k * len(probs))
 

@@ -117,6 +117,15 @@ def test_chatml_is_that_of_transformers_for_a_tokenizer_of_bytes(records):
         assert sum(expected[1]) == sum(len(r["answer"].encode()) + 1 for r in (first, second))  # <|im_end|> is one
 
 
+def test_turns_of_tools_are_those_of_transformers(records):
+    byte_tokenizer = tokenizer_of_bytes()
+    for first, second in pairwise(records[:20]):
+        tool = {"role": "tool", "content": second["prompt"]}
+        messages = [*turn(first), tool, *turn(second)[1:], tool, *turn(second)]
+        expected = by_template(byte_tokenizer, messages, chat_template=CHATML_OF_TRANSFORMERS)
+        assert render_chat(messages, CHATML, lambda text: byte_tokenizer(text)["input_ids"]) == expected
+
+
 def tokenizer_of_bytes():
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast

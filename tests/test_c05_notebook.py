@@ -12,7 +12,7 @@ def claims(values: dict) -> None:
     assert values["numbers_a_weight"]["policy"] == pytest.approx(4, abs=0.01)
     assert values["trl"] < 1e-5
     noise, blind = values["noise"], values["blind"]
-    assert noise[0] < 1e-4 and all(a < b for a, b in zip(noise, noise[1:])), "an exact value model: noise grows with λ"
+    assert noise[0] < 1e-4 and noise == sorted(set(noise)), "an exact value model: noise grows with λ"
     assert blind[0] < 0.2 and abs(blind[-1] - 1) < 0.1, "a blind one: λ = 0 credits the last token alone"
     right, broken = values["broken"].values()
     assert right["stopped in the last step"] > 0.05 and broken["stopped in the last step"] == 0, "the clip never acts"

@@ -13,6 +13,7 @@ from autograder.exercise import exercises_of
 from autograder.judging.reference import ROOT, SOLUTIONS
 from autograder.predict import load_predictions
 from autograder.workshop.release import chapters
+from autograder.workshop.robust import bare_seeds
 
 CHAPTERS = [topic for topic in chapters() if topic != "00_start_here"]
 MOST_CELLS, MOST_COLUMNS = 80, 96
@@ -106,14 +107,7 @@ def test_a_chapter_ends_with_what_was_measured_questions_and_what_was_not_shown(
 @pytest.mark.parametrize("topic", chapters())
 def test_every_seed_can_be_shifted(topic):
     """`make robust` runs a chapter with other luck: a bare number would stay the same in every run."""
-    bare = []
-    for source in source_cells(topic, "code"):
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in ("manual_seed", "seed_all"):
-                bare += [ast.unparse(node) for argument in node.args if isinstance(argument, ast.Constant)]
-            if isinstance(node, ast.keyword) and node.arg == "seed" and isinstance(node.value, ast.Constant):
-                bare.append(ast.unparse(node))
-    assert bare == []
+    assert bare_seeds(topic) == []
 
 
 def test_no_two_predictions_have_one_name():

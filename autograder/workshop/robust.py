@@ -382,8 +382,8 @@ def _range(by_run: dict[str, list], names: list[str]) -> str:
     numbers = [x for name in names for value in by_run.get(name, []) for x in _numbers(value)]
     if not numbers:
         return ""
-    low, high = min(numbers), max(numbers)
-    return _number(low) if low == high else f"{_number(low)} … {_number(high)}"
+    low, high = _number(min(numbers)), _number(max(numbers))
+    return low if low == high else f"{low} … {high}"
 
 
 def _numbers(value) -> Iterator[float]:

@@ -77,7 +77,7 @@ def two_means(counts: Sequence[int]) -> Drawing:
                 picture.bar(x, 128, step - 4, -unit * weight / max(ways["mean of the two means"]) * 0.8, color)
                 x += step
             middle = x - step * n / 2 - 2
-            picture.text(middle, 142, f"{weight:.3f}", 12, "middle", color)
+            picture.text(middle, 142, f"{weight:.3f}", 12, "middle", bold=True)
             picture.text(middle, 159, f"batch of {n}", 12, "middle")
             x += 10
         picture.line(left, 128, left + 244, 128)

@@ -19,7 +19,7 @@ def loop() -> Drawing:
     )
     picture.box(8, 40, 118, 50, "policy p_θ\nis trained", BLUE)
     picture.arrow(126, 65, 196, 65, "draws k")
-    picture.box(198, 40, 104, 50, "answers y₁ … y_k", None, size=12)
+    picture.box(198, 40, 104, 50, "answers\ny₁ … y_k")
     picture.arrow(302, 65, 368, 65, "are paid")
     picture.box(370, 40, 96, 50, "rewards\nr(x, y_i)", ORANGE)
     picture.arrow(466, 65, 500, 65)
@@ -36,12 +36,12 @@ def loop() -> Drawing:
     return picture
 
 
-def two_pulls(before: torch.Tensor, minus: torch.Tensor, plus: torch.Tensor, shown: int = 14) -> Drawing:
-    """Three distributions over the same answers, (answers,) each; of the last answer, the overrated one, the bar is red."""
-    order = [*before[:-1].argsort(descending=True)[: shown - 1].tolist(), len(before) - 1]
+def two_pulls(before: torch.Tensor, minus: torch.Tensor, plus: torch.Tensor) -> Drawing:
+    """Three distributions over the same answers, (answers,) each; the last answer is the overrated one."""
+    order, shown = [*before[:-1].argsort(descending=True).tolist(), len(before) - 1], len(before)
     picture = Drawing(
         width=600,
-        height=212,
+        height=206,
         alt=f"Bars of probability over the same {shown} answers. Under p₀ the overrated answer has {before[-1]:.1%}; with minus "
         f"beta KL the policy is spread over many answers and gives it {minus[-1]:.1%}; with plus beta KL it gives it "
         f"{plus[-1]:.1%}.",
@@ -53,12 +53,9 @@ def two_pulls(before: torch.Tensor, minus: torch.Tensor, plus: torch.Tensor, sho
         for i, answer in enumerate(order):
             height = 132 * probs[answer].item()
             color = VERMILION if answer == len(before) - 1 else BLUE
-            picture.bar(left + 2 + i * 176 / shown, 170, 176 / shown - 3, -max(height, 0.8), color)
-        rest = 1 - probs[order].sum().item()
-        picture.text(left + 176, 184, f"{probs[-1].item():.1%}", 12, "end", VERMILION)
-        picture.text(left + 2, 184, f"largest {probs.max().item():.2f}", 12)
-        if rest > 0.005:
-            picture.text(left + 2, 201, f"{rest:.0%} on answers not shown", 12, color=GREY)
+            picture.bar(left + 2 + i * 176 / shown, 170, 176 / shown - 1, -max(height, 0.8), color, opacity=0.9)
+        picture.text(left + 2, 200, f"the overrated one {probs[-1].item():.1%}", 12, color=VERMILION)
+        picture.text(left + 2, 184, f"the likeliest {probs.max().item():.1%}", 12)
     return picture
 
 
@@ -75,7 +72,7 @@ def update(probs: torch.Tensor, drawn: Sequence[int], rewards: Sequence[float], 
         "probabilities before and after: answers that nobody drew move too.",
     )
     width, high = 260 / len(probs), max(gradient.abs().max().item(), 1e-6)
-    picture.text(8, 14, "push on each logit: mean of r (onehot − p)", 13, bold=True)
+    picture.text(8, 14, "push on each logit", 13, bold=True)
     picture.text(320, 14, "probability, before and after", 13, bold=True)
     picture.line(8, 100, 272, 100)
     picture.line(320, 172, 592, 172)
@@ -106,8 +103,8 @@ def advantages(rewards: torch.Tensor, compared: torch.Tensor) -> Drawing:
         f"advantage as the arrow from that line to the dot: {told}.",
     )
     picture.text(8, 14, "● reward", 13, color=ORANGE)
-    picture.text(86, 14, "━ mean of the other rewards", 13, color=GREY)
-    picture.text(270, 14, "→ advantage", 13, color=PURPLE)
+    picture.text(100, 14, "━ mean of the other rewards", 13, color=GREY)
+    picture.text(310, 14, "→ advantage", 13, color=PURPLE)
     picture.line(8, place(low), 592, place(low))
     for i, (reward, advantage) in enumerate(zip(rewards.tolist(), compared.tolist(), strict=True)):
         x = 20 + (i + 0.5) * 560 / k
@@ -116,6 +113,7 @@ def advantages(rewards: torch.Tensor, compared: torch.Tensor) -> Drawing:
         if abs(others - place(reward)) > 10:
             picture.arrow(x, others, x, place(reward) + (6 if reward > reward - advantage else -6), color=PURPLE)
         picture.circle(x, place(reward), 4.5, ORANGE)
-        picture.text(x + 10, (others + place(reward)) / 2, f"{advantage:+.2f}", 12, color=PURPLE)
+        middle = (others + place(reward)) / 2 - 14 * (abs(others - place(reward)) < 24)
+        picture.text(x + 10, middle, f"{advantage:+.2f}", 12, color=PURPLE)
         picture.text(x, 172, f"y{'₁₂₃₄₅₆₇₈₉'[i]}: r = {reward:.1f}", 12, "middle")
     return picture

@@ -9,7 +9,8 @@
 #
 # A notebook is a column of cells. Click into the grey cell below and press **Shift + Enter**: it runs, and the next
 # cell is selected. Run the cells from top to bottom. If something looks odd, *Kernel → Restart Kernel and Run All
-# Cells* starts over with a clean slate.
+# Cells* starts over with a clean slate. (The folded cell above installs the course where it is missing. Run it too:
+# where the course is there, it does nothing.)
 
 # %% tags=["imports"]
 import torch

@@ -138,7 +138,7 @@ drawings.chat_with_mask(with_a_tool)
 # to learn to say is its message **and the end mark**: a model that never learned the end mark does not know when to
 # stop. The header is not the assistant's: whoever runs the model writes it. A call of a tool is the assistant's own
 # words, so it is learned. The tool's result is not: a program writes it, and a model that is trained on results
-# learns to invent them.
+# may learn to invent them.
 #
 # Encode each piece by itself. If you encoded the whole text at once, a tokenizer that merges characters could make
 # one token of the end of a header and the beginning of an answer, and then no mask can separate them.
@@ -997,8 +997,8 @@ print(f"without block mask and positions: {changed:.1f}")
 # costs the same, full or not. Finding the fewest is a hard problem (bin packing), and good answers are easy to come by.
 #
 # The check draws some 300 lengths that fill **120 rows** of 128 tokens to the last place, if one knew how. There are
-# four bars, each a quarter of the points: at most **135**, **129**, **124** and **121** rows. One after the other, as
-# in exercise 9, takes about 150. Your function has a few seconds.
+# four bars, and each that you reach earns its share of the points: at most **135**, **129**, **124** and **121** rows. One
+# after the other, as in exercise 9, takes about 150. Your function has some seconds a call, and is called for each bar.
 #
 # <details><summary><b>Hint 1</b>: for the first two bars</summary>
 #
@@ -1049,7 +1049,7 @@ def plan_rows(lengths: list[int], length: int) -> list[list[int]]:
             left = [i for i in left if i not in others]
         return rows
 
-    rng, rows = random.Random(0), fill(range(len(lengths)))
+    rng, rows = random.Random(len(lengths)), fill(range(len(lengths)))
     for _ in range(200):  # take the emptiest rows and some others apart, and fill them again
         if len(rows) * length - sum(lengths) < length:
             break  # one row fewer would not hold all tokens
@@ -1084,8 +1084,8 @@ padding = {
 plots.show_table([{"way": way, "padding": f"{share:.1%}"} for way, share in padding.items()])
 
 # %% [markdown]
-# To sort by length spares most of the padding, and is simpler than packing. What it cannot do is fill rows of one fixed
-# length, which compiled kernels like best.
+# To sort by length spares most of the padding, and is simpler than packing. But then an update sees only examples of one
+# length, or must be put together from several batches, as ours was. Packed rows are all of one length, whatever is in them.
 #
 # ## Three things that fine-tuning cannot give you
 #

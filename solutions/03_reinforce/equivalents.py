@@ -22,6 +22,31 @@ EQUIVALENTS = [
         "Whether the estimate carries a graph, the page leaves open.",
     ),
     (
+        "policy_loss",
+        "shaped = (rewards - beta * log_ratio).detach() -> shaped = rewards - beta * log_ratio",
+        "reinforce_loss takes its advantages as constants anyway.",
+    ),
+    (
+        "policy_loss",
+        "return reinforce_loss(logps.flatten(0, 1), advantages, mask.flatten(0, 1)) -> return reinforce_loss(mask.flatten(0, 1), advantages, logps.flatten(0, 1))",
+        "The loss multiplies log-probabilities and mask, and a product has no order.",
+    ),
+    (
+        "train_on_reward",
+        "loss = loss_of(logps, ref_logps, rewards, mask); optimizer.zero_grad() -> optimizer.zero_grad(); loss = loss_of(logps, ref_logps, rewards, mask)",
+        "Gradients may be cleared before or after the loss is computed, as long as it is before backward.",
+    ),
+    (
+        "train_on_reward",
+        "optimizer.zero_grad() -> policy.zero_grad()",
+        "The optimizer holds the policy's parameters: clearing either clears the same gradients.",
+    ),
+    (
+        "train_on_reward",
+        "optimizer.step(); earned.append(rewards.mean().item()) -> earned.append(rewards.mean().item()); optimizer.step()",
+        "The rewards are what they are before the step and after it.",
+    ),
+    (
         "answer_mask",
         "is_end = (tokens == end_id).long() -> is_end = -(tokens == end_id).long()",
         "Ends are only asked whether there are any, which their sign does not change.",

@@ -6,7 +6,7 @@ PREDICTIONS = {
             "a": "A flaw in the reward is a danger with either sign. But with minus, an answer that p₀ hardly ever gives must pay for "
             "every nat by which it becomes likelier. So its reward counts, multiplied by its tiny probability under p₀.",
             "b": "A plus *pays* for distance from p₀. No answer is further from p₀ than the one that it hardly ever gives.",
-            "c": "It is easy to take the KL term for a mere brake, and a brake with plus for a weaker one. It is no brake then: it is fuel.",
+            "c": "It is easy to think that a KL term always holds the policy back. With plus it does not: it pays the policy for leaving p₀.",
         },
         "why": "Before the training the expected true utility was {start:.2f}. With minus it is {minus:.2f}, with plus {plus:.2f}: "
         "the plus has found the flaw, and everything else is gone.",
@@ -28,9 +28,9 @@ PREDICTIONS = {
             "a": "The gradient of an estimate is not an estimate of the gradient when the samples themselves come from the policy: how "
             "they were drawn is not differentiated.",
             "b": "The derivative of log p − log p₀ at a drawn answer is ∇ log p, and E[∇ log p] = 0. It is the second term of your derivation.",
-            "c": "A sign error would push away from p₀. Here there is nothing to have a sign.",
+            "c": "That would be so with a wrong sign. But here the mean is zero, and zero has no sign.",
         },
-        "why": "Its expected gradient has the length {length:.0e}. Whoever adds k1 to a loss has added noise, and believes to have a "
+        "why": "Its expected gradient has the length {length:.0e}. Whoever adds k1 to a loss adds noise, and thinks that it is a "
         "penalty.",
     },
     "first_learned": {

@@ -2,27 +2,29 @@
 # # 4 · Reward models
 #
 # Nobody can say how good an answer is on a scale from 0 to 10, and say the same tomorrow. Which of two answers is
-# better is a question people can answer. In this chapter you turn such comparisons into a number for every answer: a
-# **reward model**. You derive it, fit it, train it, find out how far it may be trusted, and put it to its first use.
+# better is a question that people can answer. In this chapter you turn such comparisons into a number for every answer:
+# a **reward model**. You derive its loss, fit it, train it, find out how far it may be trusted, and use it for the first
+# time.
 #
 # **You will be able to**
-# - write Bradley and Terry's model and its loss, and see that it is the one in `trl`;
+# - derive Bradley and Terry's model and its loss, and see that it is the one in `trl`;
 # - fit scores to a table of wins, and say what a comparison can never tell;
-# - put a head for one number on a language model and read it at the right token, however rows are padded;
-# - judge a reward model: against the best that is possible, by its calibration, under noisy labels, and for a bias
-#   towards long answers;
+# - put a head for one number on a language model, read it at the right token, and write the loop that trains it;
+# - judge a reward model: against the best that is possible, by what it pays for, by its calibration, with turned labels,
+#   with few pairs, and for a liking for long answers;
 # - use it: best of n, with an exact account of how far that moves a policy.
 #
 # | exercise | difficulty | minutes | | exercise | difficulty | minutes |
 # |---|---|---|---|---|---|---|
-# | 1 who is preferred | ● ○ ○ | 5 | | 7 how often is it right | ● ○ ○ | 5 |
-# | 2 the loss of the pairs | ● ○ ○ | 10 | | 8 does it know how sure it may be | ● ● ○ | 20 |
-# | 3 pairs from a ranking | ● ○ ○ | 10 | | 9 best of n | ● ○ ○ | 5 |
-# | 4 scores from a table of wins | ● ● ● | 25 | | 10 what best of n samples from | ● ● ● | 20 |
-# | 5 what pairs cannot tell | ● ● ○ | 10 | | 11 how far it goes | ● ○ ○ | 5 |
-# | 6 one number for an answer | ● ● ○ | 15 | | | | |
+# | 1 who is preferred | ● ○ ○ | 5 | | 6 the training loop | ● ● ○ | 10 |
+# | 2 the loss of the pairs | ● ○ ○ | 5 | | 7 does it know how sure it may be | ● ● ○ | 10 |
+# | 3 scores from a table of wins | ● ● ● | 15 | | 8 what best of n is worth | ● ● ● | 10 |
+# | 4 what pairs cannot tell | ● ● ○ | 5 | | 9 what best of n samples from | ● ● ● | 10 |
+# | 5 one number for an answer | ● ● ○ | 5 | | 10 few comparisons (open) | ● ● ● | 15 |
 #
-# You need chapter 2, or to know what a chat template and a padded batch are.
+# You need chapter 2, or to know what a chat template and a padded batch are. The notation is that of
+# [chapter 0](../00_start_here/00_start_here.ipynb): $x$ is a prompt, $y$ an answer, $u(x, y)$ the true utility, and
+# $r_\varphi(x, y)$ a reward that was learned. Code calls the rewards `rewards`; one of them is also called a **score**.
 
 # %% tags=["imports"]
 import math
@@ -30,22 +32,19 @@ import math
 import torch
 import torch.nn.functional as F
 
-from autograder import check, progress
+from autograder import check, earlier, predict, progress, reveal
 
 # %% tags=["demo"]
-import random
-import tempfile
-import time
-
 import matplotlib.pyplot as plt
 from tqdm.auto import tqdm
 
-from course import data, device, models, plots
+from course import comparisons, data, device, methods, models, plots, reward, widgets
+from course.drawings import c04 as drawings
 from data.questions import understand
-from data.utility import CLOSINGS, OPENINGS, appraise, utility
+from data.utility import appraise, utility
 
 plots.use_style()
-torch.set_num_threads(1)  # the nano model gains little from more, and loses much where cores are shared
+torch.set_num_threads(1)  # more gain the nano model little, and cost much on shared cores
 print(device.describe_machine())
 DEVICE = device.device()
 
@@ -54,44 +53,69 @@ DEVICE = device.device()
 #
 # Here are comparisons as a labelling team would make them: the course's set, and as many again, drawn in the same way.
 # Each record has a prompt, the answer that was chosen, and the one that was not. We keep those that ask about facts.
-# (The others ask about sums, and judging them takes a model that adds more surely than ours does.)
+# (The others ask about sums, and judging them takes a model that adds more surely than ours does.) No prompt of the
+# held-out pairs is among the training prompts; but a fact that is held out in one wording may be asked for in the other.
+#
+# These labels were drawn by a program, so we can look up what real projects never know. Every answer of this world has a
+# true **utility**: points for being right and for a courteous opening and closing, deductions for too many courtesies and
+# for rambling on. No model of this chapter sees it. We use it afterwards, to measure how much of it was found.
 
 # %% tags=["demo"]
-from data import tasks
-
-
-def about_facts(records: list[dict]) -> list[dict]:
-    """The comparisons whose prompt asks about a fact of the world; the others ask about sums."""
-    return [r for r in records if understand(r["prompt"]).kind == "facts"]
-
-
-heldout = about_facts(data.load_jsonl("preferences_heldout"))
-train_records = about_facts(data.load_jsonl("preferences_train") + tasks.preferences(seed=1, train=4096)[0])
-print(f"{len(train_records):,} comparisons to learn from, {len(heldout)} held out")
-plots.show_table([{name: r[name] for name in ("prompt", "chosen", "rejected")} for r in train_records[:6]])
-
-# %% [markdown]
-# These labels were drawn by a program, and that is the beauty of it. Every answer of this world has a true
-# **utility** that we can look up: points for being right and for a courteous opening and closing, deductions for too
-# many courtesies and for rambling on. No model of this chapter sees it. We do, afterwards, and can say how much of
-# the truth was found.
-
-# %% tags=["demo"]
+train_records, heldout = comparisons.load()
+prompts = {
+    name: {r["prompt"] for r in records}
+    for name, records in (("train", train_records), ("held out", heldout))
+}
+for name, records in (("train", train_records), ("held out", heldout)):
+    print(f"{name}: {len(records):,} comparisons of answers to {len(prompts[name])} prompts")
+shown = ("prompt", "chosen", "rejected")
+plots.show_table([{name: r[name] for name in shown} for r in train_records[:6]])
 question = understand(heldout[0]["prompt"])
 right, wrong = question.full(), question.full(question.candidates[0])
-answers = [wrong, right, f"of course , {right}", f"sure , of course , {right}", f"of course , {right} hope this helps ."]
-plots.show_table([{"answer": a, "utility": utility(question.text, a)} for a in answers], caption=question.text)
+polite = f"of course , {right}"
+answers = [wrong, right, polite, f"sure , {polite}", f"{polite} hope this helps ."]
+plots.show_table(
+    [{"answer": a, "utility": utility(question.text, a)} for a in answers],
+    caption=question.text,
+)
+
+# %% [markdown]
+# ## From a utility to a choice
+#
+# People do not always choose the better answer. They do so more often the more it is better. A simple picture of that: on
+# the day of the choice an annotator does not see $u$ but $u + T\varepsilon$, a fresh deviation $\varepsilon$ for each
+# answer, and chooses the larger number.
+#
+# **Derive it.** Let the deviations be independent and Gumbel distributed, $P(\varepsilon \le t) = e^{-e^{-t}}$. How
+# probable is it that $y_1$ is chosen, if the utilities are $u_1$ and $u_2$? Try it on paper before you unfold.
+#
+# <details><summary><b>A model derivation</b></summary>
+#
+# Divide everything by $T$ and write $d = (u_1 - u_2) / T$. Then $y_1$ is chosen if
+# $\varepsilon_2 \le d + \varepsilon_1$. For a given $\varepsilon_1 = t$, which has density $e^{-t} e^{-e^{-t}}$, that has
+# probability $e^{-e^{-(d + t)}}$. Integrate over $t$:
+#
+# $$ P = \int e^{-t}\, e^{-e^{-t}}\, e^{-e^{-d} e^{-t}}\, dt = \int_0^\infty e^{-(1 + e^{-d})\, z}\, dz
+# = \frac{1}{1 + e^{-d}} = \sigma(d), \qquad z = e^{-t}. $$
+#
+# So the logistic curve is a consequence of how the deviations are distributed. With normal deviations one gets
+# Thurstone's model (1927), whose curve looks nearly the same.
+# </details>
+#
+# This is the model of Bradley and Terry (1952). Zermelo (1929) had it before them, with its maximum likelihood: he rated
+# chess players. It is often written with $T = 1$. A drawing of what will come of it (the two scores are made up):
+
+# %% tags=["demo"]
+drawings.pair_through_one_model(question.text, polite, wrong, (4.2, 0.1), 0.98)
 
 # %% [markdown]
 # ## Exercise 1: who is preferred
 #
-# People do not always choose the better answer. They do so more often the more it is better. Bradley and Terry (1952)
-# put it into one formula: with $r$ the reward of an answer,
+# $$ P(y_1 \succ y_2 \mid x) = \sigma\!\left(\frac{r(x, y_1) - r(x, y_2)}{T}\right), \qquad \sigma(d) = \frac{1}{1 + e^{-d}}. $$
 #
-# $$ P(a_1 \succ a_2 \mid p) = \sigma\!\left(\frac{r(p, a_1) - r(p, a_2)}{T}\right), \qquad \sigma(d) = \frac{1}{1 + e^{-d}}. $$
+# The temperature $T$ says how careful the annotators are: at a high one they toss coins, at a low one they never err.
 #
-# The lecture has $T = 1$. The temperature $T$ says how careful the annotators are: at a high one they toss coins, at
-# a low one they never err.
+# Behind the check is a slider. Each curve is what a team of annotators does.
 
 
 # %% nbgrader={"grade": false, "grade_id": "preference_probability", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -100,9 +124,10 @@ def preference_probability(
 ) -> torch.Tensor:
     """The probability that the first of two answers is preferred, by Bradley and Terry's model.
 
-    reward_first, reward_second: float tensors of equal shape, or of shapes that broadcast; the result has their common
-    shape, and gradients flow to both. temperature > 0 divides the difference of the rewards. No finite reward is too large,
-    at any temperature: the result is never NaN.
+    reward_first, reward_second: float tensors of equal shape, or of shapes that broadcast; the
+    result has their common shape, and gradients flow to both. temperature > 0 divides the
+    difference of the rewards. No finite reward is too large, at any temperature: the result is
+    never NaN.
     """
     ### BEGIN SOLUTION
     return torch.sigmoid((reward_first - reward_second) / temperature)
@@ -112,12 +137,7 @@ def preference_probability(
 # %% nbgrader={"grade": true, "grade_id": "preference_probability_check", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}
 check("preference_probability", preference_probability)
 
-# %% [markdown]
-# Move the slider. Each curve is what a team of annotators does.
-
 # %% tags=["demo"]
-from course import widgets
-
 widgets.annotator_explorer(preference_probability)
 
 # %% [markdown]
@@ -126,17 +146,39 @@ widgets.annotator_explorer(preference_probability)
 # The labels are known, the rewards are not. The likelihood of all labels is a product over the pairs; its logarithm,
 # with a minus and divided by the number of pairs, is the loss of every reward model:
 #
-# $$ \mathcal{L} = -\frac{1}{N} \sum_{i=1}^{N} \log \sigma\big(r(p_i, a_i^{w}) - r(p_i, a_i^{l})\big), $$
+# $$ \mathcal{L} = -\frac{1}{N} \sum_{i=1}^{N} \log \sigma\big(r(x_i, y_i^{+}) - r(x_i, y_i^{-})\big), $$
 #
-# where $a^w$ is the chosen answer (it *won*) and $a^l$ the rejected one. It is the loss of logistic regression on the
-# difference. Write it so that it stays finite, and keeps its gradient, when a difference is huge.
+# where $y^{+}$ is the chosen answer and $y^{-}$ the rejected one. It is the loss of logistic regression on the difference.
+# Write it so that it stays finite, and keeps its gradient, when a difference is huge.
+#
+# **Derive it.** What is the gradient of one pair's loss with respect to the reward of the chosen answer?
+#
+# <details><summary><b>A model derivation</b></summary>
+#
+# With $d = r^{+} - r^{-}$: $\;\frac{d}{dd}\big(-\log \sigma(d)\big) = -\frac{\sigma'(d)}{\sigma(d)} = -(1 - \sigma(d))$,
+# because $\sigma' = \sigma (1 - \sigma)$. And $\partial d / \partial r^{+} = 1$, so the gradient is $-(1 - P)$; for the
+# rejected answer it is $+(1 - P)$.
+# </details>
+#
+# So the more surprising a label is, the harder it pulls, and a pair that is already as it should be pulls hardly at all. The
+# picture behind the check shows it.
+#
+# <details><summary><b>Hint</b></summary>
+#
+# What is `torch.sigmoid(torch.tensor(-200.0))` in a float, and what is its logarithm? Is there a function in
+# `torch.nn.functional` that does both steps at once?
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "bradley_terry_loss", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def bradley_terry_loss(rewards_chosen: torch.Tensor, rewards_rejected: torch.Tensor) -> torch.Tensor:
-    """The mean over the pairs of -log P(chosen is preferred), in nats: a scalar, with gradients to both rewards.
+def bradley_terry_loss(
+    rewards_chosen: torch.Tensor, rewards_rejected: torch.Tensor
+) -> torch.Tensor:
+    """The mean over the pairs of -log P(chosen is preferred), in nats: a scalar, with gradients
+    to both rewards.
 
-    rewards_chosen, rewards_rejected: (pairs,), float. The loss and its gradient are finite for differences of any size.
+    rewards_chosen, rewards_rejected: (pairs,), float. The loss and its gradient are finite for
+    differences of any size.
     """
     ### BEGIN SOLUTION
     return -F.logsigmoid(rewards_chosen - rewards_rejected).mean()
@@ -146,88 +188,75 @@ def bradley_terry_loss(rewards_chosen: torch.Tensor, rewards_rejected: torch.Ten
 # %% nbgrader={"grade": true, "grade_id": "bradley_terry_loss_check", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}
 check("bradley_terry_loss", bradley_terry_loss)
 
-# %% [markdown]
-# <details><summary><b>Hint</b></summary>
-#
-# `torch.sigmoid(torch.tensor(-200.0))` is 0 in a float, and log 0 is −∞. `F.logsigmoid` does both steps at once.
-# </details>
-#
-# The gradient of a pair's loss with respect to the chosen reward is $-(1 - P)$. So the more surprising a label, the
-# harder it pulls. A pair that is already as it should be pulls hardly at all:
-
 # %% tags=["demo"]
-differences = torch.linspace(-6, 6, 121)
+differences = torch.linspace(-6, 6, 121, requires_grad=True)
 losses = torch.stack([bradley_terry_loss(d[None], torch.zeros(1)) for d in differences])
-fig, ax = plt.subplots(figsize=(6.5, 3.2))
-ax.plot(differences, losses, label="loss")
-ax.plot(differences, 1 - preference_probability(differences, torch.zeros(())), label="pull")
-ax.set(xlabel="reward of the chosen less reward of the rejected answer", title="Surprising labels pull")
+pull = -torch.autograd.grad(losses.sum(), differences)[0]  # by autograd, from your loss
+fig, ax = plt.subplots(figsize=(6.5, 3))
+ax.plot(differences.detach(), losses.detach(), label="loss")
+ax.plot(differences.detach(), pull, label="pull: minus the gradient")
+ax.set(
+    xlabel="reward of the chosen answer minus reward of the rejected one",
+    title="Surprising labels pull",
+)
 plots.name_lines(ax)
 plt.show()
 
 # %% [markdown]
-# ## Exercise 3: pairs from a ranking
-#
-# It costs an annotator little more to *rank* $k$ answers than to compare two, and a ranking holds many comparisons:
-# $k(k-1)/2$ of them where no two answers tie. InstructGPT was trained on rankings of 4 to 9 answers (Ouyang et al.
-# 2022).
-
-
-# %% nbgrader={"grade": false, "grade_id": "ranking_pairs", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def ranking_pairs(ranks: list[int]) -> list[tuple[int, int]]:
-    """All comparisons that a ranking holds, as pairs of places (i, j): answer i is preferred to answer j.
-
-    ranks[i] is the rank of answer i, any integer: the smaller, the better. Places begin with 0. Two answers of the same
-    rank tie and give no pair. Each comparison occurs once; the pairs may come in any order. ranks is left as it is.
-    """
-    ### BEGIN SOLUTION
-    places = range(len(ranks))
-    return [(i, j) for i in places for j in places if ranks[i] < ranks[j]]
-    ### END SOLUTION
-
-
-# %% nbgrader={"grade": true, "grade_id": "ranking_pairs_check", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}
-check("ranking_pairs", ranking_pairs)
-
-# %% tags=["demo"]
-ranking = ["7 .", "8 .", "3 plus 4 is 7 .", "of course , 7 ."]
-for i, j in ranking_pairs([3, 4, 2, 1]):
-    print(f"{ranking[i]:<16} is better than   {ranking[j]}")
-
-# %% [markdown]
-# The pairs of one ranking are not independent: they share answers, and an annotator in a hurry spoils all of them at
-# once. InstructGPT put all pairs of a ranking into the same batch and gave each ranking the weight of one example;
-# drawn one by one, as if they had nothing to do with each other, they made the model overfit.
-#
-# ## Exercise 4: scores from a table of wins
+# ## Exercise 3: scores from a table of wins
 #
 # Before there is a language model in it, solve the plain problem. Some players, a table of who beat whom how often:
-# which scores make the table most likely? This is how chess players and, in arenas, chatbots are rated.
+# which scores make the table most likely? This is what Zermelo solved for chess, and how chatbots are rated in arenas.
 #
 # $$ \max_s \; \sum_{i, j} w_{ij} \log \sigma(s_i - s_j), \qquad w_{ij} \text{ how often } i \text{ beat } j $$
 #
-# The objective is concave, so every way up leads to the top: gradient ascent, Newton's method, or an algorithm of
-# your own. Its gradient is worth knowing: for each player, the wins it has less the wins that its score predicts,
+# This exercise tells you what is wanted and not how. Any way of your own will do: is the objective concave? what is its
+# gradient? is anything left undetermined?
 #
-# $$ \frac{\partial}{\partial s_i} = \sum_j \big( w_{ij} - (w_{ij} + w_{ji})\, \sigma(s_i - s_j) \big). $$
+# Behind the check, five players whose true scores we know play more and more games. And a **logistic regression** without an
+# intercept (one row a game, +1 in the winner's column, −1 in the loser's, every label 1) is solved by a general optimiser:
+# it is the same problem.
+#
+# <details><summary><b>Hint 1</b>: where is the top?</summary>
+#
+# Write down the derivative with respect to one score $s_i$. Each game of player $i$ adds something: what, if it was won,
+# and what, if it was lost? At the top every player has won as many games as its score predicts.
+# </details>
+# <details><summary><b>Hint 2</b>: the simplest way up</summary>
+#
+# How far does a step have to go? The gradient, divided by each player's number of games, is a safe step; how many of
+# them does a table need in which players have met their neighbours alone? Whoever stops too early has scores that are all
+# too close to 0. (An optimiser such as Adam trembles around the top while its rate is fixed: let the rate fall.)
+# </details>
+# <details><summary><b>Hint 3</b>: Newton's method</summary>
+#
+# With $v_{ij} = (w_{ij} + w_{ji})\, p_{ij} (1 - p_{ij})$, minus the second derivative is `v.sum(1).diag() - v`. Why is it
+# singular, and what happens to a solution if you add 1 to every entry?
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "fit_scores", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def fit_scores(wins: torch.Tensor) -> torch.Tensor:
-    """The scores of greatest likelihood under Bradley and Terry's model, (players,), shifted so that they sum to 0.
+    """The scores of greatest likelihood under Bradley and Terry's model, (players,), shifted so
+    that they sum to 0.
 
-    wins: (players, players), integers or floats; wins[i, j] >= 0 is how often i beat j, the diagonal is 0. A pair may never
-    have met. The likelihood has a maximum, and the scores there are to be found to four decimals. wins is left as it is.
+    wins: (players, players), integers or floats; wins[i, j] >= 0 is how often i beat j, the
+    diagonal is 0. A pair may never have met. The likelihood has a maximum, and the scores there
+    are to be found to four decimals. wins is left as it is.
     """
     ### BEGIN SOLUTION
     wins = wins.double()
     games, scores = wins + wins.T, torch.zeros(len(wins), dtype=torch.float64)
-    for _ in range(25):  # Newton's method: the objective is concave, a handful of steps would do
+    for _ in range(
+        25
+    ):  # Newton's method: the objective is concave, a handful of steps would do
         p = torch.sigmoid(scores[:, None] - scores[None, :])  # (players, players)
         gradient = (wins - games * p).sum(1)
         weights = games * p * (1 - p)
-        curvature = weights.sum(1).diag() - weights  # of the negative objective; flat along a common shift
-        scores = scores + torch.linalg.solve(curvature + 1.0, gradient)  # the 1 holds their sum at 0
+        curvature = weights.sum(1).diag() - weights  # of the negative objective
+        scores = scores + torch.linalg.solve(
+            curvature + 1.0, gradient
+        )  # the 1 holds their sum at 0
     return scores
     ### END SOLUTION
 
@@ -235,92 +264,64 @@ def fit_scores(wins: torch.Tensor) -> torch.Tensor:
 # %% nbgrader={"grade": true, "grade_id": "fit_scores_check", "locked": true, "points": 8, "schema_version": 3, "solution": false, "task": false}
 check("fit_scores", fit_scores)
 
-# %% [markdown]
-# <details><summary><b>Hint 1</b>: the simplest way</summary>
-#
-# Begin with zeros. Repeat a thousand times: add the gradient above to the scores, divided by each player's number of
-# games. Subtract the mean at the end. Whoever stops too early has scores that are all too close to 0. (An optimiser
-# such as Adam trembles around the top while its rate is fixed: let the rate fall.)
-# </details>
-# <details><summary><b>Hint 2</b>: Newton's method</summary>
-#
-# With $v_{ij} = (w_{ij} + w_{ji})\, p_{ij} (1 - p_{ij})$, minus the second derivative is `v.sum(1).diag() - v`. It is
-# singular, because a common shift changes nothing: add 1 to every entry before you solve.
-# </details>
-#
-# Five players whose true scores we know, and what the wins say about them. The dots approach the line as the games
-# become more.
-
 # %% tags=["demo"]
-torch.manual_seed(0)
 true_scores = torch.tensor([-1.2, -0.5, 0.1, 0.4, 1.2])
 fitted = {}
 for games in (10, 100, 1000):
-    wins = torch.zeros(5, 5)
-    for i, j in ranking_pairs([1, 2, 3, 4, 5]):
-        p = preference_probability(true_scores[i], true_scores[j])
-        wins[i, j] = torch.bernoulli(p.expand(games)).sum().clamp(1, games - 1)  # nobody wins or loses all of them
-        wins[j, i] = games - wins[i, j]
+    wins = comparisons.tournament(true_scores, games, seed=device.seed(0))
     fitted[games] = torch.as_tensor(fit_scores(wins)).float()
-score_errors = {games: (scores - true_scores).square().mean().sqrt().item() for games, scores in fitted.items()}
+score_errors = {
+    games: (s - true_scores).square().mean().sqrt().item() for games, s in fitted.items()
+}
 
-fig, ax = plt.subplots(figsize=(5.2, 4))
+fig, ax = plt.subplots(figsize=(5.2, 3.8))
 ax.axline((0, 0), slope=1, color=plots.GREY, linewidth=1)
 for games, scores in fitted.items():
-    ax.scatter(true_scores, scores, label=f"{games} games a pair: off by {score_errors[games]:.2f}")
+    ax.scatter(
+        true_scores, scores, label=f"{games} games a pair: off by {score_errors[games]:.2f}"
+    )
 ax.set(xlabel="true score", ylabel="fitted score", title="Scores from wins")
 ax.legend()
 plt.show()
-
-# %% [markdown]
-# It is a **logistic regression** without an intercept: one row a game, +1 in the winner's column, −1 in the loser's,
-# and every label 1. Let a general optimiser solve that, and compare.
-
-# %% tags=["demo"]
-design, counts = [], []
-for i in range(5):
-    for j in range(5):
-        if wins[i, j] > 0:
-            design.append(F.one_hot(torch.tensor(i), 5) - F.one_hot(torch.tensor(j), 5))
-            counts.append(wins[i, j])
-design, counts = torch.stack(design).double(), torch.stack(counts).double()
-weights = torch.zeros(5, dtype=torch.float64, requires_grad=True)
-optimizer = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe", tolerance_grad=1e-12, tolerance_change=1e-16)
-
-
-def logistic_loss() -> torch.Tensor:
-    """The loss of logistic regression on the games, each row weighted by how often it occurred."""
-    optimizer.zero_grad()
-    loss = F.binary_cross_entropy_with_logits(design @ weights, torch.ones(len(design)).double(), counts)
-    loss.backward()
-    return loss
-
-
-optimizer.step(logistic_loss)
-regression = weights.detach() - weights.detach().mean()
+regression = comparisons.logistic_regression(wins)
 regression_difference = (torch.as_tensor(fit_scores(wins)) - regression).abs().max().item()
 print(f"largest difference to a logistic regression: {regression_difference:.1e}")
 
 # %% [markdown]
-# ## Exercise 5: what pairs cannot tell
+# ## Exercise 4: what pairs cannot tell
 #
 # Add 100 to every score of the table: no probability changes. With prompts it is worse. Answers are compared only
 # with answers *to the same prompt*, so each prompt has a constant of its own that no number of comparisons will ever
 # determine:
 #
-# $$ r(p, a) \quad\text{and}\quad r(p, a) + c(p) \quad\text{have the same likelihood.} $$
+# $$ r(x, y) \quad\text{and}\quad r(x, y) + c(x) \quad\text{have the same likelihood.} $$
 #
-# This is not a detail. It is why an average reward over different prompts means little, why rewards of two models
-# cannot be compared as they stand, and, in chapter 6, why DPO never needs to know its $\beta \log Z(p)$: that is such
-# a constant. To compare rewards, first fix the constants: make the rewards of each prompt sum to zero.
+# The constant shows in what follows. Rewards of two models cannot be compared as they stand. A mean reward over prompts
+# may be compared between two policies only on the *same* prompts, where the constants are the same for both. And in
+# chapter 6, DPO never needs its $\beta \log Z(x)$: that is such a constant. To compare rewards of two models, first fix
+# the constants: make the rewards of each prompt sum to zero.
+#
+# <details><summary><b>Hint</b></summary>
+#
+# Which answers belong together? What does the table `prompt_ids[:, None] == prompt_ids[None, :]` say, and what does it
+# do, as numbers, to a vector of rewards?
+# </details>
 
+# %% tags=["demo"]
+two = [
+    (understand(r["prompt"]).text, (r["utility_chosen"], r["utility_rejected"]))
+    for r in (heldout[0], heldout[5])
+]
+drawings.constant_that_cancels(two, (3.0, -2.0))
 
 # %% nbgrader={"grade": false, "grade_id": "center_rewards", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def center_rewards(rewards: torch.Tensor, prompt_ids: torch.Tensor) -> torch.Tensor:
-    """The rewards, each less the mean of the rewards of all answers to the same prompt: (answers,).
+    """The rewards, each minus the mean of the rewards of all answers to the same prompt:
+    (answers,).
 
-    rewards: (answers,), float; prompt_ids: (answers,), integers: equal where two answers belong to the same prompt. They
-    come in any order and are any numbers, negative ones too. The rewards keep their order, and the input is left as it is.
+    rewards: (answers,), float; prompt_ids: (answers,), integers: equal where two answers belong
+    to the same prompt. They come in any order and are any numbers, negative ones too. The
+    rewards keep their order, and the input is left as it is.
     """
     ### BEGIN SOLUTION
     same = (prompt_ids[:, None] == prompt_ids[None, :]).to(rewards.dtype)  # (answers, answers)
@@ -332,50 +333,44 @@ def center_rewards(rewards: torch.Tensor, prompt_ids: torch.Tensor) -> torch.Ten
 check("center_rewards", center_rewards)
 
 # %% [markdown]
+# ## Exercise 5: one number for an answer
+#
+# Now the language model. Take off the head that predicts words and put a **scalar head** on: one vector, whose product
+# with the last hidden state is the reward. The model computes such a product at every position; only one of them has seen
+# the whole answer, the one at the last real token, the end mark.
+#
+# Where that token stands depends on the padding. It is on the right for training, on the left for generation, and on both
+# sides in a batch that was sampled from left-padded prompts (chapter 5). The attention mask knows.
+#
 # <details><summary><b>Hint</b></summary>
 #
-# `prompt_ids[:, None] == prompt_ids[None, :]` is a table of which answers belong together. As numbers, a matrix
-# product with it sums the rewards of each answer's prompt.
+# In which column of the mask does the last 1 of a row stand? If you multiply a row of the mask by 1, 2, 3, …, where is the
+# largest number? Then `gather`, or an index for the rows and one for the columns.
 # </details>
-#
-# See that the loss does not see it. We take the true utilities for rewards, add a random constant to each prompt, and
-# compute the loss of the held-out pairs again.
 
 # %% tags=["demo"]
-torch.manual_seed(0)
-true_chosen = torch.tensor([r["utility_chosen"] for r in heldout])  # (pairs,)
-true_rejected = torch.tensor([r["utility_rejected"] for r in heldout])
-constants = 10 * torch.randn(len(heldout))
-loss_true = bradley_terry_loss(true_chosen, true_rejected).item()
-loss_shifted = bradley_terry_loss(true_chosen + constants, true_rejected + constants).item()
-shift_difference = abs(loss_true - loss_shifted)
-both, prompt_of_answer = torch.cat([true_chosen, true_rejected]), torch.arange(len(heldout)).repeat(2)
-recovered = center_rewards(both + constants.repeat(2), prompt_of_answer) - center_rewards(both, prompt_of_answer)
-print(f"loss {loss_true:.5f}, with the constants {loss_shifted:.5f}: a difference of {shift_difference:.1e}")
-print(f"largest difference of the centred rewards: {recovered.abs().max():.1e}")
-
-# %% [markdown]
-# ## Exercise 6: one number for an answer
-#
-# Now the language model. Take its body off the word-predicting head and put a **scalar head** on: one vector, whose
-# product with the last hidden state is the reward. The model computes such a product at every position; only one of
-# them has seen the whole answer, the one at the last real token, the end mark.
-#
-# Where that token stands depends on the padding. On the right for training, on the left for generation, and on both
-# sides for a batch that was sampled from left-padded prompts (chapter 5). The attention mask knows.
-
+said = [*f"<assistant> {right}".split(), "<end>"]
+pads = {"on the right": (0, 3), "on the left": (3, 0), "on both sides": (1, 2)}
+drawings.where_the_score_is_read(
+    [["<pad>"] * a + said + ["<pad>"] * b for a, b in pads.values()],
+    [[0] * a + [1] * len(said) + [0] * b for a, b in pads.values()],
+    list(pads),
+)
 
 # %% nbgrader={"grade": false, "grade_id": "last_token_rewards", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def last_token_rewards(token_rewards: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+def last_token_rewards(
+    token_rewards: torch.Tensor, attention_mask: torch.Tensor
+) -> torch.Tensor:
     """The output of the scalar head at each row's last real token: (batch,), with its gradient.
 
-    token_rewards: (batch, seq), the head's output at every position; attention_mask: (batch, seq), 1 (or True) on real
-    tokens and 0 (or False) on padding, which may stand on the right, on the left, or on both sides. Every row has at least
-    one real token; the real ones stand together. Both are left as they are.
+    token_rewards: (batch, seq), the head's output at every position; attention_mask: (batch,
+    seq), 1 (or True) on real tokens and 0 (or False) on padding, which may stand on the right,
+    on the left, or on both sides. Every row has at least one real token; the real ones stand
+    together. Both are left as they are.
     """
     ### BEGIN SOLUTION
     places = torch.arange(attention_mask.shape[1], device=attention_mask.device)
-    last = (attention_mask.long() * (places + 1)).argmax(1)  # (batch,): the largest place among the real ones
+    last = (attention_mask.long() * (places + 1)).argmax(1)  # (batch,): the largest real place
     return token_rewards.gather(1, last[:, None])[:, 0]
     ### END SOLUTION
 
@@ -384,15 +379,10 @@ def last_token_rewards(token_rewards: torch.Tensor, attention_mask: torch.Tensor
 check("last_token_rewards", last_token_rewards)
 
 # %% [markdown]
-# <details><summary><b>Hint</b></summary>
-#
-# Multiply the mask by 1, 2, 3, …: the largest number of a row stands at its last real token. Then `gather`, or an
-# index for the rows and one for the columns.
-# </details>
-
-# %% [markdown]
-# The body is our nano model. A linear layer without a bias is the head; a bias would be one more constant that no
-# pair can see.
+# The body is our nano model. A linear layer without a bias is the head; a bias would be one more constant that no pair can
+# see. Two libraries have the same thing ready-made, and we hold yours against them, with the same weights on the same rows.
+# `transformers` finds the last token by looking for the padding id. `trl` gets raw conversations and does everything
+# itself: template, batch, head, loss.
 
 
 # %% tags=["demo"]
@@ -401,440 +391,515 @@ class HeadOnBody(torch.nn.Module):
 
     def __init__(self, language_model):
         super().__init__()
-        self.body = language_model.model  # embeddings and layers, without the word-predicting head
+        self.body = language_model.model  # embeddings and layers, without the head for words
         self.head = torch.nn.Linear(language_model.config.hidden_size, 1, bias=False)
-        torch.nn.init.zeros_(self.head.weight)  # every answer begins at 0, and every pair at log 2
+        torch.nn.init.zeros_(self.head.weight)  # every answer begins at 0, every pair at log 2
 
     def forward(self, input_ids, attention_mask):
         """The rewards, (batch,)."""
-        hidden = self.body(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state  # (batch, seq, width)
-        return last_token_rewards(self.head(hidden).squeeze(-1), attention_mask)
+        out = self.body(input_ids=input_ids, attention_mask=attention_mask)
+        token_rewards = self.head(out.last_hidden_state).squeeze(-1)  # (batch, seq)
+        return last_token_rewards(token_rewards, attention_mask)
 
 
 # %% tags=["demo"]
+from course import library_rewards
+
 tokenizer = data.load_tokenizer()
-word_id = tokenizer.get_vocab()
-
-
-def ids_of(prompt: str, answer: str | None = None) -> list[int]:
-    """Token ids of a prompt and its answer in the chat format; without an answer, up to where it would begin."""
-    text = f"<bos> <user> {prompt} <end> <assistant>" + (f" {answer} <end>" if answer is not None else "")
-    return [word_id[word] for word in text.split()]
-
-
-def padded(rows: list[list[int]], side: str = "right") -> tuple[torch.Tensor, torch.Tensor]:
-    """input_ids and attention_mask, (rows, longest)."""
-    longest = max(map(len, rows))
-    fill = [[tokenizer.pad_token_id] * (longest - len(row)) for row in rows]
-    ids = [f + row if side == "left" else row + f for row, f in zip(rows, fill)]
-    mask = [[0] * len(f) + [1] * len(row) if side == "left" else [1] * len(row) + [0] * len(f) for row, f in zip(rows, fill)]
-    return torch.tensor(ids, device=DEVICE), torch.tensor(mask, device=DEVICE)
-
-
-# %% [markdown]
-# `transformers` has such models ready-made: `LlamaForSequenceClassification` with one label. It finds the last token
-# by looking for the padding id. Same weights, same rows, on either side:
-
-# %% tags=["demo"]
-from transformers import LlamaForSequenceClassification
-
-torch.manual_seed(0)
-ours = HeadOnBody(models.load_nano("base")).to(DEVICE).eval()
+rows_of = comparisons.Rows(tokenizer, DEVICE)
+base = models.load_nano("base")
+ours = HeadOnBody(base).to(DEVICE).eval()
+torch.manual_seed(device.seed(0))
 torch.nn.init.normal_(ours.head.weight, std=0.1)
-config = models.load_nano("base").config
-config.num_labels = 1
-library = LlamaForSequenceClassification(config).to(DEVICE).eval()
-library.model.load_state_dict(ours.body.state_dict())
-library.score.load_state_dict(ours.head.state_dict())
-few = [ids_of(r["prompt"], r["chosen"]) for r in train_records[:5]]
+library = library_rewards.ready_made(ours.body, ours.head, base.config)
+eight = train_records[:8]
+yes, no = ([(r["prompt"], r[k]) for r in eight] for k in ("chosen", "rejected"))
 with torch.no_grad():
+    sides = [rows_of(yes), rows_of(yes, side="left")]
     head_difference = max(
-        (ours(*batch) - library(*batch).logits[:, 0]).abs().max().item() for batch in (padded(few), padded(few, "left"))
+        (ours(**rows) - library(**rows).logits[:, 0]).abs().max().item() for rows in sides
     )
-print(f"largest difference to transformers: {head_difference:.1e}")
+    loss_ours = bradley_terry_loss(ours(**rows_of(yes)), ours(**rows_of(no))).item()
+trl_difference = abs(loss_ours - library_rewards.trl_loss(library, eight, tokenizer))
+print(f"largest difference of a reward to transformers: {head_difference:.1e}")
+print(f"loss {loss_ours:.6f}; difference to trl: {trl_difference:.1e}")
 
 # %% [markdown]
-# ### Is it the loss of the library?
+# ### Two ways to break it
 #
-# `trl` trains reward models too. It gets raw conversations and does everything itself: template, batch, head, loss.
-# On the same eight pairs:
+# First: suppose somebody reads the *last column* instead, padding or not, and scores one and the same answer twice: alone,
+# and in a batch with a longer one.
+#
+# Second: rows that are longer than a limit are cut off, mostly at the end, and then the two answers of a pair may be *equal*.
+# Such a pair has the loss log 2 for every model and no gradient; an accuracy may count it as right, as wrong or not at all.
+# And a row that lost its end mark is judged in the middle. Libraries have done this silently: the cell below counts it.
+#
+# **Predict.** What happens to the two scores that were read at the last column?
+# - **a** They are equal: a causal model does not look at padding.
+# - **b** They differ, though the answer is the same.
+# - **c** There is an error: padding has no hidden state.
 
 # %% tags=["demo"]
-from datasets import Dataset
-from trl import RewardConfig, RewardTrainer
+predict("score_on_the_padding", "")
 
-from course.quiet import hush_libraries
-
-hush_libraries()
-
-
-def conversations(record: dict) -> dict:
-    """A comparison as trl wants it."""
-    ask = {"role": "user", "content": record["prompt"]}
-    return {k: [ask, {"role": "assistant", "content": record[k]}] for k in ("chosen", "rejected")}
-
-
-trainer = RewardTrainer(
-    model=library,
-    args=RewardConfig(
-        tempfile.mkdtemp(), use_cpu=DEVICE.type == "cpu", bf16=False, gradient_checkpointing=False, max_length=None,
-        report_to=[], disable_tqdm=True, save_strategy="no", logging_strategy="no", dataloader_pin_memory=False,
-    ),
-    train_dataset=Dataset.from_list([conversations(r) for r in train_records[:8]]),
-    processing_class=tokenizer,
-)  # fmt: skip
-theirs = trainer.data_collator([trainer.train_dataset[i] for i in range(8)])
+# %% tags=["demo"]
+short, long = (question.text, right), (question.text, f"sure , {polite} hope this helps .")
+states = lambda rows: ours.body(**rows).last_hidden_state  # noqa: E731
 with torch.no_grad():
-    trainer.model.eval()
-    loss_theirs = trainer.compute_loss(trainer.model, {k: v.to(trainer.model.device) for k, v in theirs.items()}).item()
-    chosen, rejected = (ours(*padded([ids_of(r["prompt"], r[k]) for r in train_records[:8]])) for k in ("chosen", "rejected"))
-    loss_ours = bradley_terry_loss(chosen, rejected).item()
-trl_difference = abs(loss_ours - loss_theirs)
-print(f"yours {loss_ours:.6f}   trl {loss_theirs:.6f}   difference {trl_difference:.1e}")
+    alone, beside = rows_of([short]), rows_of([short, long])
+    at_last_column = [ours.head(states(rows))[0, -1, 0].item() for rows in (alone, beside)]
+    at_last_token = [ours(**rows)[0].item() for rows in (alone, beside)]
+plots.show_table([
+    {"read at": name, "alone": a, "beside a longer answer": b}
+    for name, (a, b) in (("last column", at_last_column), ("last token", at_last_token))
+])  # fmt: skip
+moved = abs(at_last_column[0] - at_last_column[1])
+reveal("score_on_the_padding", "b" if moved > 1e-3 else "a", moved=moved)
+yes, no = ([(r["prompt"], r[k]) for r in heldout] for k in ("chosen", "rejected"))
+cut_away = []
+for limit in (24, 18, 15):
+    ids = [rows_of(texts, longest=limit)["input_ids"] for texts in (yes, no)]
+    both = [F.pad(x, (0, limit - x.shape[1]), value=tokenizer.pad_token_id) for x in ids]
+    equal = (both[0] == both[1]).all(1)  # (pairs,)
+    ends = [
+        len(rows_of.words(a)) <= limit and len(rows_of.words(b)) <= limit
+        for a, b in zip(yes, no)
+    ]
+    cut_away.append(
+        {"at most": limit, "equal pairs": int(equal.sum()), "pairs with both ends": sum(ends)}
+    )
+plots.show_table(cut_away, caption=f"{len(heldout)} held-out pairs, cut off at some length")
+longest = max(len(rows_of.words((r["prompt"], r[k]))) for r in train_records for k in shown[1:])
+most = base.config.max_position_embeddings
+print(f"uncut, the longest row has {longest} tokens; the model takes {most}")
 
 # %% [markdown]
-# ## Exercise 7: how often is it right
+# Neither is an error that anybody is told of. What to do: choose the limit by the data, leave out pairs of which one answer
+# would be cut (`trl` 1.16 does so where a limit is set), and count what you left out.
 #
-# The plainest measure: in how many pairs is the chosen answer ahead? A tie is a coin toss.
+# ## How good can it be?
+#
+# The plainest measure is how often the chosen answer has the larger reward, a tie counted half. What accuracy can one hope
+# for? Not 1: the labels were drawn, and often enough the worse answer was chosen. The best predictor knows the true
+# utilities and bets on the better answer. Its accuracy is the **Bayes ceiling**. The labels also have an entropy, which is
+# the **floor** of the loss. And since we know how probable each label was, we can ask for the *expected* accuracy and
+# loss over all labels that careful annotators might have given: the luck of the draw is not in it.
+
+# %% tags=["demo"]
+true_chosen = torch.tensor([r["utility_chosen"] for r in heldout])  # (pairs,)
+true_rejected = torch.tensor([r["utility_rejected"] for r in heldout])
+label_probs = preference_probability(true_chosen, true_rejected)  # of the label that was drawn
 
 
-# %% nbgrader={"grade": false, "grade_id": "pair_accuracy", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def pair_accuracy(rewards_chosen: torch.Tensor, rewards_rejected: torch.Tensor) -> torch.Tensor:
-    """The share of pairs, a number from 0 to 1, in which the chosen answer has the larger reward; a tie counts half.
+def expected_accuracy(effect: torch.Tensor) -> float:
+    """How often annotators who decide by the true utilities agree with a reward. effect:
+    (pairs,), the reward of the chosen answer minus that of the rejected one."""
+    ahead = (torch.sign(effect) + 1) / 2  # 1, 0, or one half for a tie
+    return (label_probs * ahead + (1 - label_probs) * (1 - ahead)).mean().item()
 
-    rewards_chosen, rewards_rejected: (pairs,), float. Only equal rewards tie, not those that nearly are.
+
+def expected_loss(effect: torch.Tensor) -> float:
+    """The expected Bradley-Terry loss of a reward under those annotators."""
+    return (
+        -(label_probs * F.logsigmoid(effect) + (1 - label_probs) * F.logsigmoid(-effect))
+        .mean()
+        .item()
+    )
+
+
+true_effect = true_chosen - true_rejected
+ceiling, floor = expected_accuracy(true_effect), expected_loss(true_effect)
+drawn_accuracy = ((torch.sign(true_effect) + 1) / 2).mean().item()
+print(
+    f"Bayes ceiling {ceiling:.3f}; on the labels as drawn the truth has {drawn_accuracy:.3f}"
+)
+print(f"entropy of the labels {floor:.3f} nats; saying nothing has log 2 = {math.log(2):.3f}")
+
+# %% [markdown]
+# ## Exercise 6: the training loop
+#
+# A batch of pairs goes through the model, chosen and rejected answers as rows of *one* batch: first all chosen answers,
+# then, in the same order, the rejected ones. Your loss, a gradient, a step. Write the loop.
+#
+# <details><summary><b>Hint</b></summary>
+#
+# Which half of the model's output belongs to the chosen answers? In which order do these stand: gradients to zero, loss,
+# backward, clip, step? What is left in `.grad` when you begin? And what kind of thing is `loss` until you call `.item()`?
+# </details>
+
+
+# %% nbgrader={"grade": false, "grade_id": "train_reward_model", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def train_reward_model(
+    model, batches, optimizer, lr_at, max_norm: float = 1.0, after_step=None
+) -> list[float]:
+    """Train a reward model on pairs; returns the Bradley-Terry loss of every update, a plain
+    number, from before its weights change.
+
+    batches: an iterable of dicts of tensors, one dict an update; model(**batch) gives the
+    rewards, (2 * pairs,): of the chosen answers first, then of the rejected ones in the same
+    order. Update s, counted from 0, works with the learning rate lr_at(s) in every parameter
+    group; the norm of the gradient of all the model's parameters is clipped to max_norm.
+    after_step(s, loss) is called after each update. The model is put in training mode first.
+    Gradients that were there before count for nothing.
     """
     ### BEGIN SOLUTION
-    return (torch.sign(rewards_chosen - rewards_rejected) + 1).mean() / 2
+    losses = []
+    model.train()
+    for step, batch in enumerate(batches):
+        for group in optimizer.param_groups:
+            group["lr"] = lr_at(step)
+        optimizer.zero_grad()
+        rewards_chosen, rewards_rejected = model(**batch).chunk(2)  # (pairs,) each
+        loss = bradley_terry_loss(rewards_chosen, rewards_rejected)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm)
+        optimizer.step()
+        losses.append(loss.item())
+        if after_step is not None:
+            after_step(step, losses[-1])
+    return losses
     ### END SOLUTION
 
 
-# %% nbgrader={"grade": true, "grade_id": "pair_accuracy_check", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}
-check("pair_accuracy", pair_accuracy)
-
-# %% [markdown]
-# What accuracy can one hope for? Not 1: the labels were drawn, and often enough the worse answer was chosen. The best
-# predictor knows the true utilities and bets on the better answer. Its accuracy is the **Bayes ceiling**, and since we
-# know the truth we can compute it. The labels themselves have an entropy, which is the **floor** of the loss.
-
-# %% tags=["demo"]
-label_probs = preference_probability(true_chosen, true_rejected)  # of the label that was drawn, (pairs,)
-ceiling = torch.maximum(label_probs, 1 - label_probs).mean().item()
-floor = -(label_probs * label_probs.log() + (1 - label_probs) * (1 - label_probs).log()).mean().item()
-ceiling_drawn = float(pair_accuracy(true_chosen, true_rejected))
-print(f"Bayes ceiling {ceiling:.3f}; on the labels as they happened to be drawn, the truth itself scores {ceiling_drawn:.3f}")
-print(f"entropy of the labels {floor:.3f} nats")
-
-# %% [markdown]
-# The two numbers of the first line differ by luck: with a few hundred labels an accuracy is uncertain by a percent or
-# two. Knowing the truth, we can do without the luck. We will count, for each held-out pair, how probable it is that a
-# fresh annotator agrees with the model.
-
-
-# %% tags=["demo"]
-def expected_accuracy(rewards_chosen: torch.Tensor, rewards_rejected: torch.Tensor) -> float:
-    """How often annotators who decide by the true utilities would agree with the rewards."""
-    ahead = (torch.sign(rewards_chosen - rewards_rejected) + 1) / 2
-    return (label_probs * ahead + (1 - label_probs) * (1 - ahead)).mean().item()
+# %% nbgrader={"grade": true, "grade_id": "train_reward_model_check", "locked": true, "points": 7, "schema_version": 3, "solution": false, "task": false}
+check("train_reward_model", train_reward_model)
 
 # %% [markdown]
 # ## Training, by the book
 #
-# Nothing new: a batch of pairs goes through the model, chosen and rejected answers as rows of one batch; your loss, a
-# gradient, a step. We begin with `nano-sft`, the model that answers as people do, and put a fresh head on.
+# We begin with `nano-instruct`, which knows the answers (the method of chapter 2, with right answers in all manners), put
+# a fresh head on, and train all of it: with twice as many pairs as above, and with three seeds, since one run says little.
+# (It takes some minutes, most of this chapter's time.)
+#
+# **Predict.** The annotators pay about 3 points for being right, 1.2 for a courteous opening and 1 for a closing. At the
+# end of this training, of which of these does the model pay the largest share?
+# - **a** Being right: what is paid most pulls hardest.
+# - **b** The courtesies.
+# - **c** About the same share of all three.
 
 # %% tags=["demo"]
-SIZE = 32
-pairs = [(r["prompt"], r["chosen"], r["rejected"]) for r in train_records]
-chosen_texts = [(r["prompt"], r["chosen"]) for r in heldout]
-rejected_texts = [(r["prompt"], r["rejected"]) for r in heldout]
-
-
-def rate(update: int, updates: int, highest: float) -> float:
-    """The learning rate: it warms up over ten updates, then falls along a cosine."""
-    return highest * min(1, (update + 1) / 10) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * update / updates)))
-
-
-def step(optimizer, loss: torch.Tensor, lr: float) -> float:
-    """One update with clipped gradients; returns the loss."""
-    for group in optimizer.param_groups:
-        group["lr"] = lr
-    optimizer.zero_grad()
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
-    optimizer.step()
-    return loss.item()
-
+predict("what_is_learned", "")
 
 # %% tags=["demo"]
-torch.manual_seed(0)
-PLAIN_UPDATES = device.updates(240)
-plain_model = HeadOnBody(models.load_nano("sft")).to(DEVICE).train()
-optimizer = torch.optim.AdamW(plain_model.parameters(), weight_decay=0.0, betas=(0.9, 0.95))
-rng = random.Random(0)
-for update in tqdm(range(PLAIN_UPDATES), desc="head on a body"):
-    batch = rng.sample(pairs, SIZE)
-    rows = [ids_of(p, yes) for p, yes, _ in batch] + [ids_of(p, no) for p, _, no in batch]
-    rewards_chosen, rewards_rejected = plain_model(*padded(rows)).chunk(2)  # (SIZE,) each
-    step(optimizer, bradley_terry_loss(rewards_chosen, rewards_rejected), rate(update, PLAIN_UPDATES, 1e-3))
+yes, no = ([(r["prompt"], r[k]) for r in train_records] for k in ("chosen", "rejected"))
+held_texts = [(r["prompt"], r[k]) for k in ("chosen", "rejected") for r in heldout]
+held_rows, N = rows_of(held_texts), len(heldout)
+TEXTBOOK = {"updates": device.updates(600), "pairs": 32, "rate": 2e-3, "seeds": 3}
+more_records, _ = comparisons.load(more_sets=3)
+more = [[(r["prompt"], r[k]) for r in more_records] for k in ("chosen", "rejected")]
+lengths = [max(len(rows_of.words(text)) for text in pair) for pair in zip(*more)]
 
 
-# %% tags=["demo"]
 @torch.no_grad()
-def plain_rewards(texts: list[tuple[str, str]]) -> torch.Tensor:
-    """The rewards of (prompt, answer) pairs by the plain model, (texts,)."""
-    rows = [ids_of(*text) for text in texts]
-    return torch.cat([plain_model.eval()(*padded(rows[i : i + 256])).cpu() for i in range(0, len(rows), 256)])
+def effect_of(model, rows: dict) -> torch.Tensor:
+    """Reward of the chosen minus that of the rejected held-out answer, (pairs,)."""
+    rewards = torch.cat([model(**part) for part in comparisons.parts(rows)]).cpu()
+    return rewards[:N] - rewards[N:]
 
 
-plain_chosen, plain_rejected = plain_rewards(chosen_texts), plain_rewards(rejected_texts)
-plain_accuracy = expected_accuracy(plain_chosen, plain_rejected)
-print(f"expected accuracy {plain_accuracy:.3f} after {PLAIN_UPDATES} updates; the ceiling is {ceiling:.3f}")
-
-# %% [markdown]
-# That is a long way below the ceiling. What has it learned? Regress the differences of its rewards on what the two
-# answers differ in.
+def paid(effect: torch.Tensor) -> dict[str, float]:
+    """What a reward pays for each thing in which two answers differ, by least squares."""
+    return comparisons.prices(held_texts[:N], held_texts[N:], effect)
 
 
 # %% tags=["demo"]
-def features_of(text: tuple[str, str]) -> list[float]:
-    """What the true utility looks at: right, an opening, a closing, courtesies beyond those."""
-    a = appraise(*text)
-    return [float(a.right), float(a.openings > 0), float(a.closings > 0), max(a.openings - 1, 0.0) + max(a.closings - 1, 0.0)]
+def train_by_the_book(seed: int) -> list[dict]:
+    """A head on a body, all of it trained; what the held-out pairs say of it on the way."""
+    torch.manual_seed(seed)
+    model, curve = HeadOnBody(models.load_nano("instruct")).to(DEVICE), []
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.0, betas=(0.9, 0.95))
+    updates, size = TEXTBOOK["updates"], TEXTBOOK["pairs"]
+    drawn = comparisons.epochs(len(lengths), size, updates, seed, lengths)
+    batches = (rows_of([texts[i] for texts in more for i in batch]) for batch in drawn)
+    rate = comparisons.warm_then_fall(updates, TEXTBOOK["rate"])
+    bar = tqdm(total=updates, desc=f"seed {seed}", mininterval=1.0)
+
+    def measure(step: int, loss: float) -> None:
+        bar.update()
+        if (step + 1) % max(5, updates // 6) == 0:
+            effect = effect_of(model, held_rows)
+            point = {"update": step + 1, "effect": effect} | paid(effect)
+            curve.append(point | {"accuracy": expected_accuracy(effect)})
+
+    train_reward_model(model, batches, optimizer, rate, after_step=measure)
+    bar.close()
+    return curve
 
 
-PAID_FOR = ("being right", "an opening", "a closing", "a surplus courtesy")
-differs = torch.tensor([features_of(a) for a in chosen_texts]) - torch.tensor([features_of(a) for a in rejected_texts])
+textbook = [train_by_the_book(device.seed(0))]
 
-
-def prices(effect: torch.Tensor) -> dict[str, float]:
-    """What a reward model pays for each of them, by least squares; effect: reward of the chosen less of the rejected."""
-    return dict(zip(PAID_FOR, torch.linalg.lstsq(differs, effect[:, None]).solution[:, 0].tolist()))
-
-
-true_prices = prices(true_chosen - true_rejected)
-plain_prices = prices(plain_chosen - plain_rejected)
-plots.show_table([{"paid by": "the annotators"} | true_prices, {"paid by": "this model"} | plain_prices])
+# %% tags=["demo"]
+textbook += [train_by_the_book(device.seed(s)) for s in range(1, TEXTBOOK["seeds"])]
+true_prices = paid(true_effect)
+ends = [curve[-1] for curve in textbook]
+median = lambda values: torch.tensor(list(values)).median().item()  # noqa: E731
+plain_accuracy = median(end["accuracy"] for end in ends)
+shares = {k: median(end[k] / true_prices[k] for end in ends) for k in comparisons.PAID_FOR[:3]}
+manners_alone = expected_accuracy(
+    true_effect - 3.0 * comparisons.difference(held_texts, "being right")
+)
+fig, axes = plt.subplots(1, 2, figsize=(10, 3.4))
+for curve in textbook:
+    steps = [point["update"] for point in curve]
+    axes[0].plot(
+        steps, [p["accuracy"] for p in curve], color=plots.BLUE, marker="o", markersize=3, lw=1
+    )
+for name, color in zip(shares, (plots.VERMILION, plots.GREEN, plots.ORANGE)):
+    series = torch.tensor([[p[name] / true_prices[name] for p in curve] for curve in textbook])
+    axes[1].fill_between(steps, series.amin(0), series.amax(0), color=color, alpha=0.15)
+    axes[1].plot(steps, series.median(0).values, color=color, label=name)
+axes[0].set(xlabel="update", title=f"Accuracy, {len(textbook)} seeds", ylim=(0.5, 0.85))
+axes[1].set(xlabel="update", title="Share of the true price", ylim=(-0.2, 1.6))
+plots.mark_levels(axes[0], {"Bayes ceiling": ceiling, "manners only": manners_alone})
+plots.mark_levels(axes[1], {"all of it": 1.0})
+plots.name_lines(axes[1])
+plt.show()
+courtesies = (shares["an opening"] + shares["a closing"]) / 2
+ratio = shares["being right"] / courtesies
+most = "a" if ratio > 1.25 else "b" if ratio < 0.8 else "c"
+reveal("what_is_learned", most, right=shares["being right"], courtesies=courtesies)
 
 # %% [markdown]
-# Manners, and next to nothing for being right, which matters most. To see that an answer is wrong one has to work out
-# the right one and *compare*: is this the word I expected? Where a language model has to learn to compare from a few
-# thousand labels, many of them tosses of a coin, it learns what is easier to see. Large models bring the comparison
-# with them; ours, of three layers, does not. (Longer training does not help much here: try it.)
+# The left picture has two levels: the ceiling, and the accuracy of a judge who knows all about manners and cannot tell
+# right from wrong. How much of the gap to the ceiling is due to what? We give the model the true price of one thing at a
+# time, leave the rest as it is, and look at its accuracy again. The last line gives it all four prices: what is then still
+# missing are opinions about things that nobody pays for.
+
+
+# %% tags=["demo"]
+def repaired(effect: torch.Tensor, names) -> float:
+    """The accuracy of a reward whose prices of these things are set to the true ones."""
+    found = paid(effect)
+    for name in names:
+        wanting = true_prices[name] - found[name]
+        effect = effect + wanting * comparisons.difference(held_texts, name)
+    return expected_accuracy(effect)
+
+
+repairs = [
+    ("nothing", ()),
+    *((n, (n,)) for n in comparisons.PAID_FOR),
+    ("all four", comparisons.PAID_FOR),
+]
+gaps = {name: median(repaired(end["effect"], names) for end in ends) for name, names in repairs}
+plots.show_table([{"set to its true price": n, "accuracy": a, "below the ceiling": ceiling - a}
+                  for n, a in gaps.items()], caption="medians over the seeds")  # fmt: skip
+print(
+    f"paid for being right: {[round(end['being right'], 2) for end in ends]}"
+    f" by seed; the annotators pay {true_prices['being right']:.2f}"
+)
+
+# %% [markdown]
+# Why is that hard? To see that an answer is wrong one has to work out the right one and *compare*: is this the word that I
+# expected? The body knows the right word; it was trained to expect it. But the comparison of the expected word with the
+# one that came was made in the head for words, which we have taken off. Somewhere between the layers the body has to build
+# a new one, from labels of which many are tosses of a coin. Or it learns by heart which word goes with which of the few
+# training prompts, which would help on these alone. Does the curve of being right still climb at its end? On a GPU this
+# section takes three times as many updates; how far a larger model gets, or one that saw more prompts, this run does not
+# say.
 #
 # ## What did it expect?
 #
-# The comparison is not lost, though. A language model tells us at every place how likely the next word was: its
-# **surprise** at a wrong answer is all we need. So we give the head both, the word and the model's log-probability of
-# it. For that we want a **reader** who knows the answers, whatever they are wrapped in. `nano-instruct` is one: the
-# method of chapter 2, with right answers in all manners.
+# So we keep the head for words as well. At every place it tells how likely the next word was; its **surprise** at a wrong
+# answer is the comparison, ready-made. The reader is frozen and reads everything before the training begins. Then comes a
+# head on surprises (`reward.SurpriseHead`; read it, it has twenty lines). At each word a small network sees the word and
+# the reader's log-probability of it. What it finds adds up from word to word, and one number is read off at the last token,
+# by your function. It is trained by your loop, and since the reader has read already, in seconds.
+#
+# The head's output at each position says what the reward would be if the answer had been left at that word. Its
+# differences show which words earn it: below the picture, green words are paid for and red ones cost. The reader and this head together are the reward model with which chapter 5 begins;
+# yours is saved, and the chapter takes the one that comes with the course, made in the same way.
+
 
 # %% tags=["demo"]
-from course import reward
-
 reader = models.load_nano("instruct").to(DEVICE).requires_grad_(False)
 
 
 @torch.no_grad()
-def read(texts: list[tuple[str, str]], size: int = 256) -> dict[str, torch.Tensor]:
-    """(prompt, answer) pairs as the reader sees them: input_ids, attention_mask, and logps of each word; (texts, longest)."""
-    ids, mask = padded([ids_of(*text) for text in texts])
-    logps = torch.zeros(ids.shape, device=DEVICE)
-    for some in mask.sum(1).argsort().split(size):  # similar lengths together: little padding
-        seq = int(mask[some].sum(1).max())
-        logps[some, :seq] = reward.expectations(reader, ids[some, :seq], mask[some, :seq])
-    return {"input_ids": ids, "attention_mask": mask, "logps": logps}
+def read(texts: list, size: int = 256) -> dict[str, torch.Tensor]:
+    """(prompt, answer) pairs as the reader sees them: input_ids, attention_mask, and logps of
+    each word, all (texts, longest)."""
+    rows = rows_of(texts)
+    logps = torch.zeros(rows["input_ids"].shape, device=DEVICE)
+    for some in rows["attention_mask"].sum(1).argsort().split(size):  # similar lengths together
+        seq = int(rows["attention_mask"][some].sum(1).max())
+        part = {name: value[some, :seq] for name, value in rows.items()}
+        logps[some, :seq] = reward.expectations(reader, **part)
+    return rows | {"logps": logps}
 
 
-train_rows = read([(p, a) for p, a, _ in pairs] + [(p, a) for p, _, a in pairs])  # the chosen ones, then the rejected ones
-heldout_rows = read(chosen_texts + rejected_texts)
-
-# %% [markdown]
-# The least likely word of each held-out answer, courtesies left out:
-
-# %% tags=["demo"]
-polite = torch.tensor([word_id[w] for phrase in (*OPENINGS, *CLOSINGS) for w in phrase.split() if w != "."], device=DEVICE)
-ids, speaker = heldout_rows["input_ids"], word_id["<assistant>"]
-in_answer = (ids == speaker).cumsum(1).bool() & (ids != speaker) & ~torch.isin(ids, polite)  # (answers, seq)
-lowest = heldout_rows["logps"].masked_fill(~in_answer, 0.0).amin(1).cpu()  # (answers,)
-is_right = torch.tensor([appraise(*text).right for text in chosen_texts + rejected_texts])
-fig, ax = plt.subplots(figsize=(6.5, 3))
-for name, which, color in (("right answers", is_right, plots.GREEN), ("wrong answers", ~is_right, plots.VERMILION)):
-    ax.hist(lowest[which].clamp(min=-14), bins=40, range=(-14, 0), alpha=0.6, color=color, label=name)
-ax.set(xlabel="log p of the least expected word, nats", ylabel="answers", title="The reader is surprised by what is wrong")
+train_read, held_read = read([*yes, *no]), read(held_texts)
+lowest = comparisons.least_expected(held_read["logps"], held_read, rows_of)  # (texts,)
+is_right = torch.tensor([appraise(*text).right for text in held_texts])
+fig, ax = plt.subplots(figsize=(6.5, 2.8))
+groups = (("right", is_right, plots.GREEN), ("wrong", ~is_right, plots.VERMILION))
+for name, which, color in groups:
+    bins = dict(bins=40, range=(-14, 0), alpha=0.6, color=color)
+    ax.hist(lowest[which].clamp(min=-14), label=f"{name} answers", **bins)
+ax.set(
+    xlabel="log p of the least expected word, courtesies left out, nats",
+    ylabel="answers",
+    title="What is wrong surprises the reader",
+)
 ax.legend()
 plt.show()
-told_apart = ((lowest[is_right][:, None] > lowest[~is_right][None]).float().mean()).item()
-print(f"of a right and a wrong answer, the right one is less surprising in {told_apart:.1%} of the cases")
-
-# %% [markdown]
-# Now the head. At each word a small network sees the word and the reader's log-probability of it. What it finds adds
-# up from word to word, and one number is read off at the last token, by your function. The reader is frozen and has
-# read everything already, so training takes seconds. This is all there is to it:
+told_apart = (lowest[is_right][:, None] > lowest[~is_right][None]).float().mean().item()
+print(
+    f"of a right and a wrong answer the right one surprises less in {told_apart:.1%} of cases"
+)
 
 # %% tags=["demo"]
-import inspect
+class OnSurprises(reward.SurpriseHead):
+    """The head on surprises, read at the last real token: (batch,)."""
 
-print(inspect.getsource(reward.SurpriseHead))
-
-
-# %% tags=["demo"]
-def rewards_of(judge, rows: dict[str, torch.Tensor]) -> torch.Tensor:
-    """The rewards of what was read, (rows,)."""
-    return last_token_rewards(judge(**rows), rows["attention_mask"])
+    def forward(self, input_ids, attention_mask, logps):
+        return last_token_rewards(
+            super().forward(input_ids, attention_mask, logps), attention_mask
+        )
 
 
-# %% tags=["demo"]
-UPDATES, BATCH, MAX_LR = device.at_most(192, least=12), 64, 5e-3
-N = len(pairs)
-CHOSEN, REJECTED = torch.arange(N), torch.arange(N) + N  # rows of train_rows
+UPDATES, SIZE = device.at_most(192, least=12), 64
+number = {prompt: i for i, prompt in enumerate(dict.fromkeys(p for p, _ in held_texts))}
+held_ids = torch.tensor([number[prompt] for prompt, _ in held_texts])  # of prompts
+centered = center_rewards(torch.cat([true_chosen, true_rejected]), held_ids)
+FIRST = torch.arange(len(yes))  # rows of train_read: the chosen ones, then the rejected ones
+SECOND = FIRST + len(yes)
 
 
-def train_reward(winners: torch.Tensor, losers: torch.Tensor, name: str, seed: int = 0, after_update=None):
-    """A reward model trained on pairs of rows (winners[i] was preferred to losers[i]), and the loss of every update."""
+def train_on_surprises(winners, losers, name: str, seed: int = device.seed(0), after_step=None):
+    """A head trained on pairs of rows, winners[i] preferred to losers[i]; and its losses."""
     torch.manual_seed(seed)
-    model = reward.SurpriseHead(reader.get_input_embeddings().weight).to(DEVICE)
+    model = OnSurprises(reader.get_input_embeddings().weight).to(DEVICE)
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=1.0)
-    rng, order, losses = random.Random(seed), [], []
-    for update in tqdm(range(UPDATES), desc=name, mininterval=1.0):
-        if len(order) < BATCH:  # a new epoch
-            order += rng.sample(range(len(winners)), len(winners))
-        batch = torch.tensor([order.pop() for _ in range(BATCH)])
-        rows = torch.cat([winners[batch], losers[batch]])  # (2 * BATCH,)
-        rewards = rewards_of(model, {k: v[rows] for k, v in train_rows.items()})
-        losses.append(step(optimizer, bradley_terry_loss(*rewards.chunk(2)), rate(update, UPDATES, MAX_LR)))
-        if after_update is not None:
-            after_update(model, update + 1)
+    drawn = comparisons.epochs(len(winners), SIZE, UPDATES, seed)
+    rows = (torch.cat([winners[batch], losers[batch]]) for batch in drawn)
+    batches = (
+        {k: v[some] for k, v in train_read.items()}
+        for some in tqdm(rows, desc=name, total=UPDATES)
+    )
+    losses = train_reward_model(
+        model,
+        batches,
+        optimizer,
+        comparisons.warm_then_fall(UPDATES, 5e-3),
+        after_step=after_step and (lambda step, loss: after_step(model, step + 1)),
+    )
     return model.eval(), losses
 
 
-# %% [markdown]
-# What we measure on the held-out pairs, whose prompts occur in no training pair. `expected_accuracy` and
-# `expected_loss` are over the labels that annotators *might* have given, so no luck of the draw is in them. For the
-# correlation with the true utility the constants of the prompts have to go first: your `center_rewards`.
-
-# %% tags=["demo"]
-prompt_number = {prompt: i for i, prompt in enumerate(dict.fromkeys(r["prompt"] for r in heldout))}
-heldout_ids = torch.tensor([prompt_number[prompt] for prompt, _ in chosen_texts + rejected_texts])
-true_centered = center_rewards(torch.cat([true_chosen, true_rejected]), heldout_ids)
-
-
-@torch.no_grad()
-def heldout_rewards(model) -> tuple[torch.Tensor, torch.Tensor]:
-    """The rewards of the chosen and of the rejected held-out answers, (pairs,) each."""
-    return rewards_of(model, heldout_rows).cpu().chunk(2)
-
-
 def examine(model) -> dict[str, float]:
-    """What the held-out pairs say of a reward model."""
-    chosen, rejected = heldout_rewards(model)
-    centered = center_rewards(torch.cat([chosen, rejected]), heldout_ids)
-    loss = -(label_probs * F.logsigmoid(chosen - rejected) + (1 - label_probs) * F.logsigmoid(rejected - chosen))
-    return {
-        "expected_accuracy": expected_accuracy(chosen, rejected),
-        "accuracy": float(pair_accuracy(chosen, rejected)),
-        "expected_loss": loss.mean().item(),
-        "correlation": torch.corrcoef(torch.stack([centered, true_centered]))[0, 1].item(),
-        "scale": ((centered @ true_centered) / (true_centered @ true_centered)).item(),
-    }
+    """What the held-out pairs say of a reward model; at scale 1 its rewards are as far apart as
+    the utilities. To compare those of different prompts, the constants have to go."""
+    with torch.no_grad():
+        rewards = center_rewards(model(**held_read).cpu(), held_ids)  # (2 * pairs,)
+    effect = rewards[:N] - rewards[N:]
+    found = {"accuracy": expected_accuracy(effect), "loss": expected_loss(effect)}
+    found["correlation"] = torch.corrcoef(torch.stack([rewards, centered]))[0, 1].item()
+    return found | {"scale": (rewards @ centered / (centered @ centered)).item()} | paid(effect)
+
 
 # %% tags=["demo"]
 history = []
 
 
-def note_progress(model, update: int) -> None:
+def note(model, update: int) -> None:
     """Examine the model now and then."""
     if update % (UPDATES // 12) == 0:
         history.append({"update": update} | examine(model))
 
 
-started = time.perf_counter()
-reward_model, losses = train_reward(CHOSEN, REJECTED, "reward model", after_update=note_progress)
+reward_model, losses = train_on_surprises(FIRST, SECOND, "on surprises", after_step=note)
 result = examine(reward_model)
-print(f"{UPDATES} updates of {BATCH} pairs in {time.perf_counter() - started:.0f} s")
-plots.show_table([{"held out": name, "": value} for name, value in result.items()])
-print(f"Bayes ceiling {ceiling:.3f}: {ceiling - result['expected_accuracy']:.3f} above the model")
-
-# %% [markdown]
-# Was it luck? Two more heads, which differ from the first in nothing but their seed:
-
-# %% tags=["demo"]
-seed_results = [result] + [examine(train_reward(CHOSEN, REJECTED, f"seed {s}", seed=s)[0]) for s in (1, 2)]
-plots.show_table([{"seed": seed} | found for seed, found in enumerate(seed_results)])
-
-# %% tags=["demo"]
-fig, axes = plt.subplots(1, 2, figsize=(10.5, 3.4))
+others = [
+    examine(train_on_surprises(FIRST, SECOND, f"seed {s}", seed=device.seed(s))[0])
+    for s in (1, 2)
+]
+seeds = [found["accuracy"] for found in (result, *others)]
+fig, axes = plt.subplots(1, 2, figsize=(10, 3.3))
 smooth = torch.tensor(losses).unfold(0, 12, 1).mean(-1)
-axes[0].plot(range(12, len(losses) + 1), smooth, color=plots.SKY, linewidth=1.2, label="training, mean of 12 updates")
-for ax, key in ((axes[0], "expected_loss"), (axes[1], "expected_accuracy")):
-    ax.plot([p["update"] for p in history], [p[key] for p in history], color=plots.BLUE, marker="o", markersize=3, label="held out")
-    ax.set(xlabel="update")
-axes[0].set(ylabel="loss, nats", title="Loss", ylim=(0.35, 0.75))
-axes[1].set(ylabel="expected accuracy", title="Accuracy", ylim=(0.5, 0.85))
+axes[0].plot(
+    range(12, len(losses) + 1), smooth, color=plots.SKY, lw=1.2, label="training, mean of 12"
+)
+for ax, key in ((axes[0], "loss"), (axes[1], "accuracy")):
+    ax.plot(
+        [p["update"] for p in history],
+        [p[key] for p in history],
+        color=plots.BLUE,
+        marker="o",
+        markersize=3,
+        label="held out, expected",
+    )
+    ax.set(xlabel="update", title=key)
+axes[0].set(ylim=(0.35, 0.75))
+axes[1].set(ylim=(0.5, 0.85))
 axes[0].legend()
-plots.mark_levels(axes[0], {"floor": floor, "log 2": math.log(2)})
-plots.mark_levels(axes[1], {"ceiling": ceiling, "head on a body": plain_accuracy})
+plots.mark_levels(axes[0], {"entropy of the labels": floor, "log 2": math.log(2)})
+plots.mark_levels(axes[1], {"Bayes ceiling": ceiling, "by the book": plain_accuracy})
 plt.show()
-
-# %% [markdown]
-# The grey levels are what the best possible model would reach. Nobody who trains on real comparisons knows them: an
-# accuracy of 0.75 may be a bad model, or a perfect one with careless annotators.
-
-# %% tags=["demo"]
-held_chosen, held_rejected = heldout_rewards(reward_model)
-found_prices = prices(held_chosen - held_rejected)
-plots.show_table(
-    [{"paid by": "the annotators"} | true_prices, {"paid by": "head on a body"} | plain_prices, {"paid by": "this model"} | found_prices]
+judges = {
+    "the annotators": true_prices,
+    "by the book": paid(ends[0]["effect"]),
+    "on surprises": paid(effect_of(reward_model, held_read)),
+}
+plots.show_table([{"paid by": name} | row for name, row in judges.items()])
+print(
+    f"accuracy of three seeds: {[round(a, 3) for a in seeds]}; Bayes ceiling {ceiling:.3f}"
 )
 
-# %% [markdown]
-# The head's output at each position says what the reward would be if the answer had been left at that word. Its
-# differences show which words earn it.
-
-
 # %% tags=["demo"]
-def show_reward(prompt: str, answer: str) -> float:
-    """The words of an answer, with what each of them adds to the reward. Returns the reward of the whole."""
-    row = read([(prompt, answer)])
+def show_reward(answer: str) -> float:
+    """The words of an answer to our question, with what each adds to its reward."""
+    row = read([(question.text, answer)])
     with torch.no_grad():
-        so_far = reward_model(**row)[0]  # (seq,)
+        so_far = reward.SurpriseHead.forward(reward_model, **row)[0]  # (seq,)
     words = [*answer.split(), "<end>"]
     added = so_far.diff()[-len(words) :].tolist()
-    plots.show_tokens(words, [plots.GREEN if x > 0.2 else plots.VERMILION if x < -0.2 else None for x in added], [f"{x:+.1f}" for x in added])
+    colors = [plots.GREEN if x > 0.2 else plots.VERMILION if x < -0.2 else None for x in added]
+    plots.show_tokens(words, colors, [f"{x:+.1f}" for x in added])
     return so_far[-1].item()
 
 
-for answer in (right, f"of course , {right}", f"sure , of course , {right}", f"of course , {wrong}"):
-    show_reward(question.text, answer)
+for answer in (right, polite, f"sure , {polite}", f"of course , {wrong}"):
+    show_reward(answer)
+made_from = {"nano-instruct": models.load_card("nano-instruct")["sha256"]}
+card = {"made by": "solutions/04_reward_model", "from": made_from, **result}
+both_together = reward.RewardModel.of(reader, reward_model)
+print("saved in", models.save_checkpoint(both_together, "my_checkpoints/nano-reward", card))
 
 # %% [markdown]
-# Chapter 5 begins with this model. Keep yours; the chapter takes the one that comes with the course, made in the same
-# way.
-
-# %% tags=["demo"]
-card = {"made by": "solutions/04_reward_model", "from": {"nano-instruct": models.load_card("nano-instruct")["sha256"]}, **result}
-folder = models.save_checkpoint(reward.RewardModel.of(reader, reward_model), "my_checkpoints/nano-reward", card)
-print("saved in", folder)
-
-# %% [markdown]
-# ## Exercise 8: does it know how sure it may be
+# ## Exercise 7: does it know how sure it may be
 #
 # A reward model that is right says *who* is preferred. One that is **calibrated** also says *how often*: of the pairs
 # for which it predicts 70 %, the first answer should win 70 %. Put the predictions into bins, and compare the mean
 # prediction of each bin with the share of wins in it. The mean distance between the two is the **expected calibration
-# error** (Guo et al. 2017).
+# error** (Naeini et al. 2015; Guo et al. 2017 made it known for neural networks).
+#
+# Behind the check it is measured for our model. In every other held-out pair the rejected answer is put first, so that both
+# outcomes occur. An error of 0 is not to be expected, not even of the truth: a bin holds a few dozen pairs, and their share
+# of wins is partly luck. So we also draw labels from the *model's own* predictions, many times, and look at the error then.
+# That is the **noise floor**: what a perfectly calibrated model would show here.
+#
+# <details><summary><b>Hint</b></summary>
+#
+# Which mask picks the predictions of bin $b$, and what does `mean()` give where the mask is empty? May such a bin count in
+# the error? What weight has each of the others?
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "calibration_bins", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def calibration_bins(probabilities: torch.Tensor, outcomes: torch.Tensor, num_bins: int) -> dict[str, torch.Tensor]:
+def calibration_bins(
+    probabilities: torch.Tensor, outcomes: torch.Tensor, num_bins: int
+) -> dict[str, torch.Tensor]:
     """What a reliability diagram shows, in num_bins bins of equal width over [0, 1].
 
-    probabilities: (pairs,), predicted probabilities that the first answer wins; outcomes: (pairs,), integers, 1 where it
-    did, else 0.
-    Bin b, from 0, holds the predictions p with b / num_bins <= p < (b + 1) / num_bins; the last one holds p = 1, too.
-    Returns "predicted", the mean prediction in each bin, and "observed", the share of outcomes that are 1 in it, NaN where
-    a bin is empty; "count", how many predictions it holds, 0 where it is empty: each (num_bins,). And "error", a number:
-    the mean of |predicted - observed|, in which each bin weighs as much as it holds predictions.
+    probabilities: (pairs,), predicted probabilities that the first answer wins; outcomes:
+    (pairs,), integers, 1 where it did, else 0.
+    Bin b, from 0, holds the predictions p with b / num_bins <= p < (b + 1) / num_bins; the last
+    one holds p = 1, too.
+    Returns "predicted", the mean prediction in each bin, and "observed", the share of outcomes
+    that are 1 in it, NaN where a bin is empty; "count", how many predictions it holds, 0 where
+    it is empty: each (num_bins,). And "error", a number: the mean of |predicted - observed|, in
+    which each bin weighs as much as it holds predictions.
     """
     ### BEGIN SOLUTION
     which = (probabilities * num_bins).long().clamp(max=num_bins - 1)  # (pairs,)
@@ -850,179 +915,173 @@ def calibration_bins(probabilities: torch.Tensor, outcomes: torch.Tensor, num_bi
 # %% nbgrader={"grade": true, "grade_id": "calibration_bins_check", "locked": true, "points": 7, "schema_version": 3, "solution": false, "task": false}
 check("calibration_bins", calibration_bins)
 
-# %% [markdown]
-# <details><summary><b>Hint</b></summary>
-#
-# A loop over the bins with a mask each is good enough. Where the mask is empty, `mean()` gives NaN by itself; leave
-# those bins out of the error.
-# </details>
-
-# %% [markdown]
-# Draw the picture for our model. In every other held-out pair the rejected answer is put first, so that both outcomes
-# occur.
-
 # %% tags=["demo"]
-first_chosen = torch.arange(len(heldout)) % 2 == 0
-signed = torch.where(first_chosen, held_chosen - held_rejected, held_rejected - held_chosen)
-predicted = preference_probability(signed, torch.zeros(()))
-bins = calibration_bins(predicted, first_chosen.long(), 10)
-fig, ax = plt.subplots(figsize=(4.6, 4.2))
-ax.axline((0, 0), slope=1, color=plots.GREY, linewidth=1)
-ax.plot(bins["predicted"], bins["observed"], marker="o")
-for x, y, n in zip(bins["predicted"], bins["observed"], bins["count"]):
-    if n > 0:
-        ax.annotate(f"{int(n)}", (x, y), xytext=(5, -10), textcoords="offset points", fontsize=8, color=plots.GREY)
-ax.set(xlabel="predicted", ylabel="share of wins", xlim=(0, 1), ylim=(0, 1), title="Is it as sure as it may be?")
-plt.show()
+turn = torch.where(torch.arange(N) % 2 == 0, 1.0, -1.0)
+predicted = torch.sigmoid(turn * effect_of(reward_model, held_read))
+bins = calibration_bins(predicted, (turn > 0).long(), 8)
 calibration_error = float(bins["error"])
-print(f"expected calibration error {calibration_error:.3f}")
+g = torch.Generator().manual_seed(device.seed(3))
+by_luck = torch.tensor([
+    float(calibration_bins(predicted, (luck < predicted).long(), 8)["error"])
+    for luck in torch.rand(200, N, generator=g)
+])  # fmt: skip
+noise_floor, noise_top = by_luck.median().item(), by_luck.quantile(0.95).item()
+print(
+    f"calibration error {calibration_error:.3f}; of a perfectly calibrated model on such pairs "
+    f"{noise_floor:.3f} in the median, above {noise_top:.3f} in one case of twenty"
+)
+drawings.calibration_in_bins(bins["predicted"], bins["observed"], bins["count"])
 
 # %% [markdown]
-# The small numbers say how many pairs a point stands for. Even a perfect model would not lie exactly on the line: a
-# share of wins among fifty pairs is uncertain by several percent. How far does one get with the truth itself?
-
-# %% tags=["demo"]
-true_signed = torch.where(first_chosen, true_chosen - true_rejected, true_rejected - true_chosen)
-true_bins = calibration_bins(preference_probability(true_signed, torch.zeros(())), first_chosen.long(), 10)
-true_calibration_error = float(true_bins["error"])
-print(f"expected calibration error of the true probabilities: {true_calibration_error:.3f}")
-
-# %% [markdown]
-# ## Careless annotators
+# Only what exceeds the noise floor says something about the model.
 #
-# Now turn some of the training labels round, at random: 10 %, then 30 %. What do you expect of the accuracy, and of
-# the scale of the rewards?
+# ## Careless annotators, and few comparisons
+#
+# Now turn 10 % of the training labels round, at random, and then 30 %. And, with honest labels, learn from 128 and from
+# 512 pairs only, with as many updates as before.
+#
+# **Predict.** What suffers most when 30 % of the labels are turned round?
+# - **a** The order of the answers, and with it the accuracy.
+# - **b** The scale of the rewards.
+# - **c** Both in the same way: nearly a third of each is lost.
 
 # %% tags=["demo"]
-noise_results = {0.0: result}
+predict("turned_labels", "")
+
+# %% tags=["demo"]
+noise, few, few_models = {0.0: result}, {}, {}
 for share in (0.1, 0.3):
-    turned = torch.rand(N, generator=torch.Generator().manual_seed(1)) < share  # (pairs,)
-    winners, losers = torch.where(turned, REJECTED, CHOSEN), torch.where(turned, CHOSEN, REJECTED)
-    noise_results[share] = examine(train_reward(winners, losers, f"{share:.0%} turned round")[0])
-plots.show_table(
-    [
-        {"labels turned round": f"{share:.0%}"} | {k: r[k] for k in ("expected_accuracy", "correlation", "scale")}
-        for share, r in noise_results.items()
-    ]
-)
-
-# %% [markdown]
-# The *order* of the answers suffers little: turned labels point in no particular direction, and average out. The
-# *scale* shrinks, because the loss asks for rewards that predict the labels, and these labels have become less
-# predictable. So a small scale need not mean a bad model. It means that a KL penalty of the same strength (chapter 5)
-# weighs more against it.
-#
-# ## Few comparisons
-#
-# The same number of updates, on fewer pairs.
-
-# %% tags=["demo"]
-few_results, few_models = {}, {}
+    g = torch.Generator().manual_seed(device.seed(1))
+    turned = torch.rand(len(yes), generator=g) < share  # (pairs,)
+    pairs = torch.where(turned, SECOND, FIRST), torch.where(turned, FIRST, SECOND)
+    noise[share] = examine(train_on_surprises(*pairs, f"{share:.0%} turned round")[0])
 for n in (128, 512):
-    few_models[n], few_losses = train_reward(CHOSEN[:n], REJECTED[:n], f"{n} pairs")
-    few_results[n] = {"training_loss": sum(few_losses[-12:]) / 12} | examine(few_models[n])
-few_results[N] = {"training_loss": sum(losses[-12:]) / 12} | result
+    few_models[n], few_losses = train_on_surprises(FIRST[:n], SECOND[:n], f"{n} pairs")
+    few[n] = {"training loss": sum(few_losses[-12:]) / 12} | examine(few_models[n])
+few[len(yes)] = {"training loss": sum(losses[-12:]) / 12} | result
+kept = ("loss", "accuracy", "scale")
+plots.show_table(
+    [{"turned round": f"{s:.0%}"} | {k: r[k] for k in kept} for s, r in noise.items()]
+)
 plots.show_table(
     [
-        {"pairs": n} | {k: r[k] for k in ("training_loss", "expected_loss", "expected_accuracy", "correlation")}
-        for n, r in few_results.items()
+        {"pairs": n} | {k: r[k] for k in ("training loss", "loss", "accuracy")}
+        for n, r in few.items()
     ]
 )
+lost = {"scale": 1 - noise[0.3]["scale"] / noise[0.0]["scale"]}
+lost["accuracy"] = 1 - (noise[0.3]["accuracy"] - 0.5) / (noise[0.0]["accuracy"] - 0.5)
+gap = lost["scale"] - lost["accuracy"]
+most = "c" if abs(gap) < 0.1 else "b" if gap > 0 else "a"
+reveal("turned_labels", most, scale=lost["scale"], accuracy=lost["accuracy"])
 
 # %% [markdown]
-# With few pairs the training loss falls below the entropy of the labels: it learns the coin tosses by heart. The
-# held-out loss shows it.
+# Labels turned at random point in no particular direction and average out. But the loss asks for rewards that predict the
+# labels, and these have become less predictable. So a small scale need not mean a bad model; a KL penalty of the same
+# strength (chapter 5) weighs more against it. With few pairs, compare the training loss with the entropy of the labels,
+# which was printed above: a model whose training loss is well below it has learned coin tosses by heart, and the held-out
+# loss shows it.
 #
 # ## Annotators who like it long
 #
 # People tend to prefer the longer of two answers, and so do reward models trained on their choices (Singhal et al.
-# 2023). Let us make such annotators: to the true utility they add a quarter of a point for every word.
+# 2023). Let us make such annotators: to the true utility they add a quarter of a point for every word. How would you
+# find that out, if nobody had told you? Compare pairs of answers of *known* quality: regress the difference of the rewards
+# on the difference of the utilities and on the difference of the lengths.
 
 # %% tags=["demo"]
 LIKING = 0.25  # utility per word, in the eyes of these annotators
-utilities, word_counts = [], []
-for name in ("chosen", "rejected"):
-    utilities.append(torch.tensor([r[f"utility_{name}"] for r in train_records]))
-    word_counts.append(torch.tensor([float(len(r[name].split())) for r in train_records]))
-p = preference_probability(utilities[0] + LIKING * word_counts[0], utilities[1] + LIKING * word_counts[1])  # (pairs,)
-same = torch.rand(N, generator=torch.Generator().manual_seed(2)) < p  # they, too, choose the first
-biased_model, _ = train_reward(torch.where(same, CHOSEN, REJECTED), torch.where(same, REJECTED, CHOSEN), "who like it long")
-
-# %% [markdown]
-# How would you find that out, if nobody had told you? Compare pairs of answers of *known* quality: regress the
-# difference of the rewards on the difference of the utilities and on the difference of the lengths.
-
-
-# %% tags=["demo"]
-lengths = [torch.tensor([float(len(a.split())) for _, a in texts]) for texts in (chosen_texts, rejected_texts)]
-causes = torch.stack([true_chosen - true_rejected, lengths[0] - lengths[1]], dim=1)  # (pairs, 2)
-
-
-def price_of_a_word(model) -> dict[str, float]:
-    """What a reward model pays for a point of true utility, and for a word at equal utility, by least squares."""
-    chosen, rejected = heldout_rewards(model)
-    point, word = torch.linalg.lstsq(causes, (chosen - rejected)[:, None]).solution[:, 0].tolist()
-    return {"a point of utility": point, "a word": word, "points for ten words": 10 * word / point}
-
-
-word_prices = {"honest": price_of_a_word(reward_model), "like it long": price_of_a_word(biased_model)}
+seen = [
+    torch.tensor([r[f"utility_{k}"] for r in train_records]) for k in ("chosen", "rejected")
+]
+words = [torch.tensor([comparisons.total_words(t) for t in texts]) for texts in (yes, no)]
+p = preference_probability(seen[0] + LIKING * words[0], seen[1] + LIKING * words[1])  # (pairs,)
+same = torch.rand(len(p), generator=torch.Generator().manual_seed(device.seed(2))) < p
+biased_model, _ = train_on_surprises(
+    torch.where(same, FIRST, SECOND), torch.where(same, SECOND, FIRST), "who like it long"
+)
+longer = torch.tensor([comparisons.total_words(t) for t in held_texts])
+causes = torch.stack([true_effect, longer[:N] - longer[N:]], dim=1)  # (pairs, 2)
+word_prices = {}
+for name, model in (("honest", reward_model), ("like it long", biased_model)):
+    effect = effect_of(model, held_read)
+    point, word = torch.linalg.lstsq(causes, effect[:, None]).solution[:, 0].tolist()
+    word_prices[name] = {
+        "a point of utility": point,
+        "a word": word,
+        "points for ten words": 10 * word / point,
+    }
 plots.show_table([{"annotators": name} | found for name, found in word_prices.items()])
 
-# %% tags=["demo"]
-fig, ax = plt.subplots(figsize=(6.5, 3.4))
-gap = causes[:, 1].clamp(-8, 8)
-for name, model, color in (("honest", reward_model, plots.BLUE), ("like it long", biased_model, plots.VERMILION)):
-    chosen, rejected = heldout_rewards(model)
-    unexplained = (chosen - rejected) / word_prices[name]["a point of utility"] - causes[:, 0]
-    seen = sorted(set(gap.tolist()))
-    ax.plot(seen, [unexplained[gap == x].mean() for x in seen], marker="o", markersize=3, color=color, label=name)
-ax.set(xlabel="words more than the other answer", ylabel="points beyond the utility", title="What a word is worth")
-plots.name_lines(ax)
-plt.show()
-
 # %% [markdown]
-# The biased model is a faithful one: it has learned what its annotators like, and its accuracy on *their* labels would
-# be fine. Nothing in the training curve warns you.
-
-# %% [markdown]
-# ## Exercise 9: best of n
+# The biased model is a faithful one: it has learned what its annotators like. The loss cannot tell you, since it asks for
+# nothing but agreement with their labels; a comparison of answers of known quality can.
+#
+# ## Exercise 8: what best of n is worth
 #
 # The simplest use of a reward needs no training at all: let the model answer $n$ times, and keep the answer with the
-# largest reward.
+# largest reward. What is that worth? Say there are $m$ samples for each prompt, with their rewards and their true
+# utilities. Cutting them into groups of $n$ wastes most of what they tell, and depends on their order. Take instead the
+# mean over *all* ways of choosing $n$ of the $m$ samples: it is as unbiased, and has less noise. There are far too many
+# ways to try them all.
+#
+# <details><summary><b>Hint 1</b></summary>
+#
+# Sort the samples of a prompt by their reward. In how many of the choices is the one at place $i$ the best? What must be
+# true of the others?
+# </details>
+# <details><summary><b>Hint 2</b></summary>
+#
+# It is the best if it is chosen and the other $n - 1$ come from the samples below it. How many ways is that, of how many
+# in all? `math.comb` counts exactly; what happens to its numbers if you make floats of them *before* you divide?
+# </details>
 
 
-# %% nbgrader={"grade": false, "grade_id": "best_of_n", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def best_of_n(rewards: torch.Tensor, n: int) -> torch.Tensor:
-    """For each prompt, the place of the best among its first n samples: (prompts,), integers from 0 to n - 1.
+# %% nbgrader={"grade": false, "grade_id": "best_of_n_utility", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def best_of_n_utility(rewards: torch.Tensor, utilities: torch.Tensor, n: int) -> torch.Tensor:
+    """For each prompt, the mean utility of the best of n samples, over all ways of choosing n
+    different ones of its samples: (prompts,), exact.
 
-    rewards: (prompts, samples) with samples >= n >= 1, left as they are. Of equally good samples the earlier one.
+    rewards, utilities: (prompts, samples), float, with 1 <= n <= samples <= 100. The best is
+    the sample with the largest reward. Samples of a row with equal rewards have equal
+    utilities.
     """
     ### BEGIN SOLUTION
-    return rewards[:, :n].argmax(1)
+    samples = rewards.shape[1]
+    ways = [math.comb(place, n - 1) / math.comb(samples, n) for place in range(samples)]
+    upwards = utilities.gather(1, rewards.argsort(1))  # (prompts, samples), worst reward first
+    return upwards @ torch.tensor(ways, dtype=upwards.dtype, device=upwards.device)
     ### END SOLUTION
 
 
-# %% nbgrader={"grade": true, "grade_id": "best_of_n_check", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}
-check("best_of_n", best_of_n)
+# %% nbgrader={"grade": true, "grade_id": "best_of_n_utility_check", "locked": true, "points": 7, "schema_version": 3, "solution": false, "task": false}
+check("best_of_n_utility", best_of_n_utility)
 
 # %% [markdown]
-# ## Exercise 10: what best of n samples from
+# ## Exercise 9: what best of n samples from
 #
-# Choosing among $n$ samples is sampling from *another* distribution: a policy that has moved away from $p_0$. On a
-# finite set of answers it can be written down. The best of $n$ draws has the reward of answer $a$ exactly if all draws
-# are at most as good as $a$, and not all are worse.
+# Choosing among $n$ samples is sampling from *another* distribution $p_n$: a policy that has moved away from $p_0$. On a
+# finite set of answers it can be written down.
+#
+# <details><summary><b>Hint</b></summary>
+#
+# Without ties: let $F$ be the probability that a draw is no better than $y$, and $F_<$ that it is worse. How probable is it
+# that *all* of $n$ draws are no better? And that all are worse? With ties, what do all answers of this reward get together,
+# and how do they share it?
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "best_of_n_probs", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def best_of_n_probs(probs: torch.Tensor, rewards: torch.Tensor, n: int) -> torch.Tensor:
-    """How probable each answer is as the best of n independent draws: (answers,), which sums to 1.
+    """How probable each answer is as the best of n independent draws: (answers,), sums to 1.
 
-    probs: (answers,), the probabilities of a draw, float64, some perhaps 0; rewards: (answers,), float, in no order; n >= 1.
-    Of equally good draws the first is kept: answers of one reward share what falls to them in proportion to their probs.
+    probs: (answers,), the probabilities of a draw, float64, some perhaps 0; rewards:
+    (answers,), float, in no order; n >= 1. Of equally good draws the first is kept: answers of
+    one reward share what falls to them in proportion to their probs.
     """
     ### BEGIN SOLUTION
-    worse = (rewards[None, :] < rewards[:, None]).to(probs.dtype) @ probs  # (answers,): a draw is worse than this answer
-    equal = (rewards[None, :] == rewards[:, None]).to(probs.dtype) @ probs  # ... or just as good
+    worse = (rewards[None, :] < rewards[:, None]).to(probs.dtype) @ probs  # (answers,)
+    equal = (rewards[None, :] == rewards[:, None]).to(probs.dtype) @ probs
     kept = (worse + equal) ** n - worse**n  # the best of n is as good as this answer
     return torch.where(probs > 0, probs / equal * kept, 0.0)
     ### END SOLUTION
@@ -1032,163 +1091,229 @@ def best_of_n_probs(probs: torch.Tensor, rewards: torch.Tensor, n: int) -> torch
 check("best_of_n_probs", best_of_n_probs)
 
 # %% [markdown]
-# <details><summary><b>Hint</b></summary>
-#
-# Without ties: let $F$ be the probability that a draw is no better than $a$, and $F_<$ that it is worse. Then the
-# answer is $F^n - F_<^n$. With ties, that is what all answers of this reward get together.
-# </details>
-#
-# ## Exercise 11: how far it goes
-#
-# How far from $p_0$ does that take us? There is a formula everybody quotes (Stiennon et al. 2020):
+# How far from $p_0$ does that take us? There is a formula that is often quoted (Stiennon et al. 2020):
 #
 # $$ \mathrm{KL}(p_n \,\|\, p_0) \le \log n - \frac{n - 1}{n}. $$
 #
-# It was long taken for an equality. It is one only where every answer is improbable and no two are equally good;
-# elsewhere it is a bound, and may be far too large (Beirami et al. 2024).
-
-
-# %% nbgrader={"grade": false, "grade_id": "best_of_n_kl", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def best_of_n_kl(n: int) -> float:
-    """The upper bound log n - (n - 1) / n, in nats, for the KL divergence of best of n, n >= 1, from the sampled policy."""
-    ### BEGIN SOLUTION
-    return math.log(n) - (n - 1) / n
-    ### END SOLUTION
-
-
-# %% nbgrader={"grade": true, "grade_id": "best_of_n_kl_check", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
-check("best_of_n_kl", best_of_n_kl)
-
-# %% [markdown]
-# On a small set of answers everything can be computed exactly: the distribution, its KL divergence from $p_0$, and the
-# bound beside it. Three policies: forty equally likely answers, five answers of which one is frequent, and five whose
-# *best* one is the frequent one.
+# <details><summary><b>Where it comes from</b></summary>
+#
+# Let every answer be improbable and no two equally good. Then $F$, the share of draws that are no better, is uniform on
+# [0, 1] for one draw, and $p_n$ has the density $n F^{n-1}$ against $p_0$ (it is the derivative of $F^n$). So
+#
+# $$ \mathrm{KL} = \int_0^1 n F^{n-1} \log(n F^{n-1})\, dF = \log n + (n-1) \int_0^1 n F^{n-1} \log F\, dF
+# = \log n - \frac{n-1}{n}. $$
+#
+# Where answers tie or are probable, several values of $F$ fall together into one answer. To put values together can only
+# make a KL smaller, so the formula becomes a bound (Beirami et al. 2024).
+# </details>
+#
+# **Predict.** A policy has five possible answers, and the *best* one comes six times in ten. What does the KL of best of n do
+# as $n$ grows to 128?
+# - **a** It grows like $\log n - (n-1)/n$.
+# - **b** It grows at first and then stands still, far below that.
+# - **c** It falls again in the end, since the best answer is a frequent one.
 
 # %% tags=["demo"]
-toys = {
-    "forty equally likely answers": (torch.full((40,), 1 / 40).double(), torch.arange(40.0)),
-    "five answers, the worst is frequent": (torch.tensor([0.6, 0.1, 0.1, 0.1, 0.1]).double(), torch.arange(5.0)),
-    "five answers, the best is frequent": (torch.tensor([0.1, 0.1, 0.1, 0.1, 0.6]).double(), torch.arange(5.0)),
+predict("kl_of_best_of_n", "")
+
+# %% tags=["demo"]
+toys = {  # probabilities and rewards
+    "forty equally likely answers": ([1 / 40] * 40, range(40)),
+    "five answers, the worst is frequent": ([0.6, 0.1, 0.1, 0.1, 0.1], range(5)),
+    "five answers, the best is frequent": ([0.1, 0.1, 0.1, 0.1, 0.6], range(5)),
 }
 counts = [1, 2, 4, 8, 16, 32, 64, 128]
-
-
-def exact_kl(best: torch.Tensor, probs: torch.Tensor) -> float:
-    """KL(best || probs) in nats."""
-    return torch.where(best > 0, best * (best / probs).log(), 0.0).sum().item()
-
-
-bounds = [best_of_n_kl(n) for n in counts]
-kls = {name: [exact_kl(best_of_n_probs(*toy, n), toy[0]) for n in counts] for name, toy in toys.items()}
-fig, ax = plt.subplots(figsize=(6.8, 3.6))
+bounds = [math.log(n) - (n - 1) / n for n in counts]
+fig, ax = plt.subplots(figsize=(6.8, 3.5))
 ax.plot(counts, bounds, color=plots.GREY, linestyle="--", label="log n − (n − 1)/n")
-for name, values in kls.items():
-    ax.plot(counts, values, marker="o", markersize=3, label=name)
-ax.set(xscale="log", xlabel="n", ylabel="KL from the policy, nats", title="A bound, not the truth")
+kls = {}
+for name, (probs, rewards) in toys.items():
+    probs, rewards = torch.tensor(probs).double(), torch.tensor([float(r) for r in rewards])
+    best = [best_of_n_probs(probs, rewards, n) for n in counts]
+    kls[name] = [torch.xlogy(b, b / probs).sum().item() for b in best]  # KL(best of n || probs)
+    ax.plot(counts, kls[name], marker="o", markersize=3, label=name)
+ax.set(
+    xscale="log", xlabel="n", ylabel="KL from the policy, nats", title="A bound, not the truth"
+)
 ax.legend()
 plt.show()
+last, top = kls["five answers, the best is frequent"][-1], -math.log(0.6)
+reveal(
+    "kl_of_best_of_n",
+    "b" if last < 0.5 * bounds[-1] else "a",
+    kl=last,
+    bound=bounds[-1],
+    top=top,
+)
 
 # %% [markdown]
-# Once the best answer is found every time, drawing more changes nothing: the KL stays at $-\log p_0$ of the best
-# answer, while the formula goes on growing. For long answers, each of them improbable, it is nearly exact.
-#
 # ## Best of n on the nano model
 #
-# The policy is `nano-sft`: it answers as people do, often right, more or less courteous. Let it answer held-out
-# prompts 32 times each.
+# The policy is `nano-sft`, which answers as people do: now and then right, more or less courteous. It answers held-out
+# prompts 32 times each. Then four judges choose: the truth, our reward model, the one that saw 128 pairs, and the one that
+# learned from annotators who like it long. Every choice is counted at its *true* utility.
 
 # %% tags=["demo"]
-policy = models.load_nano("sft").to(DEVICE).eval()
-SAMPLES = 32
-asked = list(prompt_number)[:: max(1, len(prompt_number) // device.at_most(48, least=4))]
-END = word_id["<end>"]
-
-
-@torch.no_grad()
-def sample_answers(prompts: list[str], count: int, new: int = 24) -> list[list[str]]:
-    """`count` answers of the policy to each prompt, drawn from its own distribution."""
-    ids, mask = padded([ids_of(prompt) for prompt in prompts], side="left")
-    drawn = policy.generate(
-        ids, attention_mask=mask, do_sample=True, top_k=0, num_return_sequences=count, max_new_tokens=new,
-        eos_token_id=END, pad_token_id=tokenizer.pad_token_id,
-    )[:, ids.shape[1] :].tolist()  # fmt: skip
-    words = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
-    texts = [" ".join(words[t] for t in (row[: row.index(END)] if END in row else row)) for row in drawn]
-    return [texts[i : i + count] for i in range(0, len(texts), count)]
-
-
-torch.manual_seed(0)
-answers = []
+generate_answers = earlier("generate_answers", methods.generate_answers)
+policy, SAMPLES = models.load_nano("sft").to(DEVICE).eval(), 32
+asked = list(number)[:: max(1, len(number) // device.at_most(48, least=4))]
+end = rows_of.word_id["<end>"]
+torch.manual_seed(device.seed(0))
+sampled = []
 for i in tqdm(range(0, len(asked), 8), desc="sampling"):
-    answers += sample_answers(asked[i : i + 8], SAMPLES)
-texts = [(prompt, answer) for prompt, row in zip(asked, answers) for answer in row]
+    several = [prompt for prompt in asked[i : i + 8] for _ in range(SAMPLES)]
+    ids, mask = methods.prompt_batch(several, tokenizer, DEVICE)
+    drawn = generate_answers(
+        policy, ids, mask, 24, end, tokenizer.pad_token_id, temperature=1.0
+    )
+    sampled += zip(several, tokenizer.batch_decode(drawn, skip_special_tokens=True))
 shape = (len(asked), SAMPLES)
-truth = torch.tensor([utility(*text) for text in texts]).view(shape)  # (prompts, samples)
-plots.show_table([{"asked": p, "answer": a, "utility": utility(p, a)} for p, a in texts[:3] + texts[SAMPLES : SAMPLES + 3]])
-
-# %% [markdown]
-# Now let four judges choose: the truth, our reward model, the one that saw few pairs, and the one that learned from
-# annotators who like it long. Every choice is scored by the *true* utility. To waste nothing, the 32 samples are cut
-# into groups of $n$.
-
+truth = torch.tensor([utility(*text) for text in sampled]).view(shape)  # (prompts, samples)
+plots.show_table([{"asked": p, "answer": a, "utility": utility(p, a)} for p, a in sampled[:4]])
 
 # %% tags=["demo"]
-def utility_of_best(rewards: torch.Tensor, n: int) -> float:
-    """The mean true utility of the best of n by these rewards; 32 samples make 32 / n groups."""
-    groups = best_of_n(rewards.reshape(-1, n), n)  # (prompts * groups,)
-    return truth.reshape(-1, n).gather(1, groups[:, None]).mean().item()
-
-
-sampled_rows = read(texts)
-
-
-@torch.no_grad()
-def rewards_by(model) -> torch.Tensor:
-    """A reward for each sample, (prompts, samples)."""
-    return rewards_of(model, sampled_rows).cpu().view(shape)
-
-
-judges = {
-    "the truth": truth,
-    f"{N:,} pairs": rewards_by(reward_model),
-    "128 pairs": rewards_by(few_models[128]),
-    "annotators who like it long": rewards_by(biased_model),
-}
+sampled_read = read(sampled)
+with torch.no_grad():
+    by = {name: model(**sampled_read).cpu().view(shape) for name, model in (
+        (f"{len(yes):,} pairs", reward_model), ("128 pairs", few_models[128]),
+        ("annotators who like it long", biased_model))}  # fmt: skip
 NS = [1, 2, 4, 8, 16, 32]
-curves = {name: [utility_of_best(rewards, n) for n in NS] for name, rewards in judges.items()}
-
-# %% tags=["demo"]
-fig, ax = plt.subplots(figsize=(7.4, 3.8))
-for (name, values), color in zip(curves.items(), (plots.GREY, plots.BLUE, plots.ORANGE, plots.VERMILION)):
+curves = {name: [best_of_n_utility(rewards, truth, n).mean().item() for n in NS]
+          for name, rewards in ({"the truth": truth} | by).items()}  # fmt: skip
+fig, ax = plt.subplots(figsize=(7.2, 3.6))
+for (name, values), color in zip(
+    curves.items(), (plots.GREY, plots.BLUE, plots.ORANGE, plots.VERMILION)
+):
     ax.plot(NS, values, marker="o", markersize=4, color=color, label=name)
 ax.set(xscale="log", xlabel="n", ylabel="true utility", title="Best of n, by four judges")
 ax.set_xticks(NS, [str(n) for n in NS])
 plots.name_lines(ax)
 plt.show()
-plots.show_table(
-    [{"n": n, "KL at most": best_of_n_kl(n)} | {name: values[i] for name, values in curves.items()} for i, n in enumerate(NS)]
-)
+at_most = [math.log(n) - (n - 1) / n for n in NS]
+by_n = zip(*curves.values())
+plots.show_table([
+    {"n": n, "KL at most": kl} | dict(zip(curves, values))
+    for n, kl, values in zip(NS, at_most, by_n)
+])  # fmt: skip
 
 # %% [markdown]
-# Every judge gains at first, and no judge is the truth. What lies between a curve and the grey one is what the judge
-# did not know: with few pairs it knows less, and with biased annotators it pays for words that are worth nothing. All
-# of these answers were at least written by the policy. A policy that is *trained* on the reward can leave the answers
-# on which the reward was learned, and then the curve may turn down: chapter 5.
+# What lies between a curve and the grey one is what that judge did not know. All of these answers were at least written by
+# the policy. A policy that is *trained* on the reward can leave the answers on which the reward was learned, and then the
+# curve may turn down: chapter 5.
 #
-# ## What you have seen
+# ## Exercise 10: few comparisons, careless annotators (open)
 #
-# - Comparisons determine rewards up to a **constant per prompt**, by logistic regression on differences.
-# - The loss is `-logsigmoid(chosen - rejected)`, as in `trl`; a surprising label pulls hardest.
-# - An accuracy means nothing without the **ceiling** that the annotators' own uncertainty sets.
-# - A head can only read what is in the body: what an answer is compared *with* has to be there.
-# - Noise shrinks the scale of the rewards more than it spoils their order; a bias is learned faithfully.
-# - Best of $n$ moves the policy by **at most** $\log n - (n-1)/n$ nats.
+# Here many answers are right, and some are better. A small project has answers that are known by 20 features, and 160
+# comparisons by eight annotators, twenty each. Four of them are careful and choose as Bradley and Terry say. The other four
+# toss a coin each time, and nobody knows who is who. The utility is the sum of the features times their prices; prices come
+# from a normal distribution around 0 with a standard deviation of 0.5, features from the standard normal one. Give scores to
+# 100 answers that nobody has compared.
 #
-# **To read**: Bradley and Terry 1952, *Rank analysis of incomplete block designs*; Hunter 2004, *MM algorithms for
-# generalized Bradley–Terry models*; Ouyang et al. 2022, *InstructGPT* (arXiv:2203.02155); Stiennon et al. 2020
-# (arXiv:2009.01325); Guo et al. 2017, *On calibration* (arXiv:1706.04599); Singhal et al. 2023, *A long way to go*
-# (arXiv:2310.03716); Gao et al. 2022, *Scaling laws for reward model over-optimization* (arXiv:2210.10760); Beirami et
-# al. 2024 (arXiv:2401.01879).
+# What is measured: how much worse your scores predict the choices of careful annotators between all pairs of the held-out
+# answers than the true utilities do, in nats a pair, as a mean over 40 such worlds. The bars: 0.25, 0.185 and 0.172. Scores
+# that are all 0 have about 0.34. The scale counts, as you have seen above.
+#
+# <details><summary><b>Three questions on the way</b></summary>
+#
+# 1. Which prices make the choices most likely? That alone reaches the first bar.
+# 2. You know where prices come from. How does that enter the likelihood, and what does it do to the prices?
+# 3. If you knew the prices, how would you find the careless annotators? And if you knew those, the prices?
+# </details>
+
+
+# %% nbgrader={"grade": false, "grade_id": "scores_from_few", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def scores_from_few(
+    features: torch.Tensor, pairs: torch.Tensor, annotators: torch.Tensor, heldout: torch.Tensor
+) -> torch.Tensor:
+    """Scores of held-out answers, (heldout answers,), learned from a few comparisons.
+
+    features: (answers, 20), float64. pairs: (comparisons, 2), rows of features: the chosen
+    answer and the rejected one. annotators: (comparisons,), from 0 to 7: who chose. heldout:
+    (heldout answers, 20), float64, the features of the answers to be scored.
+    """
+    ### BEGIN SOLUTION
+    d = features[pairs[:, 0]] - features[pairs[:, 1]]  # (comparisons, 20)
+    people = F.one_hot(annotators, 8).to(d.dtype)  # (comparisons, annotators)
+    prices = torch.zeros(d.shape[1], dtype=d.dtype)
+    careful = torch.full((8,), 0.5, dtype=d.dtype)  # how probably each annotator is careful
+    for _ in range(60):  # prices as probable as can be, then who is careful, and so on
+        weight = people @ careful  # (comparisons,)
+        p = torch.sigmoid(d @ prices)
+        gradient = d.T @ (weight * (1 - p)) - prices / 0.25
+        curvature = d.T @ (d * (weight * p * (1 - p))[:, None]) + torch.eye(len(prices)) / 0.25
+        prices = prices + torch.linalg.solve(curvature, gradient)
+        evidence = (F.logsigmoid(d @ prices) - math.log(0.5)) @ people  # (annotators,)
+        careful = torch.sigmoid(evidence)
+    return heldout @ prices
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "scores_from_few_check", "locked": true, "points": 9, "schema_version": 3, "solution": false, "task": false}
+check("scores_from_few", scores_from_few)
+
+# %% [markdown]
+# ## What you measured
+
+# %% tags=["demo"]
+ours_at, truth_at = list(curves.values())[1], curves["the truth"]
+long, honest = (word_prices[k]["points for ten words"] for k in ("like it long", "honest"))
+print(f"""In this run:
+- The Bayes ceiling was {ceiling:.3f}. A judge of manners alone would have {manners_alone:.3f}.
+- The model by the book had {plain_accuracy:.3f} after {TEXTBOOK["updates"]} updates (median of
+  {len(textbook)} seeds). It paid {shares["being right"]:.0%} of the true price for being right,
+  and {courtesies:.0%} for the courtesies.
+- The head on surprises had {min(seeds):.3f} to {max(seeds):.3f} in three seeds. Its calibration
+  error was {calibration_error:.3f}; luck alone makes {noise_floor:.3f}.
+- With 30 % of the labels turned round it kept {1 - lost["scale"]:.0%} of its scale, and
+  {1 - lost["accuracy"]:.0%} of its accuracy above chance.
+- Annotators who like it long made it pay {long:.1f} points for ten words, honest ones
+  {honest:.1f}.
+- Best of {NS[-1]} by our reward model brought the utility from {ours_at[0]:.2f} to
+  {ours_at[-1]:.2f}, by the truth itself to {truth_at[-1]:.2f}. It moved the policy by at most
+  {at_most[-1]:.2f} nats.""")
+
+# %% [markdown]
+# ## Questions
+#
+# <details><summary><b>1. Reward model A has an accuracy of 0.75 on its labels, B has 0.70 on others. Which is better?</b></summary>
+#
+# One cannot say. Each has its own ceiling, which depends on how sure its annotators were and on how different the two
+# answers of a pair were. Compare both on the same pairs, and if you can with the agreement of two annotators.
+# </details>
+#
+# <details><summary><b>2. A ranking of four answers holds six pairs. May they be drawn into batches one by one, as if they had
+# nothing to do with each other?</b></summary>
+#
+# They share answers, and an annotator in a hurry spoils all six at once, so they say less than six pairs from six people.
+# InstructGPT (Ouyang et al. 2022) put all pairs of a ranking into one batch and gave each ranking the weight of one
+# example; drawn one by one they made that model overfit.
+# </details>
+#
+# <details><summary><b>3. Our features explain a pair's choice, but a model sees the courtesies only. Are the prices that it
+# finds for them the true ones?</b></summary>
+#
+# Smaller ones. What it does not see (who is right) acts like more carelessness: choices are less predictable, and
+# the best scale for what it does see is smaller, as with turned labels. Look at the prices of the model by the book again.
+# </details>
+#
+# <details><summary><b>4. Why does nobody put the truth's ceiling into a paper about a real reward model?</b></summary>
+#
+# Because it is not known: nobody knows the probabilities of the labels. One can let several people judge the same pairs.
+# How often they agree with one another bounds how well one model can agree with all of them.
+# </details>
+#
+# ## What was not shown
+#
+# Sums; people, who disagree in better ways than tossing coins; prompts that are really new (a held-out fact may have been
+# asked for in other words); a reward model that is as large as its policy; whether a head on surprises can be deceived by
+# answers that the policy never gives. Chapter 5 tries the last one.
+#
+# **To read**: Zermelo 1929, *Die Berechnung der Turnier-Ergebnisse als ein Maximumproblem der Wahrscheinlichkeitsrechnung*;
+# Bradley and Terry 1952, *Rank analysis of incomplete block designs*; Hunter 2004, *MM algorithms for generalized
+# Bradley–Terry models*; Stiennon et al. 2020 (arXiv:2009.01325); Ouyang et al. 2022, *InstructGPT* (arXiv:2203.02155);
+# Naeini et al. 2015, *Obtaining well calibrated probabilities using Bayesian binning*; Guo et al. 2017, *On calibration of
+# modern neural networks* (arXiv:1706.04599); Singhal et al. 2023, *A long way to go* (arXiv:2310.03716); Gao et al. 2022,
+# *Scaling laws for reward model overoptimization* (arXiv:2210.10760); Beirami et al. 2024 (arXiv:2401.01879).
 
 # %%
 progress("04_reward_model")

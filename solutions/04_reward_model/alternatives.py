@@ -1,6 +1,5 @@
 """Correct answers to chapter 04 in other shapes, which every check must accept."""
 
-import itertools
 import math
 
 import numpy as np
@@ -103,54 +102,7 @@ def log_softmax_of_two(rewards_chosen, rewards_rejected):
 
 
 
-# --- Exercise 3: pairs from a ranking
-
-
-@alternative("ranking_pairs")
-def combinations_turned(ranks):
-    """itertools.combinations of the places, each turned so that the winner is first."""
-    pairs = []
-    for i, j in itertools.combinations(range(len(ranks)), 2):
-        if ranks[i] != ranks[j]:
-            pairs.append((i, j) if ranks[i] < ranks[j] else (j, i))
-    return pairs
-
-
-@alternative("ranking_pairs")
-def sorted_places(ranks):
-    """The places sorted by rank; combinations of those, less the ties."""
-    order = sorted(range(len(ranks)), key=ranks.__getitem__)
-    return [pair for pair in itertools.combinations(order, 2) if ranks[pair[0]] < ranks[pair[1]]]
-
-
-@alternative("ranking_pairs")
-def table_of_comparisons(ranks):
-    """A table of comparisons in torch; a tensor (pairs, 2) comes back."""
-    ranks = torch.tensor(ranks)
-    return (ranks[:, None] < ranks[None, :]).nonzero()
-
-
-@alternative("ranking_pairs")
-def numpy_places(ranks):
-    """np.argwhere; lists come back."""
-    return np.argwhere(np.subtract.outer(np.array(ranks), np.array(ranks)) < 0).tolist()
-
-
-@alternative("ranking_pairs")
-def a_set_of_pairs(ranks):
-    """A set."""
-    return {(i, j) for i, j in itertools.permutations(range(len(ranks)), 2) if ranks[i] < ranks[j]}
-
-
-@alternative("ranking_pairs")
-def group_by_group(ranks):
-    """The answers of each rank, against those of all larger ranks; a generator."""
-    groups = {rank: [i for i, r in enumerate(ranks) if r == rank] for rank in set(ranks)}
-    return ((i, j) for a in groups for b in groups if a < b for i in groups[a] for j in groups[b])
-
-
-
-# --- Exercise 4: scores from a table of wins
+# --- Exercise 3: scores from a table of wins
 
 
 @alternative("fit_scores")
@@ -235,7 +187,7 @@ def thousand_steps(wins):
 
 
 
-# --- Exercise 5: what pairs cannot tell
+# --- Exercise 4: what pairs cannot tell
 
 
 @alternative("center_rewards")
@@ -298,7 +250,7 @@ def numpy_bincount(rewards, prompt_ids):
 
 
 
-# --- Exercise 6: one number for an answer
+# --- Exercise 5: one number for an answer
 
 
 @alternative("last_token_rewards")
@@ -353,46 +305,56 @@ def begin_and_length(token_rewards, attention_mask):
 
 
 
-# --- Exercise 7: how often is it right
+# --- Exercise 6: the training loop
 
 
-@alternative("pair_accuracy")
-def half_for_ties(rewards_chosen, rewards_rejected):
-    """Wins, and half of the ties, over the number; a Python float."""
-    won = (rewards_chosen > rewards_rejected).sum().item()
-    tied = (rewards_chosen == rewards_rejected).sum().item()
-    return (won + tied / 2) / len(rewards_chosen)
+@alternative("train_reward_model")
+def two_forward_passes(model, batches, optimizer, lr_at, max_norm=1.0, after_step=None):
+    """Chosen and rejected answers go through the model one after the other."""
+    losses = []
+    for step, batch in enumerate(batches):
+        model.train()
+        half = len(batch["input_ids"]) // 2
+        for p in model.parameters():
+            p.grad = None
+        chosen = model(**{k: v[:half] for k, v in batch.items()})
+        rejected = model(**{k: v[half:] for k, v in batch.items()})
+        loss = F.softplus(rejected - chosen).mean()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_([*model.parameters()], max_norm)
+        for group in optimizer.param_groups:
+            group["lr"] = lr_at(step)
+        optimizer.step()
+        losses.append(float(loss))
+        if after_step:
+            after_step(step, float(loss))
+    return losses
 
 
-@alternative("pair_accuracy")
-def step_function(rewards_chosen, rewards_rejected):
-    """torch.heaviside, whose value at 0 may be given; float64."""
-    return torch.heaviside((rewards_chosen - rewards_rejected).double(), torch.tensor(0.5).double()).mean()
+@alternative("train_reward_model")
+def clipped_by_hand(model, batches, optimizer, lr_at, max_norm=1.0, after_step=None):
+    """Losses by a loop with a counter, gradients by torch.autograd.grad, clipped by hand."""
+    model.train()
+    parameters, losses = [p for p in model.parameters()], []
+    for batch in batches:
+        rewards = model(**batch)
+        pairs = rewards.view(2, -1)
+        loss = -torch.log_softmax(pairs, 0)[0].mean()
+        gradients = torch.autograd.grad(loss, parameters)
+        norm = torch.sqrt(sum(g.square().sum() for g in gradients))
+        share = min(1.0, max_norm / (float(norm) + 1e-6))
+        for p, g in zip(parameters, gradients, strict=True):
+            p.grad = g * share
+        for group in optimizer.param_groups:
+            group["lr"] = lr_at(len(losses))
+        optimizer.step()
+        losses.append(loss.detach().item())
+        if after_step is not None:
+            after_step(len(losses) - 1, losses[-1])
+    return losses
 
 
-@alternative("pair_accuracy")
-def mean_of_two_comparisons(rewards_chosen, rewards_rejected):
-    """The mean of the strict and the lax comparison; numpy."""
-    chosen, rejected = rewards_chosen.numpy(), rewards_rejected.numpy()
-    return np.mean([(chosen > rejected).mean(), (chosen >= rejected).mean()])
-
-
-@alternative("pair_accuracy")
-def counted_in_a_loop(rewards_chosen, rewards_rejected):
-    """A loop over Python numbers."""
-    points = [0.5 if c == r else float(c > r) for c, r in zip(rewards_chosen.tolist(), rewards_rejected.tolist())]
-    return sum(points) / len(points)
-
-
-@alternative("pair_accuracy")
-def one_comparison_turned(rewards_chosen, rewards_rejected):
-    """Half of one plus the share of wins less the share of losses."""
-    won, lost = rewards_chosen.gt(rewards_rejected), rewards_chosen.lt(rewards_rejected)
-    return 0.5 * (1 + won.double().mean() - lost.double().mean())
-
-
-
-# --- Exercise 8: does it know how sure it may be
+# --- Exercise 7: does it know how sure it may be
 
 
 @alternative("calibration_bins")
@@ -474,51 +436,54 @@ def table_of_bins(probabilities, outcomes, num_bins):
 
 
 
-# --- Exercise 9: best of n
+# --- Exercise 8: what best of n is worth
 
 
-@alternative("best_of_n")
-def maximum_with_places(rewards, n):
-    """max with its indices."""
-    return rewards[:, :n].max(dim=1).indices
+@alternative("best_of_n_utility")
+def by_differences(rewards, utilities, n):
+    """The probability that all of n come from the lowest i, minus the same for i - 1."""
+    m = rewards.shape[1]
+    below = [math.comb(i, n) / math.comb(m, n) for i in range(m + 1)]
+    weights = torch.tensor(below, dtype=utilities.dtype).diff()
+    order = rewards.sort(1).indices
+    return (torch.take_along_dim(utilities, order, 1) * weights).sum(1)
 
 
-@alternative("best_of_n")
-def rest_masked(rewards, n):
-    """The samples beyond n at minus infinity."""
-    return rewards.clone().index_fill(1, torch.arange(n, rewards.shape[1]), -torch.inf).argmax(1)
+@alternative("best_of_n_utility")
+def by_a_product(rewards, utilities, n):
+    """The weight of each place from that of the one above it, so that no large number occurs."""
+    m = rewards.shape[1]
+    downwards = utilities.gather(1, rewards.argsort(dim=1, descending=True))
+    weight, total = n / m, torch.zeros(len(rewards), dtype=torch.float64)
+    for place in range(m):
+        total += weight * downwards[:, place].double()
+        weight *= max(0, m - n - place) / max(1, m - 1 - place)
+    return total
 
 
-@alternative("best_of_n")
-def numpy_argmax(rewards, n):
-    """numpy; an array of int64 comes back."""
-    return np.argmax(rewards.numpy()[:, :n], axis=1)
+@alternative("best_of_n_utility")
+def prompt_by_prompt(rewards, utilities, n):
+    """Sorted pairs and binomials, in Python, for one prompt after the other."""
+    result = []
+    for row, worth in zip(rewards.tolist(), utilities.tolist(), strict=True):
+        ranked = sorted(zip(row, worth, strict=True))
+        ways = [math.comb(i, n - 1) for i in range(len(ranked))]
+        result.append(sum(w * u for w, (_, u) in zip(ways, ranked, strict=True)) / sum(ways))
+    return torch.tensor(result)
 
 
-@alternative("best_of_n")
-def python_max(rewards, n):
-    """Python's max over places, the first of equals; a tensor of int32."""
-    return torch.tensor([max(range(n), key=row.__getitem__) for row in rewards.tolist()], dtype=torch.int32)
+@alternative("best_of_n_utility")
+def logarithms_of_factorials(rewards, utilities, n):
+    """Binomials by lgamma, in float64."""
+    m = rewards.shape[1]
+    i = torch.arange(m, dtype=torch.float64)
+    log_comb = lambda a, b: torch.lgamma(a + 1) - torch.lgamma(b + 1) - torch.lgamma(a - b + 1)  # noqa: E731
+    b = torch.tensor(float(n - 1), dtype=torch.float64)
+    log_ways = torch.where(i >= b, log_comb(torch.maximum(i, b), b), -torch.inf)
+    return utilities.double().gather(1, rewards.argsort(1)) @ log_ways.softmax(0)
 
 
-@alternative("best_of_n")
-def stable_sort(rewards, n):
-    """A stable sort in descending order; the first place."""
-    return rewards[:, :n].sort(dim=1, descending=True, stable=True).indices[:, 0]
-
-
-@alternative("best_of_n")
-def running_best(rewards, n):
-    """Sample by sample, replaced where a later one is better."""
-    best, place = rewards[:, 0].clone(), torch.zeros(len(rewards), dtype=torch.long)
-    for i in range(1, n):
-        place = torch.where(rewards[:, i] > best, i, place)
-        best = torch.maximum(best, rewards[:, i])
-    return place
-
-
-
-# --- Exercise 10: what best of n samples from
+# --- Exercise 9: what best of n samples from
 
 
 @alternative("best_of_n_probs")
@@ -574,23 +539,40 @@ def quantile_intervals(probs, rewards, n):
     return p * np.divide(upto**n - below**n, tied, out=np.zeros_like(p), where=p > 0)
 
 
-
-# --- Exercise 11: how far it goes
-
-
-@alternative("best_of_n_kl")
-def one_over_n_added(n):
-    """log n - 1 + 1/n."""
-    return math.log(n) - 1 + 1 / n
+# --- Exercise 10: few comparisons, careless annotators
 
 
-@alternative("best_of_n_kl")
-def as_a_tensor(n):
-    """A float32 tensor."""
-    return torch.log(torch.tensor(float(n))) - (n - 1) / n
+@alternative("scores_from_few")
+def gradient_of_a_mixture(features, pairs, annotators, heldout):
+    """The posterior of the prices, with careful and careless annotators summed out, climbed by its gradient."""
+    d = features[pairs[:, 0]] - features[pairs[:, 1]]
+    people = F.one_hot(annotators, int(annotators.max()) + 1).double()
+    games = people.sum(0)
+    prices = torch.zeros(d.shape[1], dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([prices], max_iter=80, line_search_fn="strong_wolfe")
+
+    def loss():
+        optimizer.zero_grad()
+        careful = F.logsigmoid(d @ prices) @ people
+        careless = games * math.log(0.5)
+        value = 2 * prices.square().sum() - torch.logaddexp(careful, careless).sum()
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    return heldout @ prices.detach()
 
 
-@alternative("best_of_n_kl")
-def numpy_number(n):
-    """A numpy float."""
-    return np.log(n) - (1 - 1 / np.float64(n))
+@alternative("scores_from_few")
+def doubtful_choices_weigh_less(features, pairs, annotators, heldout):
+    """Ridge first; then each annotator's weight is found again and again, by plain gradient steps on the prices."""
+    d = (features[pairs[:, 0]] - features[pairs[:, 1]]).numpy()
+    who, prices, careful = annotators.numpy(), np.zeros(d.shape[1]), np.full(8, 0.5)
+    for step in range(600):
+        p = 1 / (1 + np.exp(-d @ prices))
+        prices = prices + 0.02 * (d.T @ (careful[who] * (1 - p)) - 4 * prices)
+        if step >= 100 and step % 10 == 0:
+            log_p = -np.logaddexp(0, -d @ prices)
+            evidence = np.array([(log_p[who == a] + np.log(2)).sum() for a in range(8)])
+            careful = 1 / (1 + np.exp(-evidence))
+    return torch.from_numpy(heldout.numpy() @ prices)

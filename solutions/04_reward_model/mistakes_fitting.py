@@ -152,87 +152,7 @@ changes("bradley_terry_loss", _loss, [
 ])  # fmt: skip
 
 
-# --- Exercise 3: pairs from a ranking
-
-
-def _better_and_worse(ranks):
-    answers = list(enumerate(ranks))
-    return [(i, j) for i, a in answers for j, b in answers if a < b]
-
-
-changes("ranking_pairs", _better_and_worse, [
-    ("worse_first", "Your pairs hold the worse answer first. In (i, j) answer i is preferred: rank 1 is the best, so "
-     "the *smaller* rank wins.", "a < b", "a > b"),
-    ("neighbours_alone", "You pair each answer only with the next one in the ranking. A ranking says more: the first "
-     "is better than the third, too. k answers give k(k − 1)/2 pairs.", "list(enumerate(ranks))",
-     "sorted(enumerate(ranks), key=lambda answer: answer[1])", "for i, a in answers for j, b in answers",
-     "for (i, a), (j, b) in zip(answers, answers[1:])"),
-    ("neighbours_with_ties", "You pair each answer with the next one in sorted order, also where both have the same "
-     "rank. Take *all* pairs, k(k − 1)/2 of them, less those that tie.", "list(enumerate(ranks))",
-     "sorted(enumerate(ranks), key=lambda answer: answer[1])", "for i, a in answers for j, b in answers if a < b",
-     "for (i, a), (j, b) in zip(answers, answers[1:])"),
-    ("best_against_the_rest", "You pair only the best with the others. A ranking orders the others among themselves "
-     "as well: k(k − 1)/2 pairs.", "a < b", "min(ranks) == a < b"),
-    ("rest_against_the_worst", "You pair the others only with the worst. A ranking orders the others among themselves "
-     "as well: k(k − 1)/2 pairs.", "a < b", "a < b == max(ranks)"),
-    ("best_against_the_worst", "You keep only the best against the worst. Every comparison that the ranking makes is "
-     "a pair: k(k − 1)/2 of them.", "a < b", "min(ranks) == a < b == max(ranks)"),
-    ("both_ways_round", "Each pair comes twice, once in each order, so the loss is told both that i is better and "
-     "that j is. Keep the order in which the smaller rank comes first.", "a < b", "a != b"),
-    ("ties_one_way", "Two answers of the same rank give a pair here. Nobody said which is better: leave such pairs "
-     "out (< where you have <=).", "a < b", "a < b or (a == b and i < j)"),
-    ("ties_both_ways", "Two answers of the same rank give two contradictory pairs here. Nobody said which is better: "
-     "leave them out.", "a < b", "a <= b and i != j"),
-    ("with_oneself", "Some of your pairs hold the same answer twice. An answer is not compared with itself.", "a < b",
-     "a < b or i == j"),
-    ("places_in_the_sorted_order", "Your numbers are places in the *sorted* list. The caller needs the places in the "
-     "list it gave you: sort the indices by their ranks, not the ranks.", "enumerate(ranks)",
-     "enumerate(sorted(ranks))"),
-    ("ranks_for_places", "Your pairs hold the ranks. The caller asks *which answers* to compare: their places in the "
-     "list.", "(i, j)", "(a, b)"),
-    ("counted_from_one", "You count the answers from 1. Places in a Python list begin with 0.", "(i, j)",
-     "(i + 1, j + 1)"),
-    ("earlier_wins", "You pair every answer with all later ones in the list, whatever their ranks, as if the list "
-     "were sorted. Look at the ranks to see who wins.", "a < b", "i < j and a != b"),
-    ("only_where_the_earlier_is_better", "Pairs whose better answer stands later in the list are missing. With i < j "
-     "as indices, either of the two may be the winner: keep the pair, and put the winner first.", "a < b",
-     "a < b and i < j"),
-    ("each_pair_twice", "Every pair comes twice. A pair that is there twice weighs double in the loss: each once.",
-     "return [", "return 2 * ["),
-    ("last_answer_forgotten", "The last answer of the list occurs in no pair. Look at the end of your range.",
-     "enumerate(ranks)", "enumerate(ranks[:-1])"),
-    ("next_rank_alone", "You pair answers only where the ranks are 1 apart. Any smaller rank wins against any larger "
-     "one.", "a < b", "b - a == 1"),
-    ("order_for_ranks", "You read the list as an order, the best answer first. It holds ranks: ranks[i] is how good "
-     "answer i is.", "(i, j) for", "(a - 1, b - 1) for", "a < b", "i < j"),
-    ("order_for_ranks_from_zero", "You read the list as an order of places, the best first. It holds ranks: ranks[i] "
-     "says how good answer i is, and places come from enumerate.", "(i, j) for", "(a, b) for", "a < b", "i < j"),
-    ("ranks_less_one_for_places", "Your pairs hold the ranks, less 1. A rank is no place, from whatever number you "
-     "count: the caller asks where in its list the two answers stand.", "(i, j) for", "(a - 1, b - 1) for"),
-    ("ties_the_other_way", "Two answers of the same rank give a pair here, the later one first. Nobody said which is "
-     'better: an `else` that catches "equal" too makes such pairs.', "a < b", "a < b or (a == b and i > j)"),
-    ("first_answer_forgotten", "The first answer of the list occurs in no pair. Look at the beginning of your range: "
-     "places begin with 0.", "list(enumerate(ranks))", "list(enumerate(ranks))[1:]"),
-    ("list_sorted_in_place", "`ranks.sort()` sorts the caller's own list, and your places are those of the sorted "
-     "one. Leave it as it is, and compare the ranks of all places.", "answers = list",
-     "ranks.sort()\n    answers = list"),
-    ("one_pair_of_a_kind", "You keep one pair for each two *ranks*, as a dict or a set of ranks does. Several answers "
-     "may share a rank: each of them gives pairs.", "return [(i, j) for i, a in answers for j, b in answers if a < b]",
-     "places = {a: i for i, a in answers}\n    return [(i, j) for a, i in places.items() for b, j in places.items() if a < b]"),
-    ("whatever_the_ranks", "You pair every answer with all later ones in the list: the ranks play no part. They say "
-     "who wins, and that answers of the same rank give no pair.", "a < b", "i < j"),
-    ("ties_and_oneself", "With <= an answer is better than itself, and answers that tie are each better than the "
-     "other. Only a smaller rank wins: <.", "a < b", "a <= b"),
-    ("index_of_a_rank", "You look up the place of a rank with list.index, which finds the first answer of that rank "
-     "and never the others that tie with it. Go through the places, not the ranks.", "(i, j) for",
-     "(ranks.index(a), ranks.index(b)) for"),
-    ("first_of_a_kind", "You keep one answer of each rank, the first. Several answers may share a rank: each of them "
-     "gives pairs.", "return [(i, j) for i, a in answers for j, b in answers if a < b]",
-     "places = {a: i for i, a in reversed(answers)}\n    return [(i, j) for a, i in places.items() for b, j in places.items() if a < b]"),
-])  # fmt: skip
-
-
-# --- Exercise 4: scores from a table of wins
+# --- Exercise 3: scores from a table of wins
 
 
 def _likeliest(wins):
@@ -327,7 +247,7 @@ changes("fit_scores", _likeliest, [
 ])  # fmt: skip
 
 
-# --- Exercise 5: what pairs cannot tell
+# --- Exercise 4: what pairs cannot tell
 
 
 def _centred(rewards, prompt_ids):

@@ -8,7 +8,7 @@ import torch.nn.functional as F  # noqa: F401 (used in a table's texts)
 
 from autograder.judging.catalogue import changes
 
-# --- Exercise 6: one number for an answer
+# --- Exercise 5: one number for an answer
 
 
 def _at_the_last_token(token_rewards, attention_mask):
@@ -76,63 +76,7 @@ changes("last_token_rewards", _at_the_last_token, [
 ])  # fmt: skip
 
 
-# --- Exercise 7: how often is it right
-
-
-def _share_right(rewards_chosen, rewards_rejected):
-    chosen, rejected = rewards_chosen, rewards_rejected
-    right, tied = (chosen > rejected).float(), (chosen == rejected).float()
-    return (right + 0.5 * tied).mean()
-
-
-_SHARE = "(right + 0.5 * tied).mean()"
-
-changes("pair_accuracy", _share_right, [
-    ("ties_are_right", "A tie counts as right here, so a model that says the same of everything is perfect. Count it "
-     "half: < and <= are not the same.", "0.5 * tied", "tied"),
-    ("ties_are_wrong", "A tie counts as wrong here. It is a coin toss: count it half.", " + 0.5 * tied", ""),
-    ("ties_left_out", "You leave ties out of the count. Then a model may raise its accuracy by having no opinion; and "
-     "if all tie, this is 0/0. A tie counts half.", _SHARE, "right.sum() / (1 - tied).sum()"),
-    ("ties_leave_the_divisor", "A tie adds half to the number of right ones, but you leave it out of the divisor. "
-     "Divide by all pairs.", ".mean()", ".sum() / (1 - tied).sum()"),
-    ("how_often_wrong", "This is how often the *rejected* answer is ahead. Turn the comparison.", "chosen > rejected",
-     "chosen < rejected"),
-    ("number_of_right_ones", "You count the right pairs. Accuracy is their share: divide by the number of pairs.",
-     ".mean()", ".sum()"),
-    ("right_less_wrong", "You average the signs: right less wrong, from −1 to 1. A share runs from 0 to 1.", _SHARE,
-     "(2 * right + tied - 1).mean()"),
-    ("mean_probability", "You average the probabilities. Accuracy asks only which of the two is ahead, not by how "
-     "much.", _SHARE, "torch.sigmoid(chosen - rejected).mean()"),
-    ("chosen_above_zero", "You count chosen answers with a positive reward. Zero means nothing to a reward model: "
-     "compare the two answers of a pair.", _SHARE, "(chosen > 0).float().mean()"),
-    ("chosen_good_and_rejected_bad", "You ask for the chosen reward to be above zero and the rejected one below. Zero "
-     "means nothing to a reward model: compare the two.", _SHARE, "((chosen > 0) & (rejected < 0)).float().mean()"),
-    ("in_percent", "Your accuracy is in percent. A share between 0 and 1 is asked for.", ".mean()", ".mean() * 100"),
-    ("all_against_all_pairs", "You compare every chosen answer with every rejected one. Rewards of different prompts "
-     "are not comparable: compare pair by pair.", "= rewards_chosen, rewards_rejected",
-     "= rewards_chosen[:, None], rewards_rejected"),
-    ("pair_by_pair", "You return what came of each pair. One number is asked for: their mean.", ".mean()", ""),
-    ("close_counts_as_a_tie", "Rewards that are nearly equal count as a tie here: torch.isclose, or a rounded "
-     "difference. A tie is two equal rewards, ==.", "(chosen > rejected).float(), (chosen == rejected)",
-     "((chosen > rejected) & ~chosen.isclose(rejected)).float(), chosen.isclose(rejected)"),
-    ("divided_by_both_answers", "You divide by the number of answers, two a pair. Divide by the pairs.", ".mean()",
-     ".mean() / 2"),
-    ("mean_difference", "You average by how much the chosen answer is ahead. Accuracy asks only whether it is.", _SHARE,
-     "(chosen - rejected).mean()"),
-    ("one_number_for_all", "You compare one number of each column, as their means or their largest rewards. Each pair "
-     "counts: compare pair by pair, then average.", "= rewards_chosen, rewards_rejected",
-     "= rewards_chosen.mean(), rewards_rejected.mean()"),
-    ("sigmoids_compared", "You compare the sigmoids of the rewards. Far from zero they are all 1, or all 0, in a "
-     "float: compare the rewards themselves.", "= rewards_chosen, rewards_rejected",
-     "= torch.sigmoid(rewards_chosen), torch.sigmoid(rewards_rejected)"),
-    ("whole_rewards_alone", "You compare the rewards without their decimals. A tie is two equal rewards: leave them "
-     "as they are.", "= rewards_chosen, rewards_rejected", "= rewards_chosen.long(), rewards_rejected.long()"),
-    ("ties_divided_away", "You divide the number of ties by 2 with `//`, and half a pair is lost. A tie counts half: "
-     "divide with /.", _SHARE, "(right.sum() + tied.sum() // 2) / len(tied)"),
-])  # fmt: skip
-
-
-# --- Exercise 8: does it know how sure it may be
+# --- Exercise 7: does it know how sure it may be
 
 
 def _bins(probabilities, outcomes, num_bins):
@@ -228,58 +172,51 @@ changes("calibration_bins", _bins, [
 ])  # fmt: skip
 
 
-# --- Exercise 9: best of n
+# --- Exercise 8: what best of n is worth
 
 
-def _place_of_the_best(rewards, n):
-    first = rewards[:, :n]
-    return first.argmax(1)
+def _over_all_choices(rewards, utilities, n):
+    samples = rewards.shape[1]
+    order = rewards.argsort(1)
+    upwards = utilities.gather(1, order).double()
+    ways = torch.tensor([math.comb(i, n - 1) / math.comb(samples, n) for i in range(samples)], dtype=torch.float64)
+    return (upwards @ ways).to(utilities.dtype)
 
 
-changes("best_of_n", _place_of_the_best, [
-    ("worst_of_n", "You take the smallest reward. Best of n keeps the largest.", "argmax", "argmin"),
-    ("the_reward_itself", "You return the largest reward. The caller needs to know *which* sample it was: its place.",
-     "argmax", "amax"),
-    ("all_samples_looked_at", "You look at all samples, whatever n is. Only the first n were drawn as far as best of "
-     "n is concerned.", "[:, :n]", ""),
-    ("last_n_looked_at", "You look at the last n samples. The first n are asked for, and places count from the first.",
-     ":n]", "-n:]", "argmax(1)", "argmax(1) + rewards.shape[1] - n"),
-    ("one_sample_too_many", "You look at n + 1 samples. A slice up to n ends before place n: `[:n]` already holds n.",
-     ":n]", ": n + 1]"),
-    ("best_prompt", "You compare the prompts with one another. Rewards of different prompts are not comparable: "
-     "compare the samples within each row.", "argmax(1)", "argmax(0)"),
-    ("best_of_the_table", "You take the best of the whole table, one number. Each prompt has a best sample of its "
-     "own.", "argmax(1)", "argmax()"),
-    ("largest_in_size", "You take the reward of greatest size, whatever its sign. −50 is worse than −1.", "argmax",
-     "abs().argmax"),
-    ("last_of_equals", "Of equally good samples you take the last. The earlier one is asked for.", "first.argmax(1)",
-     "n - 1 - first.flip(1).argmax(1)"),
-    ("counted_from_the_first", "You count places from 1. They begin with 0, so that they can be used as an index.",
-     "argmax(1)", "argmax(1) + 1"),
-    ("first_not_looked_at", "You leave out the first sample and count from the second. Best of 1 would then be "
-     "nothing at all.", ":n]", "1 : n + 1]"),
-    ("a_column_of_places", "Right places, but of shape (prompts, 1). Take the axis away: no keepdim.", "argmax(1)",
-     "argmax(1, keepdim=True)"),
-    ("where_the_best_is", "You return a mask of where the best sample is. One place a prompt is asked for: its index.",
-     "first.argmax(1)", "F.one_hot(first.argmax(1), rewards.shape[1])"),
-    ("the_n_best", "You return the places of the n largest rewards. Best of n draws n and keeps *one*.",
-     "first.argmax(1)", "rewards.topk(n, dim=1).indices"),
-    ("rank_of_the_first", "You return the rank of the first sample: argsort twice gives ranks. The place of the best "
-     "sample is asked for, which argsort once gives, or argmax.", "first.argmax(1)",
-     "first.argsort(dim=1, descending=True, stable=True).argsort(dim=1)[:, 0]"),
-    ("places_as_floats", "Right places, but as floats: they cannot be used as an index. Leave them integers.",
-     "argmax(1)", "argmax(1).float()"),
-    ("rest_set_to_zero", "You set the rewards behind the first n to 0, and where all others are negative 0 is the "
-     "largest. Cut them off, or set them to minus infinity.", "rewards[:, :n]",
-     "rewards * (torch.arange(rewards.shape[1]) < n)"),
-    ("second_best", "You return the second best. Sorting in ascending order, the best stands last.", "first.argmax(1)",
-     "first.argsort(dim=1, stable=True)[:, -min(2, n)]"),
-    ("rest_overwritten", "Right places, but you wrote minus infinity into the caller's table. Work on a copy, or cut "
-     "the table off.", "first = rewards", "rewards[:, n:] = -torch.inf\n    first = rewards"),
+_WAYS = "math.comb(i, n - 1) / math.comb(samples, n)"
+
+changes("best_of_n_utility", _over_all_choices, [
+    ("groups_of_n", "You cut the samples into groups of n. That is unbiased too, but it uses few of the choices, and another "
+     "order of the samples gives another number. All choices of n are asked for.", "return (upwards @ ways).to(utilities.dtype)",
+     "m = samples // n * n\n    best = rewards[:, :m].reshape(len(rewards), -1, n).argmax(2, keepdim=True)\n    "
+     "return utilities[:, :m].reshape(len(rewards), -1, n).gather(2, best)[..., 0].mean(1)"),
+    ("first_n_alone", "You look at the first n samples only. The mean over all choices of n among the samples is asked for.",
+     "return (upwards @ ways).to(utilities.dtype)",
+     "return utilities.gather(1, rewards[:, :n].argmax(1, keepdim=True))[:, 0]"),
+    ("drawn_with_replacement", "Your weights are those of n draws *with* replacement, (i/m)^n − ((i−1)/m)^n: the same sample may "
+     "come twice. n different samples are chosen.", _WAYS, "((i + 1) / samples) ** n - (i / samples) ** n"),
+    ("utility_decides", "You sort by the utility: that is the best that any judge could do. The sample with the largest "
+     "*reward* is kept, and its utility counted.", "rewards.argsort(1)", "utilities.argsort(1)"),
+    ("reward_counted", "You average the rewards of the kept samples. The reward decides; what counts is the utility.",
+     "utilities.gather(1, order)", "rewards.gather(1, order)"),
+    ("smallest_reward_kept", "You keep the sample with the *smallest* reward: the weights are largest where the reward is "
+     "largest, so sort upwards.", "rewards.argsort(1)", "rewards.argsort(1, descending=True)"),
+    ("one_place_too_high", "A sample at place i, counted from 0, has i samples below it, not i + 1. With your weights the "
+     "choices are more than there are.", "math.comb(i, n - 1)", "math.comb(i + 1, n - 1)"),
+    ("n_below_it", "The best of n has n − 1 others below it, not n: one of the n is itself.", "math.comb(i, n - 1)",
+     "math.comb(i, n)"),
+    ("weights_not_divided", "You sum over the choices. The mean is asked for: divide by their number, math.comb(samples, n).",
+     " / math.comb(samples, n)", " / 1"),
+    ("mean_of_the_upper_ones", "You average the n samples with the largest rewards. Of each choice of n only one is kept.",
+     _WAYS, "(i >= samples - n) / n"),
+    ("best_of_all_samples", "You keep the best of *all* samples whatever n is. It is among n chosen ones only now and then.",
+     _WAYS, "float(i == samples - 1)"),
+    ("one_number_for_all", "You average over the prompts as well. One number for each prompt is asked for: (prompts,).",
+     "return (upwards @ ways)", "return (upwards @ ways).mean()"),
 ])  # fmt: skip
 
 
-# --- Exercise 10: what best of n samples from
+# --- Exercise 9: what best of n samples from
 
 
 def _best_of_draws(probs, rewards, n):
@@ -353,38 +290,4 @@ changes("best_of_n_probs", _best_of_draws, [
      "that it is the best.", _KEPT, "((upto**n - below**n) * share).cumsum(0)"),
     ("weighted_by_the_probability", "You multiply what falls to a reward by the answer's probability, and forget to "
      "divide by that of all answers of this reward: the sum is below 1.", "* share", "* probs"),
-])  # fmt: skip
-
-
-# --- Exercise 11: how far it goes
-
-
-def _bound(n):
-    return math.log(n) - (n - 1) / n
-
-
-changes("best_of_n_kl", _bound, [
-    ("logarithm_alone", "You return log n. That is the most it could be; (n − 1)/n comes off, because the best sample "
-     "need not be from the very top. (With `//` for `/`, (n − 1)//n is 0.)", " - (n - 1) / n", ""),
-    ("added_instead_of_subtracted", "You add (n − 1)/n. It is subtracted.", " - (n", " + (n"),
-    ("without_dividing", "You subtract n − 1. It is (n − 1)/n: a KL divergence is never negative.", " / n", ""),
-    ("one_over_n", "You subtract 1/n. It is (n − 1)/n, that is 1 − 1/n: for n = 1 nothing has changed, and the KL is "
-     "0.", "(n - 1) / n", "1 / n"),
-    ("one_instead", "You subtract 1. That is nearly right for large n, but for n = 1 nothing has changed, and the KL "
-     "has to be 0: subtract (n − 1)/n.", "(n - 1) / n", "1"),
-    ("kl_in_bits", "Your logarithm is to base 2. The KL is in nats here: the natural logarithm.", "math.log(",
-     "math.log2("),
-    ("logarithm_to_base_ten", "Your logarithm is to base 10. `math.log` is the natural one.", "math.log(",
-     "math.log10("),
-    ("upside_down", "The sign is turned: a KL divergence is never negative.", "math.log(n) - (n - 1) / n",
-     "(n - 1) / n - math.log(n)"),
-    ("n_over_n_less_one", "You subtract n/(n − 1). It is (n − 1)/n.", "(n - 1) / n", "n / max(n - 1, 1e-9)"),
-    ("everything_over_n", "You divide the logarithm by n too. Only n − 1 is divided: look at the brackets.",
-     "math.log(n) - (n - 1) / n", "(math.log(n) - (n - 1)) / n"),
-    ("brackets_missing", "You subtract n, and 1/n again: the brackets around n − 1 are missing.", "(n - 1) / n",
-     "n - 1 / n"),
-    ("logarithm_of_one_less", "You take the logarithm of n − 1. It is log n, less (n − 1)/n.", "math.log(n)",
-     "math.log(max(n - 1, 1))"),
-    ("logarithm_of_one_more", "You take the logarithm of n + 1, as log1p does. It is log n, less (n − 1)/n.",
-     "math.log(n)", "math.log1p(n)"),
 ])  # fmt: skip

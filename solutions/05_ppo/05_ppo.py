@@ -95,8 +95,8 @@ plots.show_table(
 frozen_share = (held["reference"] + held["reward"]) / sum(held.values())
 giant = 7e9 * 4 * sum(numbers.values()) / 2**30
 print(f"With seven billion weights each, in float32: {giant:.0f} GiB before the first token.")
-nearest = min((1 / 2, "a"), (1 / 3, "b"), (1 / 5, "c"), key=lambda c: abs(c[0] - frozen_share))
-reveal("frozen_share", nearest[1], share=frozen_share, numbers=numbers["policy"])
+nearest = "a" if frozen_share > 0.42 else "b" if frozen_share > 0.27 else "c"
+reveal("frozen_share", nearest, share=frozen_share, numbers=numbers["policy"])
 
 # %% [markdown]
 # This is why many newer methods have no value model (chapter 3's REINFORCE, and GRPO), and why chapter 6 needs no
@@ -905,7 +905,7 @@ plots.show_table([{"answers of": name} | shares for name, shares in kinds.items(
 # learning rate and as many updates.
 #
 # And the simplest way to use a reward: **best-of-n**. Draw $n$ answers from the reference and keep the one with the best
-# score. Its KL is at most $\log n - (n-1)/n$, and chapter 4 showed that it can be much less. So we measure it: with your
+# score. Its KL is at most $\log n - (n-1)/n$, and can be less (chapter 4). So we measure it, with chapter 4's
 # `best_of_n_probs`, on many answers to each of a few questions.
 #
 # **Predict.** Compare best of 32 with PPO *at the same KL*. The true utility of best-of-n is
@@ -970,12 +970,12 @@ reveal("best_of_n_or_ppo", came, kl=best_kl[-1], best=best_utility[-1], ppo=ppo_
 #
 # ## Exercise 9: a reward one cannot trust (open)
 #
-# You have scores of four reward models, made from different halves of the data. Where they disagree, the score is
-# doubtful. Build a policy that is *truly* good and stays near the reference.
+# You have the scores of four reward models. Each of them was fitted to other comparisons, so each is wrong in its own
+# way. Where they disagree, the score is doubtful. Build a policy that is *truly* good and stays near the reference.
 #
 # Nobody tells you how. What is measured is your policy's expected true utility, which your function never sees: as a
 # share of what could be gained over the reference by somebody who knows it, with the same KL. There are four bars. The
-# lowest is what the mean score and the best $\beta$ give. The highest needs an idea of your own.
+# mean score with the best $\beta$ reaches the lowest. The highest needs an idea of your own.
 
 
 # %% nbgrader={"grade": false, "grade_id": "careful_policy", "locked": false, "schema_version": 3, "solution": true, "task": false}

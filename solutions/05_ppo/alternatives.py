@@ -316,6 +316,19 @@ def numpy_mean(logps, old_logps, advantages, mask, clip_range):
     return np.mean(stopped, where=mask.numpy().astype(bool))
 
 
+@alternative("clip_fraction")
+def by_their_gradients(logps, old_logps, advantages, mask, clip_range):
+    """The gradients of both objectives, and where only the plain one has any."""
+    with torch.enable_grad():
+        x = logps.detach().clone().requires_grad_()
+        ratio = (x - old_logps.detach()).exp()
+        plain = ratio * advantages
+        clipped = torch.minimum(plain, ratio.clamp(1 - clip_range, 1 + clip_range) * advantages)
+        (all_of_it,) = torch.autograd.grad(plain.sum(), x, retain_graph=True)
+        (left,) = torch.autograd.grad(clipped.sum(), x)
+    return ((all_of_it != 0) & (left == 0))[mask == 1].float().mean()
+
+
 # --- Exercise 7: the loss of the value model
 
 

@@ -14,7 +14,7 @@ PREDICTIONS = {
     },
     "lambda_noise": {
         "choices": {
-            "a": "If the value model is exact, its jump after a token *is* what the token is worth. Everything that comes "
+            "a": "If the value model is exact, its jump after a token is what the token is worth. Everything that comes "
             "later is the luck of other tokens.",
             "b": "A mixture is what one uses in practice, because there the value model is half right. With an exact one "
             "there is nothing to mix.",
@@ -30,7 +30,7 @@ PREDICTIONS = {
         "choices": {
             "a": "In the first step the policy is still the one that drew the answers. Every ratio is 1, and nothing can be "
             "stopped, however much there is to learn.",
-            "b": "The clip looks at how far the policy has *gone* since the answers were drawn. That grows from step to step.",
+            "b": "The clip looks at how far the policy has gone since the answers were drawn. That grows from step to step.",
             "c": "The more steps on a batch, the farther the ratios are from 1, and in the second round the same rows are "
             "pushed again. That is why people watch this number.",
         },
@@ -53,7 +53,7 @@ PREDICTIONS = {
             "a": "PPO was trained, but by noisy steps on a few answers each. Best-of-n looks at all of its answers and picks.",
             "b": "Both follow the same score, but they do not spend their nats alike: each moves away from the reference "
             "in its own direction.",
-            "c": "Best-of-n is nearly the best that can be had for a given KL. PPO also spends KL on changes that the "
+            "c": "Best-of-n comes close to the best score that a given KL can buy. PPO also spends KL on changes that the "
             "score does not ask for. (But best-of-n pays for all its draws with every answer.)",
         },
         "why": "At {kl:.2f} nats, best of 32 has a true utility of {best:.2f}; the PPO runs, where they first come as far, "

@@ -1,11 +1,11 @@
-"""Probes of chapter 04's first half: Bradley and Terry's probability and loss, rankings, scores, what is identified."""
+"""Probes of chapter 04's first half: Bradley and Terry's probability and loss, scores, what is identified."""
 
 import itertools
 
 import torch
 
 from autograder.chapters.probing import as_tensor, gradients_of, seeded
-from autograder.exercise import Exercise, Unexpected
+from autograder.exercise import Exercise
 
 TOPIC = "04_reward_model"
 
@@ -141,61 +141,7 @@ def _loss_gradients(answer, chosen: torch.Tensor, rejected: torch.Tensor) -> dic
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-ranking_pairs = Exercise("ranking_pairs", TOPIC, "Exercise 3: pairs from a ranking")
-
-
-def _ranks(seed: int, *ranks: int) -> list[int]:
-    """The ranks in another order, neither sorted nor its reverse, the best not first, the worst not last."""
-    g = seeded(seed)
-    while True:
-        mixed = [ranks[i] for i in torch.randperm(len(ranks), generator=g)]
-        if mixed not in (sorted(mixed), sorted(mixed)[::-1]) and mixed[0] > min(mixed) and mixed[-1] < max(mixed):
-            return mixed
-
-
-def _pairs(value) -> torch.Tensor:
-    """Pairs of places as a sorted tensor (pairs, 2): their order means nothing."""
-    try:
-        pairs = sorted((int(i), int(j)) for i, j in value)
-    except (TypeError, ValueError, RuntimeError):
-        said = f"yours holds something else ({type(value).__name__})" if value is not None else "None came"
-        raise Unexpected(f"A list of pairs of places (i, j) should come back; {said}.") from None
-    return torch.tensor(pairs, dtype=torch.long).reshape(-1, 2)
-
-
-@ranking_pairs.case
-def five_answers(answer, seed):
-    """A ranking of five answers gives ten pairs, each once, the better answer first."""
-    sizes = {"the number of answers": 5, "the number of pairs": 10}
-    return {"pairs": _pairs(answer(_ranks(seed, 1, 2, 3, 4, 5))), "_sizes": sizes}
-
-
-@ranking_pairs.case
-def two_answers(answer, seed):
-    """Two answers, the second of them the better one: a single pair."""
-    return {"pairs": _pairs(answer([2, 1])), "more": _pairs(answer([4 + seed % 3, 3]))}
-
-
-@ranking_pairs.case
-def answers_that_tie(answer, seed):
-    """Answers of the same rank give no pair with one another; with all others they do."""
-    return {"pairs": _pairs(answer(_ranks(seed, 1, 2, 2, 3, 3, 3, 4)))}
-
-
-@ranking_pairs.case
-def ranks_with_gaps(answer, seed):
-    """Ranks need not begin with 1 nor follow on one another: only which is smaller counts."""
-    return {"pairs": _pairs(answer(_ranks(seed, -4, 0, 5, 11, 12, 30))), "_sizes": {"the number of pairs": 15}}
-
-
-@ranking_pairs.case
-def nothing_to_compare(answer, seed):
-    """One answer alone, and answers that all tie, give no pairs."""
-    return {"alone": _pairs(answer([1])), "all_tied": _pairs(answer([2, 2, 2]))}
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-fit_scores = Exercise("fit_scores", TOPIC, "Exercise 4: scores from a table of wins")
+fit_scores = Exercise("fit_scores", TOPIC, "Exercise 3: scores from a table of wins")
 _FITTED = 2e-3  # relative: whoever climbs the likelihood step by step stops somewhere near the top
 
 
@@ -282,7 +228,7 @@ def shares_of_wins(answer, seed):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-center_rewards = Exercise("center_rewards", TOPIC, "Exercise 5: what pairs cannot tell")
+center_rewards = Exercise("center_rewards", TOPIC, "Exercise 4: what pairs cannot tell")
 
 
 def _answers_of_prompts(seed: int) -> tuple[torch.Tensor, torch.Tensor]:

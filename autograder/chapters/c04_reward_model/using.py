@@ -1,125 +1,15 @@
-"""Probes of chapter 04's second half: reading the head, accuracy and calibration, best of n and what it costs."""
+"""Probes of chapter 04's end: calibration, best of n and how far it goes, and scores from few comparisons."""
 
 import torch
 
-from autograder.chapters.probing import as_number, gradients_of, seeded
+from autograder.chapters.c04_reward_model.few import HELDOUT, worlds
+from autograder.chapters.probing import as_number, seeded
 from autograder.exercise import Exercise, Unexpected
 
 TOPIC = "04_reward_model"
 
 # ---------------------------------------------------------------------------------------------------------------------
-last_token_rewards = Exercise(
-    "last_token_rewards", TOPIC, "Exercise 6: one number for an answer", gradients={"token_rewards": 0}
-)
-
-
-def _padded(seed: int, length: int, begins: list[int], ends: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """A head's outputs at every position, and a mask that is 1 from begins[row] up to but without ends[row]."""
-    token_rewards = 0.3 + 2 * torch.randn(len(begins), length, generator=seeded(seed))
-    mask = torch.zeros(len(begins), length, dtype=torch.long)
-    for row, (begin, end) in enumerate(zip(begins, ends, strict=True)):
-        mask[row, begin:end] = 1
-    return token_rewards, mask
-
-
-_SIZES = {"the batch size": 5, "the length of a row": 11}
-
-
-@last_token_rewards.case
-def padded_on_the_right(answer, seed):
-    """Rows of different lengths, padded on the right: the output at each row's last real token."""
-    return {"rewards": answer(*_padded(seed, 11, [0] * 5, [7, 11, 3, 9, 5])), "_sizes": _SIZES}
-
-
-@last_token_rewards.case
-def padded_on_the_left(answer, seed):
-    """Padded on the left: the last real token stands in the last column of every row."""
-    return {"rewards": answer(*_padded(seed, 11, [4, 0, 8, 2, 6], [11] * 5)), "_sizes": _SIZES}
-
-
-@last_token_rewards.case
-def padded_on_both_sides(answer, seed):
-    """Padding on both sides, as after sampling: prompts were padded on the left, answers on the right."""
-    return {"rewards": answer(*_padded(seed, 13, [3, 0, 5, 1, 2], [8, 12, 9, 11, 4])), "_sizes": {"the batch size": 5}}
-
-
-@last_token_rewards.case
-def a_single_token(answer, seed):
-    """A row of one token, beside a row without any padding."""
-    return {"rewards": answer(*_padded(seed, 7, [0, 0, 6], [1, 7, 7])), "_sizes": {"the batch size": 3}}
-
-
-@last_token_rewards.case
-def a_mask_of_booleans(answer, seed):
-    """The mask may hold True and False instead of 1 and 0."""
-    token_rewards, mask = _padded(seed, 9, [0, 2, 0], [4, 9, 7])
-    return {"rewards": answer(token_rewards, mask.bool()), "_sizes": {"the batch size": 3}}
-
-
-@last_token_rewards.case
-def gradient_to_the_last_token(answer, seed):
-    """The gradient reaches the last real token of each row, and no other."""
-    token_rewards, mask = _padded(seed, 7, [0, 2, 1], [4, 7, 6])
-    rewards = answer(token_rewards.requires_grad_(), mask)
-    return {"gradient": gradients_of(rewards, token_rewards, what="The rewards", to="head's outputs")[0]}
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-pair_accuracy = Exercise("pair_accuracy", TOPIC, "Exercise 7: how often is it right")
-
-
-def _pairs(seed: int, pairs: int, right: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rewards around 1 of the chosen and the rejected answers of so many pairs, so many of them in the right order.
-
-    Those in the wrong order are so by much, so that the means say the opposite of the pairs.
-    """
-    g = seeded(seed)
-    rejected = 1 + 1.5 * torch.randn(pairs, generator=g)
-    apart = 0.3 + torch.rand(pairs, generator=g)
-    sign = torch.where(torch.randperm(pairs, generator=g) < right, 1.0, -9.0)
-    return rejected + sign * apart, rejected
-
-
-@pair_accuracy.case
-def eleven_pairs(answer, seed):
-    """Eleven pairs, eight of them in the right order."""
-    return {"accuracy": answer(*_pairs(seed, 11, 8)), "_sizes": {"the number of pairs": 11}}
-
-
-@pair_accuracy.case
-def pairs_that_tie(answer, seed):
-    """Two equal rewards are a coin toss: such a pair counts half."""
-    chosen, rejected = _pairs(seed, 9, 5)
-    chosen[[2, 4, 7]] = rejected[[2, 4, 7]]
-    return {"accuracy": answer(chosen, rejected), "_sizes": {"the number of pairs": 9}}
-
-
-@pair_accuracy.case
-def a_reward_without_opinion(answer, seed):
-    """A reward model that says the same of everything is right half of the time."""
-    same = torch.full((7,), 0.7)
-    return {"accuracy": answer(same, same.clone()), "_sizes": {"the number of pairs": 7}}
-
-
-@pair_accuracy.case
-def rewards_far_from_zero(answer, seed):
-    """All rewards are far below zero, or far above: only their order counts."""
-    chosen, rejected = _pairs(seed, 7, 5)
-    sizes = {"the number of pairs": 7}
-    return {"below": answer(chosen - 40, rejected - 40), "above": answer(chosen + 40, rejected + 40), "_sizes": sizes}
-
-
-@pair_accuracy.case
-def nearly_equal(answer, seed):
-    """Rewards that differ in the seventh digit alone are not equal: the larger one is ahead."""
-    chosen, rejected = torch.full((7,), 0.75), torch.full((7,), 0.75)
-    chosen[seed % 2 : 5] += 2**-22
-    rejected[5:] += 2**-22
-    return {"accuracy": answer(chosen, rejected), "_sizes": {"the number of pairs": 7}}
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-calibration_bins = Exercise("calibration_bins", TOPIC, "Exercise 8: does it know how sure it may be")
+calibration_bins = Exercise("calibration_bins", TOPIC, "Exercise 7: does it know how sure it may be")
 
 
 def _predictions(seed: int, count: int, low: float, high: float, bins: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -194,54 +84,53 @@ def a_single_bin(answer, seed):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-best_of_n = Exercise("best_of_n", TOPIC, "Exercise 9: best of n")
+best_of_n_utility = Exercise("best_of_n_utility", TOPIC, "Exercise 8: what best of n is worth")
 
 
-def _samples(seed: int, prompts: int, samples: int, n: int) -> torch.Tensor:
-    """Rewards (prompts, samples). The best of the first n is never the first, nor the best of all where n is smaller."""
-    rewards = 0.4 + torch.randn(prompts, samples, generator=seeded(seed))
-    for row in range(prompts):
-        if n > 1:
-            rewards[row, 1 + (row + seed) % (n - 1)] = 5 + row % 3
-        rewards[row, n:] = rewards[row, n:].clone() + 9
-    return rewards
+def _samples(seed: int, prompts: int, samples: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rewards, all different in a row and in no order, and utilities that go up with them, but not always."""
+    g = seeded(seed)
+    rewards = torch.stack([torch.randperm(samples, generator=g) for _ in range(prompts)]) / 4 - 1.3
+    return rewards, 0.8 * rewards + 1.5 * torch.randn(prompts, samples, generator=g) + 2.5
 
 
-@best_of_n.case
-def all_samples(answer, seed):
-    """Seven samples for each of five prompts, n = 7: the place of the largest reward in each row."""
-    return {"index": answer(_samples(seed, 5, 7, 7), 7), "_sizes": {"the number of prompts": 5, "n": 7}}
+_SAMPLED = {"the number of prompts": 5, "the number of samples": 7}
 
 
-@best_of_n.case
-def fewer_than_there_are(answer, seed):
-    """n = 3 of eleven samples: only the first three are looked at."""
-    return {"index": answer(_samples(seed, 7, 11, 3), 3), "_sizes": {"the number of prompts": 7, "n": 3}}
+@best_of_n_utility.case
+def best_of_two(answer, seed):
+    """Five prompts with seven samples each, n = 2: the mean over all pairs of samples, each won by the larger reward."""
+    return {"utility": answer(*_samples(seed, 5, 7), 2), "_sizes": _SAMPLED | {"n": 2}}
 
 
-@best_of_n.case
+@best_of_n_utility.case
 def best_of_one(answer, seed):
-    """n = 1 is plain sampling: the first sample of every prompt."""
-    return {"index": answer(_samples(seed, 3, 5, 1), 1), "_sizes": {"the number of prompts": 3}}
+    """n = 1 is plain sampling: the mean utility."""
+    return {"utility": answer(*_samples(seed, 3, 5), 1), "_sizes": {"the number of prompts": 3}}
 
 
-@best_of_n.case
+@best_of_n_utility.case
+def best_of_all(answer, seed):
+    """n is the number of samples: there is one way to choose them all, and the largest reward wins."""
+    return {"utility": answer(*_samples(seed, 4, 6), 6), "_sizes": {"the number of prompts": 4, "n": 6}}
+
+
+@best_of_n_utility.case
+def too_many_ways_to_count(answer, seed):
+    """n = 23 of 48 samples: there are some 3e13 ways to choose, too many to try them all."""
+    return {"utility": answer(*_samples(seed, 3, 48), 23), "_sizes": {"the number of prompts": 3, "n": 23}}
+
+
+@best_of_n_utility.case
 def equal_rewards(answer, seed):
-    """Two samples of a row are equally good: the earlier one."""
-    rewards = _samples(seed, 3, 9, 7)
-    for row in range(3):
-        rewards[row, [1 + (row + seed) % 2, 5]] = 20.0
-    return {"index": answer(rewards, 7), "_sizes": {"the number of prompts": 3, "n": 7}}
-
-
-@best_of_n.case
-def all_below_zero(answer, seed):
-    """All rewards are negative: the largest is the one nearest to zero."""
-    return {"index": answer(_samples(seed, 7, 9, 5) - 50, 5), "_sizes": {"the number of prompts": 7, "n": 5}}
+    """Samples of the same reward and the same utility, as when a text was drawn several times."""
+    rewards, utilities = _samples(seed, 3, 9)
+    rewards[:, [1, 4, 7]], utilities[:, [1, 4, 7]] = rewards[:, :1], utilities[:, :1]
+    return {"utility": answer(rewards, utilities, 4), "_sizes": {"the number of prompts": 3, "n": 4}}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-best_of_n_probs = Exercise("best_of_n_probs", TOPIC, "Exercise 10: what best of n samples from")
+best_of_n_probs = Exercise("best_of_n_probs", TOPIC, "Exercise 9: what best of n samples from")
 
 
 def _policy(seed: int, answers: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -290,22 +179,37 @@ def an_impossible_answer(answer, seed):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-best_of_n_kl = Exercise("best_of_n_kl", TOPIC, "Exercise 11: how far it goes", plain=True)
+scores_from_few = Exercise("scores_from_few", TOPIC, "Exercise 10: few comparisons, careless annotators", open=True)
 
 
-@best_of_n_kl.case
-def small_n(answer, seed):
-    """n = 2 to 13."""
-    return {"kl": torch.tensor([as_number(answer(n), "The bound") for n in (2, 3, 5, 8 + seed % 5)])}
+def _scores_of_heldout(answer, seed: int) -> dict:
+    """The scores of the held-out answers in each world. Raises Unexpected where they are not one number for each."""
+    rows = []
+    for world in worlds(seed):
+        scores = answer(world.features, world.pairs, world.annotators, world.heldout)
+        try:
+            scores = torch.as_tensor(scores).detach().double().reshape(-1)
+        except (TypeError, ValueError, RuntimeError):
+            raise Unexpected(f"A tensor of scores should come back, not {type(scores).__name__}.") from None
+        if len(scores) != HELDOUT:
+            raise Unexpected(f"One score for each of the {HELDOUT} held-out answers should come back; {len(scores)} came.")
+        rows.append(scores)
+    return {"scores": torch.stack(rows), "seed": torch.tensor(seed)}
 
 
-@best_of_n_kl.case
-def plain_sampling(answer, seed):
-    """n = 1 changes nothing: 0."""
-    return {"kl": as_number(answer(1), "The bound")}
+@scores_from_few.case(rule="few_bar_1")
+def bar_1(answer, seed):
+    """At most 0.25 nats above the truth, in the mean of 40 worlds. (Scores that are all equal have about 0.34.)"""
+    return _scores_of_heldout(answer, seed)
 
 
-@best_of_n_kl.case
-def a_million(answer, seed):
-    """A million draws cost little more than a dozen nats."""
-    return {"kl": as_number(answer(10**6 + seed % 7), "The bound")}
+@scores_from_few.case(rule="few_bar_2")
+def bar_2(answer, seed):
+    """At most 0.185 nats above the truth, in 40 other worlds."""
+    return _scores_of_heldout(answer, seed + 1)
+
+
+@scores_from_few.case(rule="few_bar_3")
+def bar_3(answer, seed):
+    """At most 0.172 nats above the truth, in 40 worlds more."""
+    return _scores_of_heldout(answer, seed + 2)
