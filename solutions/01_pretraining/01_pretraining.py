@@ -621,6 +621,9 @@ def train(
 check("train", train)
 
 # %% [markdown]
+# **A good place for a break.** To go on another day, open this notebook, click on this cell, and choose *Run All Above
+# Selected Cell*: about a minute, and everything is in place.
+#
 # ## Break it: no shift
 #
 # The model is a small Llama: the architecture of the large ones, with three layers and two thirds of a million
