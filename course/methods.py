@@ -105,8 +105,8 @@ def kl_estimate(logps: torch.Tensor, ref_logps: torch.Tensor) -> torch.Tensor:
 
 def answer_mask(tokens: torch.Tensor, end_id: int) -> torch.Tensor:
     """(batch, new): 1 on the tokens of each answer, its first end_id included, 0 behind that."""
-    going_on = (tokens != end_id).long().cumprod(1)
-    return F.pad(going_on[:, :-1], (1, 0), value=1)
+    unfinished = (tokens != end_id).long().cumprod(1)  # (batch, new): no end mark up to here
+    return F.pad(unfinished[:, :-1], (1, 0), value=1)
 
 
 def rollout_logps(model, input_ids, attention_mask, tokens, mask) -> torch.Tensor:
@@ -114,9 +114,10 @@ def rollout_logps(model, input_ids, attention_mask, tokens, mask) -> torch.Tenso
 
     input_ids, attention_mask: (batch, seq), prompts padded on the left; tokens, mask: (batch, new).
     """
-    rows = torch.cat([input_ids, tokens], dim=1)
-    seen = F.pad(attention_mask, (0, tokens.shape[1]), value=1)  # behind an answer's end nothing looks back that counts
-    logits = model(input_ids=rows, attention_mask=seen).logits[:, -tokens.shape[1] - 1 : -1]
+    new = tokens.shape[1]
+    # Behind an answer's end stands nothing that counts, so nothing there has to be hidden.
+    read = {"input_ids": torch.cat([input_ids, tokens], 1), "attention_mask": F.pad(attention_mask, (0, new), value=1)}
+    logits = model(**read).logits[:, -new - 1 : -1]  # (batch, new, vocab)
     return -F.cross_entropy(logits.transpose(1, 2), tokens, reduction="none").masked_fill(mask == 0, 0.0)
 
 

@@ -812,7 +812,7 @@ def train_on_reward(policy, optimizer, sample, loss_of, rates: list[float]) -> l
         loss = loss_of(logps, ref_logps, rewards, mask)
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(policy.parameters(), max_norm=1.0)
         optimizer.step()
         earned.append(rewards.mean().item())
     return earned

@@ -539,7 +539,7 @@ def loop_with_numpy_means(policy, optimizer, sample, loss_of, rates):
         optimizer.param_groups = [{**group, "lr": rate} for group in optimizer.param_groups]
         batch = sample()
         (1.0 * loss_of(*batch)).backward()
-        torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(policy.parameters(), max_norm=1.0)
         optimizer.step()
         optimizer.zero_grad()
         means.append(batch[2].numpy().mean())

@@ -275,13 +275,13 @@ def training(policy, optimizer, sample, loss_of, rates):
         loss = loss_of(logps, ref_logps, rewards, mask)
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(policy.parameters(), max_norm=1.0)
         optimizer.step()
         earned.append(rewards.mean().item())
     return earned
 
 
-_CLIP = "torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)"
+_CLIP = "torch.nn.utils.clip_grad_norm_(policy.parameters(), max_norm=1.0)"
 _RATE = "for group in optimizer.param_groups:\n            group[\"lr\"] = rate\n        "
 changes("train_on_reward", training, [
     ("gradients_pile_up", "Gradients add up until they are cleared: each step also follows those of the updates before, "
