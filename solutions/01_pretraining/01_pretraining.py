@@ -1218,8 +1218,8 @@ progress("01_pretraining")
 # </details>
 # <details><summary>The held-out loss is close to the floor. Can the model add, then?</summary>
 #
-# The held-out text shows sums that the training text shows too, so a good loss may come from memory alone. Only
-# sums that were never shown tell. Ask of every test set what of it could be known by heart.
+# The loss cannot say: the held-out text shows the same sums as the training text, so memory alone would do. Only sums that
+# were never shown tell, which is why they were measured apart. Ask of every test set what of it could be known by heart.
 # </details>
 # <details><summary>You average the loss of each row, and then the rows. What changes, and would you notice?</summary>
 #
@@ -1244,6 +1244,8 @@ progress("01_pretraining")
 # - How the loss falls with size, data and compute. One small model and one dose were trained, with one seed.
 # - What BERT is for: its representations, fine-tuned for another task. We only asked it to fill gaps.
 # - Whether the order in which abilities came here is the order elsewhere: it depends on how often a text shows each.
+# - How far the unseen sums reach: there are ten of them, with small numbers, and where *3 plus 2* is missing, the text
+#   does show *2 plus 3*.
 #
 # **To read**: Devlin et al. 2019, *BERT* (arXiv:1810.04805); Radford et al. 2019, *Language models are unsupervised
 # multitask learners*; Liu et al. 2019, *RoBERTa* (arXiv:1907.11692); Lan et al. 2020, *ALBERT* (arXiv:1909.11942);

@@ -20,8 +20,8 @@ PREDICTIONS = {
         "choices": {
             "a": "Facts stand in many documents, in the same few words: they reached half at {when[facts]}, and "
                  "{end[facts]} at the end.",
-            "b": "A short rule need not be easy to find: a network learns many of the sums one by one. They reached half at "
-                 "{when[sums]}, and {end[sums]} at the end.",
+            "b": "A rule that is short for us need not be easy to find for a network, which does not know what a number is. "
+                 "Sums reached half at {when[sums]}, and {end[sums]} at the end.",
             "c": "Copying takes no knowledge, but it takes two layers that work together: one that finds where the same word "
                  "stood before, and one that reads what came after it. It reached half at {when[copying]}, and {end[copying]} "
                  "at the end.",
