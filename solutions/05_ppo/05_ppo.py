@@ -786,7 +786,7 @@ def train_reinforce(seed: int, beta: float, lr: float) -> tuple:
 
 
 # %% tags=["demo"]
-reinforce_lr, reinforce_reached, reinforce = tuned(train_reinforce, (5e-4, 1e-3, 2e-3))
+reinforce_lr, reinforce_reached, reinforce = tuned(train_reinforce, (2.5e-4, 5e-4, 1e-3))
 reinforce_after = [examine(trained) for trained, _ in reinforce]
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.2))
 for ax, name in zip(axes, ("utility", "kl")):
@@ -945,9 +945,9 @@ best_kl, best_utility = best_kl.tolist(), best_utility.tolist()
 
 # %% tags=["demo"]
 fig, ax = plt.subplots(figsize=(8, 4))
-lines = [(f"β = {beta:g}", run) for beta, run in other_runs.items()]
-lines += [("_" if i else "β = 0, five seeds", run) for i, run in enumerate(hacked)]
-colors = [plots.BLUE, plots.ORANGE] + [plots.VERMILION] * len(hacked)
+lines = [("_" if i else "β = 0, five seeds", run) for i, run in enumerate(hacked)]
+lines += [(f"β = {beta:g}", run) for beta, run in other_runs.items()]
+colors = [plots.VERMILION] * len(hacked) + [plots.BLUE, plots.ORANGE]
 for (label, run), color in zip(lines, colors):
     far = [(p["kl"], p["utility"]) for p in run if p["kl"] > 0.1]
     ax.plot(*zip(*far), color, linewidth=1.2, label=label)
