@@ -71,7 +71,7 @@ def test_the_bars_rise():
         for answer in (
             plain["quiet_plain_samples"],
             plain["quiet_leave_one_out"],
-            plain["quiet_likeliest_and_one_more"],
+            plain["quiet_likeliest_two_for_certain"],
             reference.functions["quiet_gradient"],
         )
     ]

@@ -34,6 +34,9 @@ LONG = {
     "score_function_gradient policy_gradient_estimate optimal_policy fit_scores bradley_terry_loss center_rewards "
     "preference_probability expected_accuracy calibration_bins earlier torch.autograd.grad memory_budget token_rewards "
     "clipped_policy_loss torch.autograd.functional.jacobian",
+    "rollouts, and what is computed from them": "rollouts.draw rollouts.words rollouts.scores rollouts.scores_on_the_way "
+    "rollouts.token_logps rollouts.new_value_model rollouts.bytes_in_training rollouts.questions_about_facts "
+    "rollouts.policy_loss_of_trl many_steps tuned median torch.ones_like earlier",
     "drawn by chance": "torch.multinomial torch.randn torch.rand torch.randint",
 }
 

@@ -318,11 +318,11 @@ best = ngram_losses[best_n]
 reveal("more_context", came, best_n=best_n, best=best, share=share, known=known, new=new)
 
 # %% [markdown]
-# Two forces pull at the loss. Blue: tokens that were seen after their context become cheaper with every n. Orange and
-# red: tokens that were never seen there become more, and each is dear. Orange is dearer than red: where a context is
-# known well, little is left for what never followed it, while a context that was never seen says honestly “I do not
-# know”, which costs $\log |V|$. That is what $\alpha$ decides. In the last column, with ten times the
-# $\alpha$, the bump at n = 4 is gone, and n = 3 is the best.
+# Two things change with n. Blue: tokens that were seen after their context become cheaper with every n. Orange and
+# red: there are more and more tokens that were never seen there, and each of them costs a lot. An orange one costs more
+# than a red one: where a context is known well, little probability is left for what never followed it. A context that
+# was never seen makes no guess at all, and that costs $\log |V|$. How much is left for the unseen is what $\alpha$
+# decides. In the last column it is ten times as large: the bump at n = 4 is gone, and n = 3 is the best.
 #
 # An n-gram model treats “mia has the red” and “leo has the red” as unrelated. What is missing is a model that
 # *shares* what it learns between contexts that mean the same. What the network has to win lies between the best
@@ -621,6 +621,9 @@ def train(
 check("train", train)
 
 # %% [markdown]
+# **A good place for a break.** To go on another day, open this notebook, click on this cell, and choose *Run All Above
+# Selected Cell*: about a minute, and everything is in place.
+#
 # ## Break it: no shift
 #
 # The model is a small Llama: the architecture of the large ones, with three layers and two thirds of a million

@@ -13,8 +13,8 @@ PREDICTIONS = {
                "context become cheaper (from {known[2]:.2f} to {known[3]:.2f} nats in the mean), but {share[3]:.1%} of the tokens "
                "are new after their context instead of {share[2]:.1%}, and what they cost rises from {new[2]:.2f} to "
                "{new[3]:.2f}. From n = 4 to n = 5 the known ones fall again, from {known[3]:.2f} to {known[4]:.2f}: now a whole "
-               "sum or fact fits into the context. The new ones rise only to {new[4]:.2f}, since many of their contexts are "
-               "unknown altogether, and an unknown context is not wrong with confidence.",
+               "sum or fact fits into the context. The new ones rise only to {new[4]:.2f}: many of their contexts are now "
+               "unknown altogether, and the model that knows nothing is at least not sure of something wrong.",
     },
     "first_ability": {
         "choices": {

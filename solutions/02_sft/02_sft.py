@@ -1049,7 +1049,7 @@ def plan_rows(lengths: list[int], length: int) -> list[list[int]]:
             left = [i for i in left if i not in others]
         return rows
 
-    rng, rows = random.Random(0), fill(range(len(lengths)))
+    rng, rows = random.Random(len(lengths)), fill(range(len(lengths)))
     for _ in range(200):  # take the emptiest rows and some others apart, and fill them again
         if len(rows) * length - sum(lengths) < length:
             break  # one row fewer would not hold all tokens

@@ -220,7 +220,7 @@ reveal("plus_sign", came, plus=plus["E[u]"], minus=minus["E[u]"], start=flaw["p�
 #
 # *Two terms.* J is a sum of products, and both factors depend on θ:
 # $\nabla J = \underbrace{\textstyle\sum_y (\nabla p_\theta(y))\, f_\theta(y)}_{A} + \underbrace{\textstyle\sum_y
-# p_\theta(y)\, (\nabla f_\theta(y))}_{B}$. Whoever writes A alone has used a rule made for an $f$ without θ.
+# p_\theta(y)\, (\nabla f_\theta(y))}_{B}$. If you write A alone, you use a rule that was made for an $f$ without θ.
 #
 # *A.* With $\nabla p = p \nabla \log p$ it reads $A = \mathbb{E}\big[f_\theta\,\nabla\log p_\theta\big]$. It can be estimated:
 # draw answers, average.
@@ -612,7 +612,7 @@ plots.show_table([
 #
 # Put $r = \beta\log\frac{p_*}{p_0} + \beta\log Z$ into J and see: $J(\theta) = \beta\log Z - \beta\,\mathrm{KL}(p_\theta\|p_*)$.
 # A KL is never negative, and zero only between equals. So $p_*$ is the maximum, and β log Z is the most that can be had.
-# For a language model Z cannot be summed. Here it can. Mind small β.
+# For a language model Z cannot be summed. Here it can. Take care with small β: r/β becomes large.
 
 
 # %% nbgrader={"grade": false, "grade_id": "optimal_policy", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -731,12 +731,19 @@ plots.show_table(
 )
 
 # %% [markdown]
-# As losses (first table): $k_1$ does nothing; $k_2$ has exactly the gradient of KL(p‖p₀), the one we want; $k_3$ has that of KL(p₀‖p),
-# another KL; and $k_3$ times the ratio p/p̄ (p̄ is p held constant) has the one we want again. Chapter 10 will make an exercise of it.
+# As *losses* (first table):
 #
-# Inside the *reward* (second table) your derivation needs $k_1$. We climbed with the exact gradient of $\mathbb{E}[(r - \beta
-# k)\,\nabla\log p]$, the bracket held constant. Only $k_1$ arrives at p*. The others are never negative, so they also fine an answer for having become *less* likely. The fine
-# makes it still less likely, and the next fine is larger: most of what is not among the best answers disappears.
+# - $k_1$ does nothing: its gradient is zero.
+# - $k_2$ has exactly the gradient of KL(p‖p₀), the one we want.
+# - $k_3$ has the gradient of KL(p₀‖p), which is another KL.
+# - $k_3$ times the ratio p/p̄ (p̄ is p, held constant) has the one we want again.
+#
+# Chapter 10 will make an exercise of it.
+#
+# Inside the *reward* (second table) your derivation needs $k_1$. We climbed with the exact gradient of $\mathbb{E}[(r -
+# \beta k)\,\nabla\log p]$, where the bracket is held constant. Only $k_1$ arrives at p*. The other two are never negative. So
+# they also punish an answer that has become *less* likely. The penalty makes it still less likely, and the next penalty is
+# larger: most of what is not among the best answers disappears.
 #
 # ## Exercise 8: all of it in one loss
 #
@@ -843,8 +850,8 @@ def learn(loss_of, seed: int, k: int = 16) -> list[float]:
         distances.append(listed.total_variation(probs, best_probs))
         drawn = torch.multinomial(probs, k, replacement=True, generator=generator)
         logps = policy.logits.log_softmax(-1).gather(1, drawn)[..., None]  # (prompts, k, 1)
-        old_logps = ref_logps.gather(1, drawn)[..., None]
-        return logps, old_logps, rewards.gather(1, drawn), torch.ones_like(logps)
+        from_ref = ref_logps.gather(1, drawn)[..., None]
+        return logps, from_ref, rewards.gather(1, drawn), torch.ones_like(logps)
 
     rates = torch.linspace(0.05, 0, device.at_most(1000, least=10)).tolist()
     train_on_reward(policy, torch.optim.Adam(policy.parameters()), sample, loss_of, rates)
@@ -1023,10 +1030,10 @@ def rollout(policy, prompts: list[str], generator):
     mask = answer_mask(tokens, END).long()
     logps = rollout_logps(policy, ids, attention_mask, tokens, mask)  # (batch, new)
     with torch.no_grad():
-        old_logps = rollout_logps(reference, ids, attention_mask, tokens, mask)
+        ref_logps = rollout_logps(reference, ids, attention_mask, tokens, mask)
     texts = methods.answer_texts(tokens, mask, tokenizer, END)
     judged = [appraise(x, y) for x, y in zip(prompts, texts)]
-    return texts, judged, logps, old_logps, mask
+    return texts, judged, logps, ref_logps, mask
 
 
 def sampler(policy, seed: int, log: list):
@@ -1035,12 +1042,12 @@ def sampler(policy, seed: int, log: list):
 
     def sample():
         prompts = [x for x in rng.sample(train_prompts, PER_UPDATE) for _ in range(SAMPLES)]
-        _, judged, logps, old_logps, mask = rollout(policy, prompts, generator)
-        kl = (logps - old_logps).detach().sum(1).mean().item()
+        _, judged, logps, ref_logps, mask = rollout(policy, prompts, generator)
+        kl = (logps - ref_logps).detach().sum(1).mean().item()
         log.append([sum(map(is_so, judged)) / len(judged) for is_so in WHAT.values()] + [kl])
         rewards = torch.tensor([a.utility for a in judged], device=DEVICE).view(-1, SAMPLES)
         shape = (PER_UPDATE, SAMPLES, -1)
-        return logps.view(shape), old_logps.view(shape), rewards, mask.view(shape)
+        return logps.view(shape), ref_logps.view(shape), rewards, mask.view(shape)
 
     return sample
 
@@ -1074,8 +1081,8 @@ def measure(policy, repeats: int = 4) -> tuple[dict, list[str]]:
     """On the test prompts, some answers each: reward, what it is made of, KL by k1 and k3."""
     prompts = [x for x in test_prompts for _ in range(repeats)]
     generator = torch.Generator(DEVICE).manual_seed(device.seed(7))
-    texts, judged, logps, old_logps, _ = rollout(policy, prompts, generator)
-    k1, k3 = (logps - old_logps).sum(1), kl_estimate(logps.sum(1), old_logps.sum(1))
+    texts, judged, logps, ref_logps, _ = rollout(policy, prompts, generator)
+    k1, k3 = (logps - ref_logps).sum(1), kl_estimate(logps.sum(1), ref_logps.sum(1))
     found = {"reward": sum(a.utility for a in judged) / len(judged)}
     found |= {what: sum(map(is_so, judged)) / len(judged) for what, is_so in WHAT.items()}
     return found | {"k1": k1.mean().item(), "k3": k3.mean().item()}, texts[::repeats]
@@ -1120,8 +1127,9 @@ reveal("first_learned", came, third=third, right=early["right"], opening=early["
 
 # %% [markdown]
 # Now read the columns of the first table, and not only the curves. A courtesy can be added to any answer, and pays every time.
-# To be *right* pays most, but a right answer has to come up by chance before it can be made more likely; what the model half
-# knew, it becomes surer of. A policy does not learn what you meant. It learns what your reward pays for most easily.
+# To be *right* pays most, but a right answer has to come up by chance before it can be made more likely. So the model
+# becomes surer of facts that it already gave now and then. A policy does not learn what you meant. It learns what your
+# reward pays for most easily.
 #
 # Compare the columns k1 and k3, too. These policies are several nats away from where they began, and there one rare answer
 # can throw a mean of $k_3$ far off, as you have seen. β is a price and no limit: nothing keeps the KL below a number.
@@ -1137,7 +1145,7 @@ reveal("first_learned", came, third=third, right=early["right"], opening=early["
 # probabilities of all of them. Any way of choosing the four is allowed, if the weights make up for it.
 #
 # The judge measures, over many prompts with rewards you have not seen: whether the estimate is right on average, and its mean squared
-# error, in units of what leave-one-out has. The bars are at 2, 1.25, 0.75 and 0.52. What is biased reaches none.
+# error, in units of what leave-one-out has. The bars are at 2, 1.25, 0.75 and 0.5. What is biased reaches none.
 
 
 # %% nbgrader={"grade": false, "grade_id": "quiet_gradient", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1198,8 +1206,8 @@ plots.show_table([{"measured": name, "in this run": text} for name, text in told
 #
 # <details><summary>All rewards are 100 points higher. What changes in plain REINFORCE, and what with leave-one-out?</summary>
 #
-# The expected gradient changes in neither. The variance of the plain estimate becomes enormous, because every score ∇ log p gets a weight
-# near 100. Leave-one-out advantages are differences of rewards: they do not change at all.
+# The expected gradient changes in neither. The variance of the plain estimate becomes enormous, because every ∇ log p gets
+# a weight near 100. Leave-one-out advantages are differences of rewards: they do not change at all.
 # </details>
 # <details><summary>Why is the KL-shaped reward held constant, although it has θ in it?</summary>
 #

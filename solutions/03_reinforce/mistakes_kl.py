@@ -524,15 +524,15 @@ def quiet_likeliest_alone(logits, reward_of, k, generator):
 
 
 @mistake("quiet_gradient")
-def quiet_likeliest_and_one_more(logits, reward_of, k, generator):
-    """The k - 1 likeliest answers for certain, one of the others by chance: right on average, three bars of four."""
+def quiet_likeliest_two_for_certain(logits, reward_of, k, generator):
+    """The two likeliest answers for certain, two of the others by chance: right on average, three bars of four."""
     probs = logits.softmax(-1)
-    top = probs.topk(k - 1, dim=-1).indices
+    top = probs.topk(2, dim=-1).indices
     rest = probs.scatter(1, top, 0.0)
-    drawn = torch.cat([top, torch.multinomial(rest, 1, generator=generator)], dim=1)
-    rewards = reward_of(drawn)
-    shares = torch.cat([probs.gather(1, top), rest.sum(-1, keepdim=True)], dim=1)
-    baseline = (shares * rewards)[:, :-1].sum(-1, keepdim=True) / shares[:, :-1].sum(-1, keepdim=True)
+    drawn = torch.cat([top, torch.multinomial(rest, k - 2, replacement=True, generator=generator)], dim=1)
+    rewards, sure = reward_of(drawn), probs.gather(1, top)
+    shares = torch.cat([sure, (rest.sum(-1, keepdim=True) / (k - 2)).expand(-1, k - 2)], dim=1)
+    baseline = (shares * rewards)[:, :2].sum(-1, keepdim=True) / sure.sum(-1, keepdim=True)
     return ((shares * (rewards - baseline))[..., None] * (F.one_hot(drawn, probs.shape[1]) - probs[:, None])).sum(1)
 
 

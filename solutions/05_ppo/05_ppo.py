@@ -95,8 +95,8 @@ plots.show_table(
 frozen_share = (held["reference"] + held["reward"]) / sum(held.values())
 giant = 7e9 * 4 * sum(numbers.values()) / 2**30
 print(f"With seven billion weights each, in float32: {giant:.0f} GiB before the first token.")
-nearest = min((1 / 2, "a"), (1 / 3, "b"), (1 / 5, "c"), key=lambda c: abs(c[0] - frozen_share))
-reveal("frozen_share", nearest[1], share=frozen_share, numbers=numbers["policy"])
+nearest = "a" if frozen_share > 0.42 else "b" if frozen_share > 0.27 else "c"
+reveal("frozen_share", nearest, share=frozen_share, numbers=numbers["policy"])
 
 # %% [markdown]
 # This is why many newer methods have no value model (chapter 3's REINFORCE, and GRPO), and why chapter 6 needs no

@@ -212,6 +212,8 @@ def _distributions(answer, seed: int) -> dict:
 
 def _rows(returned, vocab: int) -> np.ndarray:
     """The distributions as an array (ASKED, vocab). Raises Unexpected where they are none."""
+    if returned is None:
+        raise Unexpected("Your function returned None: a tensor of probabilities should come back.")
     try:
         rows = np.asarray(returned.detach() if isinstance(returned, torch.Tensor) else returned, dtype=np.float64)
     except (TypeError, ValueError, RuntimeError):

@@ -121,6 +121,6 @@ def quiet_below_75(data: dict) -> Summary:
 
 
 @rule
-def quiet_below_52(data: dict) -> Summary:
+def quiet_below_50(data: dict) -> Summary:
     """The highest bar."""
-    return _quiet(data, 0.52)
+    return _quiet(data, 0.5)

@@ -13,7 +13,7 @@ from autograder.chapters.probing import as_tensor, seeded
 from autograder.exercise import Exercise, Unexpected
 
 TOPIC = "03_reinforce"
-PROMPTS, ANSWERS, K = 1200, 10, 4
+PROMPTS, ANSWERS, K = 1600, 10, 4
 
 quiet_gradient = Exercise("quiet_gradient", TOPIC, "Open task: the quietest gradient", open=True)
 
@@ -87,7 +87,7 @@ def quieter_than_leave_one_out(answer, seed):
     return _estimates(answer, seed)
 
 
-@quiet_gradient.case(rule="quiet_below_52")
-def about_half_of_leave_one_out(answer, seed):
-    """No bias, and an error of at most 0.52 times that of leave-one-out."""
+@quiet_gradient.case(rule="quiet_below_50")
+def half_of_leave_one_out(answer, seed):
+    """No bias, and an error of at most 0.5 times that of leave-one-out."""
     return _estimates(answer, seed)
