@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autograder.chapters.c04_reward_model import few, rules
 from autograder.judging.reference import Reference
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}
@@ -333,3 +334,37 @@ def test_the_loop_climbs_the_likelihood_of_a_table_of_wins(seed):
     assert math.isclose(loss, math.log(2), rel_tol=1e-6)
     expected = (wins - wins.T).double().sum(1) / 2 / len(games)
     torch.testing.assert_close(model.weight.detach()[:, 0], expected, **CLOSE)
+
+
+# --- The open task
+
+
+def test_what_is_measured_of_few_comparisons():
+    """The truth, whatever constant is added to it, is 0 nats above itself; equal scores have log 2 minus the entropy."""
+    worlds = few.worlds(7)
+    truth = torch.stack([world.utilities for world in worlds])
+    shifts = torch.arange(len(worlds))[:, None]
+    assert math.isclose(rules.nats_above_the_truth((truth + shifts).numpy(), 7), 0, abs_tol=1e-9)
+    p = torch.sigmoid(truth[:, :, None] - truth[:, None, :])
+    entropy = (F.softplus(torch.logit(p)) - p * torch.logit(p))[:, *torch.triu_indices(few.HELDOUT, few.HELDOUT, 1)].mean()
+    equal = rules.nats_above_the_truth(torch.zeros_like(truth).numpy(), 7)
+    assert math.isclose(equal, math.log(2) - float(entropy), rel_tol=1e-6)
+
+
+def test_half_of_the_annotators_toss_coins():
+    """Four of eight agree with the true order as careful people do, four in about half of their choices."""
+    agree = torch.zeros(few.ANNOTATORS, dtype=torch.float64)
+    sorted_shares = []
+    for world in few.worlds(3):
+        prices = torch.linalg.lstsq(world.heldout, world.utilities[:, None]).solution[:, 0]
+        right = ((world.features[world.pairs[:, 0]] - world.features[world.pairs[:, 1]]) @ prices > 0).double()
+        share = agree.index_add(0, world.annotators, right) / torch.bincount(world.annotators)
+        sorted_shares.append(share.sort().values)
+    shares = torch.stack(sorted_shares).mean(0)
+    assert shares[:4].mean() < 0.55 and shares[4:].mean() > 0.75
+
+
+def test_scores_of_another_shape_reach_no_bar():
+    for scores in (np.zeros((few.WORLDS, 3)), np.full((few.WORLDS, few.HELDOUT), np.nan), np.zeros(5)):
+        found = rules.few_bar_1({"scores": scores, "seed": np.asarray(3)})
+        assert not all(entry.value is True for name, entry in found.items() if not name.startswith("_"))

@@ -21,16 +21,18 @@ LONG = {
     "HeadOnBody LlamaForSequenceClassification get_peft_model copy.deepcopy new_value_model hub.load_chat_model base",
     "a data set": "data.load_corpus data.load_heldout data.load_jsonl data.load_probes data.entropy_floor "
     "data.encode_documents data.pad_rows sentences nsp_pairs encode_pairs twice about_facts understand example "
-    "style_example all_answers utility appraise features_of ids_of read",
+    "style_example all_answers utility appraise features_of ids_of read comparisons.load comparisons.Rows rows_of",
     "what was trained, and what trains": "train train_sft train_reward train_ppo fine_tune learn climb reinforce "
+    "train_by_the_book train_on_surprises comparisons.logistic_regression "
     "torch.optim.AdamW torch.optim.LBFGS tqdm make_trainer RewardTrainer GRPOTrainer GRPOConfig time.perf_counter",
     "what a model or a trained table gives": "token_losses prompt_ids bert_scores answers_of exact_match continuations "
     "by_position real_encode real_answers plain_loss prompt_batch sample_answers measure examine prices plain_rewards "
+    "library_rewards.ready_made comparisons.least_expected paid median reward.RewardModel.of torch.sign torch.sigmoid "
     "heldout_rewards price_of_a_word best_of scatter_of total_variation many_estimates draw_answers next F.pad "
     "F.cosine_similarity",
     "what an answer gives": "make_labels causal_lm_loss mask_tokens collate render_chat pack_examples exact_objective "
     "score_function_gradient policy_gradient_estimate optimal_policy fit_scores bradley_terry_loss center_rewards "
-    "preference_probability pair_accuracy expected_accuracy calibration_bins best_of_n_kl memory_budget token_rewards "
+    "preference_probability expected_accuracy calibration_bins earlier torch.autograd.grad memory_budget token_rewards "
     "clipped_policy_loss torch.autograd.functional.jacobian",
     "rollouts, and what is computed from them": "rollouts.draw rollouts.words rollouts.scores rollouts.scores_on_the_way "
     "rollouts.token_logps rollouts.new_value_model rollouts.bytes_in_training rollouts.questions_about_facts "

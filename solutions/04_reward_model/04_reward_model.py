@@ -584,7 +584,7 @@ predict("what_is_learned", "")
 yes, no = ([(r["prompt"], r[k]) for r in train_records] for k in ("chosen", "rejected"))
 held_texts = [(r["prompt"], r[k]) for k in ("chosen", "rejected") for r in heldout]
 held_rows, N = rows_of(held_texts), len(heldout)
-TEXTBOOK = {"updates": device.updates(600), "pairs": 32, "rate": 2e-3, "seeds": 3}
+TEXTBOOK = {"updates": device.updates(900), "pairs": 32, "rate": 2e-3, "seeds": 3}
 more_records, _ = comparisons.load(more_sets=3)
 more = [[(r["prompt"], r[k]) for r in more_records] for k in ("chosen", "rejected")]
 lengths = [max(len(rows_of.words(text)) for text in pair) for pair in zip(*more)]
@@ -694,13 +694,13 @@ print(
 # expected? The body knows the right word; it was trained to expect it. But the comparison of the expected word with the
 # one that came was made in the head for words, which we have taken off. Somewhere between the layers the body has to build
 # a new one, from labels of which many are tosses of a coin. Or it learns by heart which word goes with which of the few
-# training prompts, which would help on these alone. Does the curve of being right still climb at its end? On a GPU this
-# section takes three times as many updates; how far a larger model gets, or one that saw more prompts, this run does not
-# say.
+# training prompts, which would help on these alone. Do all seeds begin to see who is right, and at the same time? Do the
+# curves still climb at the end? On a GPU this section takes three times as many updates; how far a larger model gets, or one
+# that saw more prompts, this run does not say.
 #
 # ## What did it expect?
 #
-# So we keep the head for words as well. At every place it tells how likely the next word was; its **surprise** at a wrong
+# Can one have the comparison without training for it? We keep the head for words as well. At every place it tells how likely the next word was; its **surprise** at a wrong
 # answer is the comparison, ready-made. The reader is frozen and reads everything before the training begins. Then comes a
 # head on surprises (`reward.SurpriseHead`; read it, it has twenty lines). At each word a small network sees the word and
 # the reader's log-probability of it. What it finds adds up from word to word, and one number is read off at the last token,

@@ -74,6 +74,8 @@ changes("train_reward_model", _trained, [
      "chosen, rejected = model(**batch).chunk(2)\n        losses.append(-F.logsigmoid(chosen - rejected).mean().item())"),
     ("losses_that_hold_their_graph", "You kept the loss *tensors*. Each holds the graph of its whole computation. Keep plain "
      "numbers: `loss.item()`.", "loss.item()", "loss"),
+    ("losses_kept_as_tensors", "Your list holds tensors. Keep plain numbers, loss.item(): they can be printed, averaged and saved, "
+     "and hold no memory of a GPU.", "loss.item()", "loss.detach()"),
     ("one_loss_for_all", "You returned one loss. The loss of every update is asked for, in a list.", "return losses",
      "return losses[-1]"),
     ("after_step_never_called", "You never call after_step. When it is given, call `after_step(step, loss)` at the end of every "

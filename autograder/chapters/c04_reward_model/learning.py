@@ -68,6 +68,7 @@ def gradient_to_the_last_token(answer, seed):
 train_reward_model = Exercise("train_reward_model", TOPIC, "Exercise 6: the training loop", trains=True)
 
 _WORDS, _WIDTH = 11, 5
+_ONE = "one an update"
 _UNSET_RATE = 0.3  # what an optimizer has before the answer sets it
 
 
@@ -114,9 +115,16 @@ def _ran(answer, seed: int, batches, lr_at, mode_shows: bool = False, calls: lis
     return {"model": model, "optimizer": optimizer, "losses": losses}
 
 
+def _losses(losses) -> torch.Tensor:
+    """The losses, be they plain numbers or not: that is a case of its own."""
+    if isinstance(losses, (list, tuple)):
+        losses = [x.item() if isinstance(x, torch.Tensor) and x.numel() == 1 else x for x in losses]
+    return plain_losses(losses, "train_reward_model", _ONE)
+
+
 def _what_came(ran: dict) -> dict:
     return {
-        "losses": plain_losses(ran["losses"], "train_reward_model", "one an update"),
+        "losses": _losses(ran["losses"]),
         "gradient_norms": torch.tensor(ran["optimizer"].norms),
         "word_vectors": ran["model"].words,
         "head": ran["model"].head,
@@ -187,7 +195,7 @@ def _sign(seed: int) -> float:
 def training_mode(answer, seed):
     """The model is in training mode while it computes the loss, whatever it was before."""
     ran = _ran(answer, seed, _batches(seed, (3, 9), (2, 7)), lambda step: 0.1, mode_shows=True)
-    return {"losses": plain_losses(ran["losses"], "train_reward_model", "one an update")}
+    return {"losses": _losses(ran["losses"])}
 
 
 @train_reward_model.case
@@ -200,3 +208,10 @@ def after_every_update(answer, seed):
         "losses": torch.tensor([loss for _, loss, _ in calls]),
         "updates_made_before_each_call": torch.tensor([updates for _, _, updates in calls]),
     }
+
+
+@train_reward_model.case
+def losses_are_plain_numbers(answer, seed):
+    """What comes back is a list of plain numbers, which hold no graph and no memory of a GPU."""
+    losses = _ran(answer, seed, _batches(seed, (2, 5), (1, 6)), lambda step: 0.1)["losses"]
+    return {"losses": plain_losses(losses, "train_reward_model", _ONE)}
