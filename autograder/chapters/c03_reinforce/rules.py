@@ -93,11 +93,11 @@ def _leave_one_out_variance(probs: np.ndarray, rewards: np.ndarray, k: int) -> n
     scores = np.eye(probs.shape[1]) - probs[:, None]  # ∇ log p of each answer: (prompts, answers, answers)
     exact = np.einsum("pa,pa,pab->pb", probs, rewards, scores)
     # h(i, j) = (r_i - r_j)(s_i - s_j) / 2, of which all pairs of samples are averaged
-    apart = rewards[:, :, None] - rewards[:, None]
+    between = rewards[:, :, None] - rewards[:, None]
     differ = scores[:, :, None] - scores[:, None]  # (prompts, i, j, answers)
-    squared = 0.25 * np.square(apart) * np.square(differ).sum(-1)
+    squared = 0.25 * np.square(between) * np.square(differ).sum(-1)
     pair = np.einsum("pi,pj,pij->p", probs, probs, squared) - np.square(exact).sum(1)
-    given_one = 0.5 * np.einsum("pj,pij,pijb->pib", probs, apart, differ)
+    given_one = 0.5 * np.einsum("pj,pij,pijb->pib", probs, between, differ)
     single = np.einsum("pi,pib->p", probs, np.square(given_one)) - np.square(exact).sum(1)
     return 2 / (k * (k - 1)) * (2 * (k - 2) * single + pair)
 
