@@ -101,6 +101,11 @@ def _pairs_of_rows(seed: int, pairs: int, seq: int, **more) -> dict[str, torch.T
     return {"input_ids": ids * mask, "attention_mask": mask} | more
 
 
+def _number(loss) -> float:
+    """A loss as a plain number, if it is one or a tensor of one: which of them is a case of its own."""
+    return as_number(loss.detach() if isinstance(loss, torch.Tensor) else loss, "The loss given to after_step")
+
+
 def _ran(answer, seed: int, batches, lr_at, mode_shows: bool = False, calls: list | None = None, **options) -> dict:
     """Train a small reward model, and return what happened. calls: receives (step, loss, updates made) of after_step."""
     model = _Scorer(seed)
@@ -110,7 +115,7 @@ def _ran(answer, seed: int, batches, lr_at, mode_shows: bool = False, calls: lis
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)  # left over from something before
     if calls is not None:
-        options["after_step"] = lambda step, loss: calls.append((int(step), as_number(loss, "loss"), len(optimizer.norms)))
+        options["after_step"] = lambda step, loss: calls.append((int(step), _number(loss), len(optimizer.norms)))
     losses = answer(model, batches, optimizer, lr_at, **options)
     return {"model": model, "optimizer": optimizer, "losses": losses}
 
