@@ -30,9 +30,12 @@ LONG = {
     "library_rewards.ready_made comparisons.least_expected paid median reward.RewardModel.of torch.sign torch.sigmoid "
     "heldout_rewards price_of_a_word best_of scatter_of total_variation many_estimates draw_answers next F.pad "
     "F.cosine_similarity",
-    "what the toolkit computes or draws for a page": "reading.losses_of ngrams.as_characters libraries.trl_loss start_of F.one_hot "
-    "torch.zeros_like listed.many_estimates listed.listed_world listed.with_a_flaw listed.total_variation mean_gradient drawings.update logprob_of",
-    "what an answer gives": "count_ngrams generate generate_answers make_labels causal_lm_loss mask_tokens collate "
+    "what the toolkit computes or draws for a page": "reading.losses_of ngrams.as_characters "
+    "libraries.trl_loss start_of F.one_hot "
+    "torch.zeros_like listed.many_estimates "
+    "listed.listed_world listed.with_a_flaw listed.total_variation mean_gradient drawings.update logprob_of",
+    "what an answer gives": "count_ngrams generate generate_answers "
+    "make_labels causal_lm_loss mask_tokens collate "
     "render_chat pack_examples exact_objective "
     "score_function_gradient policy_gradient_estimate optimal_policy fit_scores bradley_terry_loss center_rewards "
     "preference_probability expected_accuracy calibration_bins earlier torch.autograd.grad memory_budget token_rewards "
