@@ -80,7 +80,7 @@ def test_every_mistake_and_alternative_can_be_handed_in(topic):
 def test_the_class_is_worth_different_things():
     """A class in which everybody deserves the same would show nothing."""
     reference = Reference("01_pretraining")
-    submissions = {s.student: s for s in make_class(source_notebook("01_pretraining", "-"), reference)}
+    submissions = {s.student: s for s in make_class(source_notebook("01_pretraining"), reference)}
     points = {student: worth(s, reference, (101, 102, 103)) for student, s in submissions.items()}
     full = sum(reference.points.values())
     assert len(submissions) >= 12
@@ -110,7 +110,7 @@ def test_stock_nbgrader_gives_every_submission_what_it_is_worth(topic, tmp_path,
 
 
 def test_a_wrong_score_is_noticed(capsys):
-    submission = next(make_class(source_notebook("00_start_here", "-"), Reference("00_start_here")))
+    submission = next(make_class(source_notebook("00_start_here"), Reference("00_start_here")))
     assert demo.show([submission], {"ada": 1.0}, {"ada": 1.0})
     assert not demo.show([submission], {"ada": 0.5}, {"ada": 1.0})
     assert "WRONG" in capsys.readouterr().out
