@@ -720,12 +720,12 @@ what_is_new = {
     "sums_unseen": "no text ever showed this sum",
     "facts_never_asked": "a fact of pre-training that practice never asked for",
 }
-right_by_kind: dict[str, list[bool]] = {}
+of_kind: dict[str, list[bool]] = {}
 for answer, record in zip(answers + answers_of(sft_model, beyond), heldout + beyond):
-    right_by_kind.setdefault(record["kind"], []).append(answer == record["answer"])
-by_kind = {kind: sum(hits) / len(hits) for kind, hits in right_by_kind.items()}
+    of_kind.setdefault(record["kind"], []).append(answer == record["answer"])
+by_kind = {kind: sum(hits) / len(hits) for kind, hits in of_kind.items()}
 rows = [
-    {"kind": k, "held out": len(right_by_kind[k]), "right": f"{by_kind[k]:.0%}"} for k in what_is_new
+    {"kind": k, "held out": len(of_kind[k]), "right": f"{by_kind[k]:.0%}"} for k in what_is_new
 ]
 plots.show_table([row | {"what is new": what_is_new[row["kind"]]} for row in rows])
 asked = [
