@@ -239,7 +239,8 @@ def test_the_wheel_holds_the_packages_and_what_they_read(root: Path, wheel: Path
         }
         assert modules <= packed, f"not packed: {sorted(modules - packed)}"
         assert modules, f"{package}/ holds no module"
-    read = [*root.glob("autograder/judging/keys/*"), *(p for p in (root / "data").rglob("*") if p.is_file())]
+    keys = root.glob("autograder/judging/keys/**/*.gz")
+    read = [*keys, *(p for p in (root / "data").rglob("*") if p.is_file())]
     named = {p.relative_to(root).as_posix() for p in read}
     wanted = {name for name in named if not re.search(r"/__pycache__/|/\.", name)}
     assert wanted <= packed, f"not packed: {sorted(wanted - packed)}"
