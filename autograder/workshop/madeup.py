@@ -17,7 +17,7 @@ import nbformat
 from nbformat.notebooknode import NotebookNode
 from nbformat.v4 import new_code_cell, new_output
 
-from autograder.evidence import collect
+from autograder.evidence import answers_used, collect
 from autograder.exercise import Case, Exercise, find_exercise
 from autograder.grading.cells import grade_id, is_check
 from autograder.judging.compare import Summary
@@ -68,8 +68,21 @@ def worth(submission: Submission, reference: Reference, seeds: tuple[int, ...]) 
     points = 0.0
     for name, answer in submission.counts.items():
         if answer.function is not None:
-            points += round(reference.points[name] * _share(name, answer.function, reference, seeds), 2)
+            function = _among(submission.counts, name, reference)
+            points += round(reference.points[name] * _share(name, function, reference, seeds), 2)
     return round(points, 2)
+
+
+def _among(answers: dict[str, Answer], name: str, reference: Reference) -> Callable:
+    """The answer as it works in the notebook, where the other answers that it calls are the student's too."""
+    function, right = answers[name].function, reference.functions
+    used = [n for n in answers_used(find_exercise(name), function) if n in answers and function is right[name]]
+    others = {n: _among(answers, n, reference) for n in used}
+    if all(other is right[n] for n, other in others.items()):
+        return function
+    namespace = inspect.unwrap(function).__globals__ | others
+    exec(answers[name].source, namespace)
+    return namespace[name]
 
 
 @cache
@@ -159,9 +172,7 @@ def make_class(release: NotebookNode, reference: Reference, troubles: bool = Tru
     yield submission("bert", "everything right, in other shapes", answers.alternatives())
     yield submission("cleo", "a known mistake in every answer", {n: answers.mistake(n, 0) for n in names})
     yield submission("dan", "two known mistakes", right | {n: answers.mistake(n, 0) for n in names[:2]})
-    # An answer that others call stays right: theirs would be worth less than they are by themselves.
-    alone = [n for n in names[::2] if not any(f"{n}(" in right[other].source for other in names if other != n)]
-    yield submission("eva", "every other answer wrong", right | {n: answers.mistake(n, 1) for n in alone})
+    yield submission("eva", "every other answer wrong", right | {n: answers.mistake(n, 1) for n in names[::2]})
     if not troubles:
         return
 
