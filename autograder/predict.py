@@ -70,11 +70,12 @@ def reveal(name: str, came: str, **numbers) -> None:
     thoughts = {letter: thought.format(**numbers) for letter, thought in question["choices"].items()}
     if os.environ.get(GRADING_SEEDS):
         return
-    said = prediction(name).get("said")
+    kept = prediction(name)
+    said = kept.get("said")
     if not said:
         _say("You have not chosen yet. Go back to **Predict**, choose, and run this cell again: then it explains what came.")
         return
-    keep_prediction(name, question["topic"], came=prediction(name).get("came", came))
+    keep_prediction(name, question["topic"], came=kept.get("came", came))
     begins = "As you predicted" if said == came else f"You chose **{said}**. In this run it was **{came}**"
     _say(f"{begins}. {why}", *(f"**{letter}** {thought}" for letter, thought in thoughts.items()))
 

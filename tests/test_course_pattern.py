@@ -3,6 +3,7 @@
 import ast
 import re
 from collections import Counter
+from functools import cache
 from string import Formatter
 
 import jupytext
@@ -24,6 +25,7 @@ def released(topic: str):
     return nbformat.read(ROOT / "course" / topic / f"{topic}.ipynb", as_version=4)
 
 
+@cache
 def source_cells(topic: str, kind: str) -> list[str]:
     cells = jupytext.read(SOLUTIONS / topic / f"{topic}.py").cells
     return [cell.source for cell in cells if cell.cell_type == kind]

@@ -6,8 +6,9 @@ for estimates. The same comparison tells a right answer (agrees with the referen
 with that mistake).
 """
 
+import functools
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -73,6 +74,12 @@ def checksum(*inputs: np.ndarray) -> Summary:
 def facts(**found) -> Summary:
     """Entries that say yes or no; their names are read in the report."""
     return {name: Entry(bool(fact)) for name, fact in found.items()}
+
+
+def bars(measure: Callable[[dict, float], Summary], bars_by_rule: Mapping[str, float]) -> None:
+    """Make the bars of an open task available to its cases: the name of each rule, and the bar that it hands to `measure`."""
+    for name, bar in bars_by_rule.items():
+        RULES[name] = functools.partial(measure, bar=bar)
 
 
 def reaches(what: str, measured: float, bar: float, *, lower_is_better: bool = False, digits: int = 3) -> Summary:

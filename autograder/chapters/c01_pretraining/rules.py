@@ -13,7 +13,7 @@ from autograder.chapters.c01_pretraining.causal import IGNORE
 from autograder.chapters.c01_pretraining.counting import ASKED, BARS, SUMS_TO_ONE, small_text
 from autograder.chapters.c01_pretraining.masking import FEW_IDS, FOUR, LENGTHS, MANY, MASK_ID, SHORT
 from autograder.judging.compare import Summary
-from autograder.judging.rules import checksum, facts, rates, reaches, rule
+from autograder.judging.rules import bars, checksum, facts, rates, reaches, rule
 
 # --- masking: data holds input_ids, is_special, corrupted and labels, each (rows, length), and hold_integers
 
@@ -202,14 +202,9 @@ def _heldout_loss(costs: np.ndarray) -> float:
     return float(costs[np.arange(ASKED), text.following].mean())
 
 
-def _add_rules() -> None:
-    for name, (bar, _) in BARS.items():
-
-        def measured(data: dict, bar: float = bar) -> Summary:
-            return reaches("held-out loss", _heldout_loss(data["costs"]), bar, lower_is_better=True)
-
-        measured.__name__, measured.__doc__ = name, f"Whether the loss of what came next is at most {bar}."
-        rule(measured)
+def _counted(data: dict, bar: float) -> Summary:
+    """Whether the loss of what came next is at most the bar."""
+    return reaches("held-out loss", _heldout_loss(data["costs"]), bar, lower_is_better=True)
 
 
-_add_rules()
+bars(_counted, {name: bar for name, (bar, _) in BARS.items()})

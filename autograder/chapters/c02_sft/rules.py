@@ -4,7 +4,7 @@ import numpy as np
 
 from autograder.chapters.c02_sft.planning import LENGTH
 from autograder.judging.compare import Entry, Summary
-from autograder.judging.rules import Rule, bounded, checksum, facts, rates, reaches, rule
+from autograder.judging.rules import bars, bounded, checksum, facts, rates, reaches, rule
 
 
 @rule
@@ -63,19 +63,15 @@ def what_is_wrong(lengths: np.ndarray, numbers: np.ndarray, sizes: np.ndarray) -
     return ""
 
 
-def _at_most(bar: int) -> Rule:
-    def rows_of_a_plan(data: dict) -> Summary:
-        lengths, numbers, sizes = (np.asarray(data[name]).astype(np.int64) for name in ("lengths", "numbers", "sizes"))
-        bounded(len(numbers)), bounded(len(sizes)), bounded(len(lengths))
-        wrong = what_is_wrong(lengths, numbers, sizes) if (sizes >= 0).all() and sizes.sum() == len(numbers) else "No plan came."
-        found = reaches("rows", len(sizes), bar, lower_is_better=True, digits=0)
-        if wrong:
-            found = {name: Entry(False, says=wrong) for name in found}
-        return checksum(lengths) | found
-
-    rows_of_a_plan.__name__ = f"at_most_{bar}_rows"
-    return rule(rows_of_a_plan)
+def _rows_of_a_plan(data: dict, bar: float) -> Summary:
+    """Whether a plan has at most as many rows as the bar says, where it is a plan."""
+    lengths, numbers, sizes = (np.asarray(data[name]).astype(np.int64) for name in ("lengths", "numbers", "sizes"))
+    bounded(len(numbers)), bounded(len(sizes)), bounded(len(lengths))
+    wrong = what_is_wrong(lengths, numbers, sizes) if (sizes >= 0).all() and sizes.sum() == len(numbers) else "No plan came."
+    found = reaches("rows", len(sizes), bar, lower_is_better=True, digits=0)
+    if wrong:
+        found = {name: Entry(False, says=wrong) for name in found}
+    return checksum(lengths) | found
 
 
-for _bar in (135, 129, 124, 121):
-    _at_most(_bar)
+bars(_rows_of_a_plan, {f"at_most_{bar}_rows": bar for bar in (135, 129, 124, 121)})

@@ -3,7 +3,7 @@
 import numpy as np
 
 from autograder.judging.compare import Entry, Summary
-from autograder.judging.rules import checksum, facts, means, reaches, rule
+from autograder.judging.rules import bars, checksum, facts, means, reaches, rule
 
 
 @rule
@@ -102,25 +102,10 @@ def _leave_one_out_variance(probs: np.ndarray, rewards: np.ndarray, k: int) -> n
     return 2 / (k * (k - 1)) * (2 * (k - 2) * single + pair)
 
 
-@rule
-def quiet_below_2(data: dict) -> Summary:
-    """The lowest bar."""
-    return _quiet(data, 2.0)
-
-
-@rule
-def quiet_below_125(data: dict) -> Summary:
-    """The bar of leave-one-out, with room for luck."""
-    return _quiet(data, 1.25)
-
-
-@rule
-def quiet_below_75(data: dict) -> Summary:
-    """A bar that asks for another way of drawing."""
-    return _quiet(data, 0.75)
-
-
-@rule
-def quiet_below_50(data: dict) -> Summary:
-    """The highest bar."""
-    return _quiet(data, 0.5)
+QUIET = {
+    "quiet_below_2": 2.0,
+    "quiet_below_125": 1.25,  # of leave-one-out, with room for luck
+    "quiet_below_75": 0.75,  # asks for another way of drawing
+    "quiet_below_50": 0.5,
+}
+bars(_quiet, QUIET)

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from autograder.chapters.c04_reward_model.few import HELDOUT, WORLDS, worlds
 from autograder.judging.compare import Summary
-from autograder.judging.rules import checksum, facts, reaches, rule
+from autograder.judging.rules import bars, checksum, facts, reaches
 
 
 def nats_above_the_truth(scores: np.ndarray, seed: int) -> float:
@@ -32,19 +32,9 @@ def _bar(data: dict, bar: float) -> Summary:
     return checksum(seed) | reaches("nats above the truth", measured, bar, lower_is_better=True)
 
 
-@rule
-def few_bar_1(data: dict) -> Summary:
-    """The first bar: something was learned from the choices."""
-    return _bar(data, 0.25)
-
-
-@rule
-def few_bar_2(data: dict) -> Summary:
-    """The second bar: the annotators are not all taken for careful."""
-    return _bar(data, 0.185)
-
-
-@rule
-def few_bar_3(data: dict) -> Summary:
-    """The third bar: prices and annotators were found together."""
-    return _bar(data, 0.172)
+FEW = {
+    "few_bar_1": 0.25,  # something was learned from the choices
+    "few_bar_2": 0.185,  # the annotators are not all taken for careful
+    "few_bar_3": 0.172,  # prices and annotators were found together
+}
+bars(_bar, FEW)

@@ -7,33 +7,9 @@ import torch
 
 from autograder.chapters.c05_ppo.doubt import ANSWERS, MAX_KL, QUESTIONS, world
 from autograder.judging.compare import Summary
-from autograder.judging.rules import bounded, checksum, reaches, rule
+from autograder.judging.rules import bars, bounded, checksum, reaches
 
 ROUNDING = 1e-3  # of the KL, as a share of the budget
-
-
-@rule
-def gains_two_fifths(data: dict) -> Summary:
-    """The lowest bar: the mean score, and the best β."""
-    return _gains(data, 0.40)
-
-
-@rule
-def gains_a_half(data: dict) -> Summary:
-    """Some caution where the models disagree."""
-    return _gains(data, 0.54)
-
-
-@rule
-def gains_two_thirds(data: dict) -> Summary:
-    """Shrinking scores by their own noise."""
-    return _gains(data, 0.64)
-
-
-@rule
-def gains_three_quarters(data: dict) -> Summary:
-    """Seeing what the noise depends on."""
-    return _gains(data, 0.75)
 
 
 def _gains(data: dict, bar: float) -> Summary:
@@ -72,3 +48,12 @@ def _within_budget(ref_logps: torch.Tensor, rewards: torch.Tensor) -> torch.Tens
         within = _kl(ref_logps + rewards / math.exp(middle), ref_logps) <= MAX_KL
         low, high = (low, middle) if within else (middle, high)
     return ref_logps + rewards / math.exp(high)
+
+
+GAINS = {
+    "gains_two_fifths": 0.40,  # the mean score, and the best β
+    "gains_a_half": 0.54,  # some caution where the models disagree
+    "gains_two_thirds": 0.64,  # shrinking scores by their own noise
+    "gains_three_quarters": 0.75,  # seeing what the noise depends on
+}
+bars(_gains, GAINS)
