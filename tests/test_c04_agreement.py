@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from autograder.chapters.c04_reward_model import few, rules
 from autograder.judging.reference import Reference
+from autograder.judging.rules import RULES
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}
 FAST = settings(max_examples=40, deadline=None, derandomize=True)
@@ -366,5 +367,5 @@ def test_half_of_the_annotators_toss_coins():
 
 def test_scores_of_another_shape_reach_no_bar():
     for scores in (np.zeros((few.WORLDS, 3)), np.full((few.WORLDS, few.HELDOUT), np.nan), np.zeros(5)):
-        found = rules.few_bar_1({"scores": scores, "seed": np.asarray(3)})
+        found = RULES["few_bar_1"]({"scores": scores, "seed": np.asarray(3)})
         assert not all(entry.value is True for name, entry in found.items() if not name.startswith("_"))

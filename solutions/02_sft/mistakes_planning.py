@@ -25,7 +25,7 @@ def _longest_first(lengths):
 
 
 @mistake("plan_rows")
-def one_example_a_row(lengths, length):
+def a_row_for_each_example(lengths, length):
     """Every example has a row of its own."""
     return [[i] for i in range(len(lengths))]
 
