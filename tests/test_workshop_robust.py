@@ -3,6 +3,7 @@
 import json
 from types import SimpleNamespace
 
+import nbformat
 import pytest
 
 from autograder.workshop import record, robust
@@ -166,6 +167,8 @@ def test_a_chapter_is_run_in_five_ways(chapter, capsys):
     assert luck == [1003, 2003, 3, 3, 3]
     assert threads == [1, 1, 1, 1, 2]
     assert path[3] == "DEFAULT"
+    looked_at = nbformat.read(chapter / "kept" / TOPIC / "seed2.ipynb", as_version=4)
+    assert "2003" in looked_at.cells[-1].outputs[0].text, "the page as it was executed"
     said = capsys.readouterr().out
     assert "holds in 5 of 5: values['luck'] [3 … 2003] < LIMIT [4000]   room 1997 (seed2)" in said
     assert "assertion 3 in seed2: values['luck'] in (3, 1003)" in said
@@ -182,7 +185,9 @@ def runs(monkeypatch):
         if seen.fails in environment:
             raise RuntimeError("Dead kernel")
         luck = 3 + 1000 * int(environment["COURSE_SEED"])
-        return {"values": {"total": 300, "luck": luck}, "files": ["course/data.py"], "minutes": 0.1, "gib": 1.0, "notebook": None}
+        notebook = nbformat.v4.new_notebook()
+        values = {"total": 300, "luck": luck}
+        return {"values": values, "files": ["course/data.py"], "minutes": 0.1, "gib": 1.0, "notebook": notebook}
 
     monkeypatch.setattr(robust, "run", run)
     return seen

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jupytext
+import nbformat
 
 from autograder.judging.reference import ROOT, SOLUTIONS
 from autograder.workshop.record import FILE, WHOLE, digest_of, recordable, run, valid_record
@@ -80,7 +81,7 @@ def run_kind(topic: str, name: str) -> dict:
             found = run(topic, Path(folder), environment, kind.first, CELL_SECONDS)
     except Exception as error:  # a check inside it, too little memory, an hour too many: the other runs go on
         return {"failed": what_failed(error), "minutes": (time.monotonic() - started) / 60}
-    return {key: found[key] for key in ("values", "files", "minutes", "gib")}
+    return {key: found[key] for key in ("values", "files", "minutes", "gib", "notebook")}
 
 
 def what_failed(error: Exception) -> str:
@@ -102,12 +103,17 @@ def kept(topic: str, name: str, keep: Path) -> dict | None:
 
 
 def keep_run(topic: str, name: str, found: dict, keep: Path) -> None:
-    """Write a run down, at once or not at all. One that failed is not kept: it is tried again."""
+    """Write a run down, at once or not at all, and its notebook beside it, to be looked at.
+
+    One that failed is not kept: it is tried again.
+    """
     if "failed" in found:
         return
     (keep / topic).mkdir(parents=True, exist_ok=True)
+    nbformat.write(found["notebook"], keep / topic / f"{name}.ipynb")
+    numbers = {key: value for key, value in found.items() if key != "notebook"}
     part = keep / topic / f"{name}.part"
-    part.write_text(json.dumps(found | {"digest": digest_of(topic, found["files"])}, indent=1), encoding="utf-8")
+    part.write_text(json.dumps(numbers | {"digest": digest_of(topic, found["files"])}, indent=1), encoding="utf-8")
     part.replace(keep / topic / f"{name}.json")
 
 
@@ -446,7 +452,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("topics", nargs="*", help="chapters, such as 05_ppo or 05; all when none is named")
     parser.add_argument("--runs", default=",".join(RUNS), help=f"some of {','.join(RUNS)}")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time; each wants a core and about 2 GiB")
-    parser.add_argument("--keep", type=Path, help="a folder for each run's numbers: runs that are there are not repeated")
+    parser.add_argument("--keep", type=Path, help="a folder for numbers and notebooks: runs that are there are not repeated")
     parser.add_argument("--from-record", action="store_true", help=f"the numbers of {FILE} as one more run")
     given = parser.parse_args(argv)
     topics = [topic for topic in recordable() if not given.topics or topic in given.topics or topic[:2] in given.topics]
