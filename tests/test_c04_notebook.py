@@ -7,7 +7,7 @@ from notebook_runs import MINUTES, run_and_assert
 def claims(values: dict) -> None:
     """What the prose claims of the numbers in solutions/04_reward_model/measured.py, with room for another seed or machine."""
     errors = values["score_errors"]
-    assert errors[-1] < min(errors[:-1]), "a thousand games a pair, better scores"
+    assert errors[-1] < errors[0], "a hundred times as many games, better scores (200 of 200 seeds; ten times: 196)"
     assert values["regression_difference"] < 1e-5
     assert values["head_difference"] < 1e-4 and values["trl_difference"] < 1e-5
     assert values["overlap"] == 0, "no held-out prompt was trained on"
