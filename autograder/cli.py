@@ -5,6 +5,7 @@ autograder progress [01_pretraining]
 
 For instructors, in a checkout of the course:
 
+autograder doctor
 autograder prepare 01_pretraining
 autograder rejudge 01_pretraining
 """
@@ -198,6 +199,12 @@ def _prepare(arguments) -> int:
     return main(arguments.topics)
 
 
+def _doctor(arguments) -> int:
+    from autograder.grading.sandbox.doctor import main
+
+    return main()
+
+
 def main(argv: list[str] | None = None) -> int:
     """The command line. Exit code 0: everything passes; 1: something does not; 2: it could not be checked."""
     parser = argparse.ArgumentParser(prog="autograder", description="Check answers to the course's exercises.")
@@ -215,6 +222,8 @@ def main(argv: list[str] | None = None) -> int:
     rejudge = commands.add_parser("rejudge", help="instructors: judge the executed class again, running nothing")
     rejudge.add_argument("topic")
     rejudge.set_defaults(run=_rejudge)
+    doctor = commands.add_parser("doctor", help="instructors: which sandbox this machine can give submissions")
+    doctor.set_defaults(run=_doctor)
     prepare = commands.add_parser("prepare", help="instructors: make chapters ready for nbgrader to grade")
     prepare.add_argument("topics", nargs="+", metavar="topic")
     prepare.set_defaults(run=_prepare)
