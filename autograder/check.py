@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 
 from autograder.earlier import keep_answer
-from autograder.evidence import GRADING_SEEDS, MIME, PUBLIC_SEEDS, collect, collect_limited
+from autograder.evidence import GRADING_SEEDS, MIME, PUBLIC_SEEDS, collect, collect_limited, in_grading
 from autograder.exercise import find_exercise
 from autograder.judging.judge import Verdict, judge_evidence, note_shaky
 from autograder.judging.key import load_key
@@ -23,13 +23,16 @@ class CheckFailed(Exception):
 def check(name: str, answer: Callable) -> None:
     """Check an answer to the exercise `name`, show a report, and raise CheckFailed when it is not right yet.
 
-    In grading, where the environment holds fresh seeds, nothing is judged or shown: the raw data is emitted as one
-    output, and a judge in another process reads it.
+    In grading nothing is judged or shown. A check cell of the chapter brings fresh seeds, by the environment: the raw data
+    is emitted as one output, and a judge in another process reads it. A check of the student's own has none, and does nothing.
     """
     exercise = find_exercise(name)
     seeds = os.environ.get(GRADING_SEEDS)
     if seeds:
         _emit(collect_limited(exercise, answer, [int(s) for s in seeds.split(",")], Limits.from_environment()))
+        return
+    if in_grading():
+        print("In grading, the chapter's own check cells are run, and no others.")
         return
     verdict = judge_with_key(collect(exercise, answer, PUBLIC_SEEDS))
     record(verdict)

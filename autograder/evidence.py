@@ -10,6 +10,7 @@ import dis
 import importlib
 import inspect
 import linecache
+import os
 import random
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -25,8 +26,14 @@ STUB = "Replace this line with your answer."  # what an answer cell raises befor
 MIME = "application/vnd.course.evidence+json"
 VERSION = 1
 PUBLIC_SEEDS = (1, 2, 3)  # of the checks in a student's notebook; grading draws fresh ones
-GRADING_SEEDS = "COURSE_GRADING_SEEDS"  # the environment variable that holds them, in a kernel of the grader's
+GRADING = "COURSE_GRADING"  # the environment variable that says that a kernel is the grader's
+GRADING_SEEDS = "COURSE_GRADING_SEEDS"  # the one that holds the seeds, in a check cell alone
 STALLS_ALLOWED = 3  # cases of one exercise that may hang before the rest is not tried
+
+
+def in_grading() -> bool:
+    """Whether this process is a kernel of the grader's, where nothing is shown, kept or judged."""
+    return bool(os.environ.get(GRADING) or os.environ.get(GRADING_SEEDS))
 
 
 def collect(exercise: Exercise, answer: Callable, seeds: Sequence[int]) -> dict:

@@ -17,14 +17,13 @@ are written in `solutions/NN_topic/predictions.py` and shipped packed, so that n
 import difflib
 import gzip
 import json
-import os
 import re
 import sys
 from functools import lru_cache
 from html import escape
 from pathlib import Path
 
-from autograder.evidence import GRADING_SEEDS
+from autograder.evidence import in_grading
 from autograder.progress import keep_prediction, prediction
 
 PACKED = Path(__file__).resolve().parent / "judging" / "keys" / "predictions"
@@ -41,7 +40,7 @@ def predict(name: str, choice: str = "") -> None:
     Raises UnknownPrediction for a name that no chapter has.
     """
     question = _find(name)
-    if os.environ.get(GRADING_SEEDS):
+    if in_grading():
         return
     letters, kept = list(question["choices"]), prediction(name)
     chosen = str(choice).strip().lower()
@@ -68,7 +67,7 @@ def reveal(name: str, came: str, **numbers) -> None:
     why = question["why"] if isinstance(question["why"], str) else question["why"][came]
     why = why.format(**numbers)
     thoughts = {letter: thought.format(**numbers) for letter, thought in question["choices"].items()}
-    if os.environ.get(GRADING_SEEDS):
+    if in_grading():
         return
     kept = prediction(name)
     said = kept.get("said")

@@ -15,6 +15,7 @@ from autograder.workshop.release import source_notebook
 ROOT = Path(__file__).resolve().parent.parent
 TOPIC = "90_tiny"
 SEEDS = (11, 12, 13)
+GRADED_ON = {"double_check": list(SEEDS), "shout_check": list(SEEDS)}  # what an executed notebook says
 
 PROBES = '''
 from autograder.exercise import Exercise
@@ -131,6 +132,7 @@ import tiny_probes
 load_subconfig("nbgrader_config.py", path={str(ROOT)!r})
 c = get_config()
 c.CourseDirectory.root = {{root!r}}
+c.Execute.visible = [{{root!r}} + "/tiny_probes.py"]
 """
 
 # What students write.

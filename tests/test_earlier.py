@@ -9,7 +9,7 @@ import pytest
 
 from autograder import earlier
 from autograder.earlier import as_module, keep_answer, load_answer
-from autograder.evidence import GRADING_SEEDS
+from autograder.evidence import GRADING
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +86,7 @@ def test_a_file_that_cannot_be_used_is_as_none(content, kept):
 def test_in_grading_it_is_the_courses_own_and_nothing_is_said(monkeypatch, kept, capsys):
     kept.mkdir(parents=True)
     (kept / "mean_loss.py").write_text("def mean_loss(losses):\n    return 0\n")
-    monkeypatch.setenv(GRADING_SEEDS, "5")
+    monkeypatch.setenv(GRADING, "1")
     assert earlier("mean_loss", own) is own and capsys.readouterr().out == ""
 
 

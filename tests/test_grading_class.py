@@ -21,13 +21,13 @@ from socket import socket
 
 import nbformat
 import pytest
-from grading_chapter import RIGHT, SEEDS, TOPIC, WRONG, Course, answered, cell_of
+from grading_chapter import GRADED_ON, RIGHT, SEEDS, TOPIC, WRONG, Course, answered, cell_of
 from nbformat.v4 import new_code_cell, new_markdown_cell
 from nbgrader.api import Gradebook
 
 from autograder import exercise
 from autograder.evidence import MIME, PUBLIC_SEEDS, collect
-from autograder.grading.execute import grading_seeds
+from autograder.grading.execute import draw_afresh, draw_seeds
 from autograder.judging.judge import judge_evidence
 from autograder.judging.reference import Reference
 
@@ -304,7 +304,7 @@ def test_feedback_holds_no_script_of_a_student_and_no_solution(course, log, coun
 
 def test_the_executed_notebook_tells_the_seeds_and_the_demonstration_did_not_run(course, log):
     notebook = course.autograded("perfect")
-    assert notebook.metadata.course.grading_seeds == list(SEEDS)
+    assert notebook.metadata.course.grading_seeds == GRADED_ON
     shown = [str(cell.outputs) for cell in notebook.cells if "demo" in cell.metadata.get("tags", [])]
     assert len(shown) == 1
     assert "not run in grading" in shown[0]
@@ -348,10 +348,13 @@ def test_a_bug_of_the_reference_costs_no_student_a_point(course, log, expected):
 def test_seeds_are_fresh_for_every_command(monkeypatch):
     """Without fixed seeds, two commands draw different ones, and neither draws the public ones."""
     monkeypatch.delenv("COURSE_FIXED_SEEDS", raising=False)
-    drawn = {grading_seeds.__wrapped__() for _ in range(20)}
-    assert len(drawn) == 20
+    drawn = set()
+    for _ in range(20):
+        draw_afresh()
+        drawn |= {draw_seeds(TOPIC, cell, student) for cell in ("double_check", "shout_check") for student in ("", "anna")}
+        assert draw_seeds(TOPIC, "double_check") == draw_seeds(TOPIC, "double_check")
+    assert len(drawn) == 80, "every cell and every student has others"
     assert not {seed for seeds in drawn for seed in seeds} & set(PUBLIC_SEEDS)
-    assert grading_seeds() == grading_seeds()
 
 
 class Formgrader:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from grading_chapter import RIGHT, SEEDS, TOPIC, WRONG, Course, answered
+from grading_chapter import GRADED_ON, RIGHT, TOPIC, WRONG, Course, answered
 from nbformat.v4 import new_code_cell, new_notebook
 from nbgrader.api import Gradebook
 
@@ -169,7 +169,7 @@ def test_what_a_killed_grader_left_is_graded_by_the_next(course):
     left.chmod(0o644)
     left.write_bytes(executed[: len(executed) // 2])
     assert "was not finished" in course.nbgrader("autograde", TOPIC)
-    assert json.loads(left.read_text())["metadata"]["course"]["grading_seeds"] == list(SEEDS)
+    assert json.loads(left.read_text())["metadata"]["course"]["grading_seeds"] == GRADED_ON
 
 
 # --- Judged again
@@ -235,7 +235,7 @@ for change in (None, ("mistakes.py", "The sign is wrong.", "A better hint."), (f
     assert result["success"], result
     written = json.loads(notebook.read_text())
     shown = [c for c in written["cells"] if c["metadata"].get("nbgrader", {}).get("grade_id") == "double_check"]
-    print(json.dumps([written["metadata"]["course"]["grading_seeds"], str(shown)]))
+    print(json.dumps([list(written["metadata"]["course"]["grading_seeds"].values()), str(shown)]))
 """
 
 
@@ -243,8 +243,8 @@ def test_a_formgrader_that_runs_for_weeks_sees_corrections_and_draws_seeds_for_e
     course.hand_in("anna", answered(course.release, **WRONG))
     (course.root / "weeks.py").write_text(LONG_RUNNING)
     said = course.python("weeks.py", TOPIC, COURSE_FIXED_SEEDS="")
-    seeds, shown = zip(*(json.loads(line) for line in said.splitlines() if line.startswith("[[")), strict=True)
-    assert len({tuple(s) for s in seeds}) == 3
+    seeds, shown = zip(*(json.loads(line) for line in said.splitlines() if line.startswith("[[[")), strict=True)
+    assert len({tuple(drawn) for by_cell in seeds for drawn in by_cell}) == 6, "of two check cells in three gradings"
     assert ["The sign is wrong." in page for page in shown] == [True, False, False]
     assert ["A better hint." in page for page in shown] == [False, True, False]
     assert [re.search(r"(\d+) of \1 cases pass", page) is not None for page in shown] == [False, False, True]

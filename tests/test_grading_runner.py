@@ -30,7 +30,7 @@ def run(*cells, **limits):
         cells=[new_code_cell(c) if isinstance(c, str) else new_code_cell(c[0], metadata=c[1]) for c in cells]
     )
     chosen = {"cell_seconds": 3, "check_seconds": 3, "memory_mb": 1500} | limits
-    run_notebook(notebook, kernel_environment(COURSE_GRADING_SEEDS="7"), Limits(**chosen), LOG)
+    run_notebook(notebook, kernel_environment(), Limits(**chosen), LOG, {"check": (7, 8)})
     return [" | ".join(map(_shown, cell.outputs)) for cell in notebook.cells]
 
 
@@ -80,7 +80,7 @@ def test_what_the_kernel_sees_and_what_it_says(monkeypatch):
     monkeypatch.setenv("COURSE_CASE_SECONDS", "5")
     shown = run(
         "import os; e = os.environ\nprint('HF_TOKEN' in e, 'SOMETHING_ELSE' in e, e['COURSE_CASE_SECONDS'])",
-        "print(os.environ['COURSE_GRADING_SEEDS'], os.environ['OMP_NUM_THREADS'], os.listdir('.'))",
+        "print(os.environ.get('COURSE_GRADING_SEEDS'), os.environ['OMP_NUM_THREADS'], os.listdir('.'))",
         ("raise SystemExit('a demonstration')", {"tags": ["demo"]}),
         "print('half a pair: \\ud83d')",
         "from IPython.display import display, clear_output\nh = display('old', display_id=True); h.update('new')",
@@ -94,7 +94,7 @@ def test_what_the_kernel_sees_and_what_it_says(monkeypatch):
         "print('end')",
     )
     assert shown[0] == "False False 5\n"
-    assert shown[1] == "7 1 ['.ipython']\n"
+    assert shown[1] == "None 1 ['.ipython']\n"
     assert "not run in grading" in shown[2]
     assert shown[4] == "{'text/plain': \"'new'\"}"
     assert shown[5] == "after\n"
@@ -196,7 +196,7 @@ def test_a_check_cell_gives_its_process_back_what_the_notebook_took():
             CHECK,
         ),
     )
-    assert shown[2] == "True None 7\n(0.0, 0.0)\n"
+    assert shown[2] == "True None 7,8\n(0.0, 0.0)\n"
 
 
 def test_exit_costs_no_later_cell():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from autograder.evidence import GRADING
 from autograder.judging.judge import CaseVerdict, Verdict
 from autograder.predict import UnknownPrediction, pack, predict, reveal
 from autograder.progress import progress
@@ -107,7 +108,7 @@ def test_where_nothing_can_be_written_it_is_kept_for_the_session(tmp_path, monke
 
 
 def test_in_grading_nothing_is_said_or_kept(monkeypatch, capsys, tmp_path):
-    monkeypatch.setenv(module.GRADING_SEEDS, "5,6")
+    monkeypatch.setenv(GRADING, "1")
     predict("padding", "a")
     reveal("padding", "b", loss=1.0, n=3)
     assert said(capsys) == "" and not (tmp_path / "kept").exists()

@@ -7,7 +7,10 @@ intake      whatever was handed in -> a plain notebook, or a sentence why it can
 rebuild     the release with the student's answers in it: the only thing that is ever run
 demos       what of long demonstrations is run: what is cheap and used
 execute     run it; the kernel emits evidence
-runner      one notebook in one kernel, under limits (the place for a stronger sandbox)
+runner      one notebook in one kernel, under limits
+sandbox/    what a kernel may see and do
+forkserver  one warm process, whose forks are the kernels; each enters its sandbox first
+provisioner kernels from there, for jupyter_client
 kernel      inside the kernel: what checks stand on is kept, and given back
 harmless    outputs and texts of students as something a browser may show
 verdict     evidence -> report and points

@@ -31,6 +31,12 @@ def course_notes(notebook: NotebookNode) -> NotebookNode:
     return notebook.metadata.setdefault("course", NotebookNode())
 
 
+def seeds_of(notebook: NotebookNode, cell: NotebookNode) -> tuple[int, ...]:
+    """The seeds a check cell was run on; () where it was not. Older notebooks note one list for all their cells."""
+    noted = course_notes(notebook).get("grading_seeds", ())
+    return tuple(noted.get(grade_id(cell), ()) if isinstance(noted, dict) else noted)
+
+
 def coursedir_of(preprocessor):
     """The course directory of the converter that runs a preprocessor."""
     return preprocessor.parent.parent.coursedir

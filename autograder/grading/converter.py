@@ -29,10 +29,11 @@ from traitlets import Type
 
 from autograder.grading import door
 from autograder.grading.cells import course_notes, release_path
-from autograder.grading.execute import grading_seeds
+from autograder.grading.execute import WITHOUT, Execute, draw_afresh
 from autograder.grading.intake import read_submission
 from autograder.grading.pictures import attach_pictures
 from autograder.grading.rebuild import answers_among
+from autograder.grading.sandbox import PolicyRefused, SandboxRefused
 from autograder.grading.verdict import is_judged, reference
 
 TIMESTAMP, SECRET = "timestamp.txt", "submission_secret.txt"
@@ -82,10 +83,11 @@ class CourseAutograde(Autograde):
 
         A command begins with seeds of its own and with the solutions as they are now: a formgrader runs for weeks.
         """
-        grading_seeds.cache_clear()
+        draw_afresh()
         reference.cache_clear()
         self.unjudged: list[str] = []
         self.refused: list[str] = []
+        self._try_sandbox()
         try:
             super().start()
         finally:
@@ -96,6 +98,19 @@ class CourseAutograde(Autograde):
             raise NbGraderException("some check cells could not be judged")
         if self.refused:
             raise NbGraderException("some folders were not graded: see their names above")
+
+    def _try_sandbox(self) -> None:
+        """Say before the first submission what could be said of each: there is no sandbox, or none was asked for."""
+        try:
+            server = Execute(parent=self).server(self.coursedir)
+            if server is None:
+                for line in WITHOUT.splitlines():
+                    self.log.warning(line)
+            else:
+                server.try_out()
+        except (SandboxRefused, PolicyRefused, ValueError) as error:
+            self.log.error("Nothing was graded: there is no sandbox. %s", error)
+            raise NbGraderException(str(error)) from error
 
     def init_notebooks(self) -> None:
         """Take the assignment's notebooks as submitted, whether the files are there or not."""

@@ -1,19 +1,27 @@
-"""The step of `nbgrader autograde` that runs the rebuilt notebook on fresh seeds."""
+"""The step of `nbgrader autograde` that runs the rebuilt notebook on fresh seeds, in a sandbox."""
 
+import hmac
 import os
 import secrets
 from functools import lru_cache
+from pathlib import Path
 
 from nbformat.notebooknode import NotebookNode
 from nbgrader.preprocessors import NbGraderPreprocessor
-from traitlets import Integer
+from traitlets import Bool, Integer, List, Unicode
 
-from autograder.check import GRADING_SEEDS
-from autograder.grading.cells import course_notes
+from autograder.grading.cells import course_notes, coursedir_of, grade_id, is_check
+from autograder.grading.provisioner import Server, server_for
 from autograder.grading.runner import Limits, kernel_environment, run_notebook
+from autograder.grading.sandbox.policy import course_policy
 
 FIXED_SEEDS = "COURSE_FIXED_SEEDS"  # for tests: the seeds to grade with
 SEEDS = 3
+SANDBOX = "COURSE_SANDBOX"
+WITHOUT = """\
+THERE IS NO SANDBOX (COURSE_SANDBOX=off). What students hand in runs as you: it can read the solutions, the gradebook,
+other submissions, your home and your keys, write and delete what you can, use the network, and stay when you are done.
+Grade like this only what you have read, or inside a container that holds nothing else."""
 
 
 class Execute(NbGraderPreprocessor):
@@ -25,25 +33,74 @@ class Execute(NbGraderPreprocessor):
     timeout = Integer(Limits.cell_seconds, help="Seconds for a cell.").tag(config=True)
     check_timeout = Integer(Limits.check_seconds, help="Seconds for a check cell with all its cases.").tag(config=True)
     notebook_timeout = Integer(Limits.notebook_seconds, help="Seconds for the whole notebook.").tag(config=True)
-    memory_mb = Integer(Limits.memory_mb, help="Memory a kernel may allocate, in MiB.").tag(config=True)
+    memory_mb = Integer(Limits.memory_mb, help="Memory a kernel may allocate, with all it starts, in MiB.").tag(config=True)
+    files_mb = Integer(1024, help="What a kernel may write, in MiB.").tag(config=True)
+    processes = Integer(256, help="Processes and threads a kernel may have.").tag(config=True)
     restarts = Integer(Limits.restarts, help="Kernels that may die before the rest is not run.").tag(config=True)
+    sandbox = Bool(True, help="Whether kernels are sandboxed.").tag(config=True)
+    visible = List(Unicode(), help="Files and folders that kernels may read, beside the public course.").tag(config=True)
+    seeds_by_student = Bool(
+        False, help="Whether each submission has seeds of its own: the reference is then computed for each."
+    ).tag(config=True)
 
     def preprocess(self, nb: NotebookNode, resources: dict):
         notes = course_notes(nb)
         if notes.get("unreadable"):
             return nb, resources
-        seeds = grading_seeds()
-        environment = kernel_environment(**{GRADING_SEEDS: ",".join(map(str, seeds))})
+        seeds = self._seeds(nb, resources["nbgrader"])
         limits = Limits(self.timeout, self.check_timeout, self.notebook_timeout, self.memory_mb, self.restarts)
-        run_notebook(nb, environment, limits, self.log)
-        notes.grading_seeds = list(seeds)
+        run_notebook(nb, kernel_environment(), limits, self.log, seeds, self.server(coursedir_of(self)))
+        notes.grading_seeds = {name: list(drawn) for name, drawn in seeds.items()}
         return nb, resources
 
+    def server(self, coursedir) -> Server | None:
+        """Where kernels come from; None where there is to be no sandbox."""
+        if not (self.sandbox and sandbox_asked_for()):
+            return None
+        kinds = ("source", "submitted", "autograded", "feedback", "solution")
+        held_back = [Path(coursedir.root) / getattr(coursedir, f"{kind}_directory") for kind in kinds]
+        if coursedir.db_url.startswith("sqlite:///"):
+            held_back.append(Path(coursedir.db_url.removeprefix("sqlite:///")))
+        policy = course_policy(
+            also=tuple(self.visible),
+            held_back=tuple(map(str, held_back)),
+            memory_mb=self.memory_mb,
+            files_mb=self.files_mb,
+            processes=self.processes,
+            cpu_seconds=2 * self.notebook_timeout,
+        )
+        return server_for(policy, kernel_environment())
 
-@lru_cache
-def grading_seeds() -> tuple[int, ...]:
-    """Seeds nobody knew before, drawn once for all submissions that one command grades."""
+    def _seeds(self, nb: NotebookNode, names: dict) -> dict[str, tuple[int, ...]]:
+        """Check cell -> its seeds. Nobody knows them before the cell is run, not from another cell either."""
+        whose = names["student"] if self.seeds_by_student else ""
+        checks = [grade_id(cell) for cell in nb.cells if is_check(cell)]
+        return {name: draw_seeds(names["assignment"], name, whose) for name in checks}
+
+
+def draw_seeds(*names: str) -> tuple[int, ...]:
+    """Seeds for what the names name: the same for as long as one command grades."""
     fixed = os.environ.get(FIXED_SEEDS)
     if fixed:
         return tuple(int(seed) for seed in fixed.split(","))
-    return tuple(1000 + secrets.randbelow(2**31 - 1000) for _ in range(SEEDS))
+    drawn = hmac.digest(_secret_of_this_run(), "\0".join(names).encode(), "sha256")
+    pieces = [int.from_bytes(drawn[8 * i : 8 * i + 8], "big") for i in range(SEEDS)]
+    return tuple(1000 + piece % (2**31 - 1000) for piece in pieces)
+
+
+@lru_cache
+def _secret_of_this_run() -> bytes:
+    return secrets.token_bytes(32)
+
+
+def draw_afresh() -> None:
+    """From here on, other seeds: a formgrader runs for weeks."""
+    _secret_of_this_run.cache_clear()
+
+
+def sandbox_asked_for() -> bool:
+    """What COURSE_SANDBOX says; a sandbox where it says nothing. Raises ValueError for a word that means nothing."""
+    said = os.environ.get(SANDBOX, "on")
+    if said not in ("on", "off"):
+        raise ValueError(f"{SANDBOX} is {said!r}. It can be 'on' (which it is by itself) or 'off'.")
+    return said == "on"

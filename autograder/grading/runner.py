@@ -1,7 +1,6 @@
 """Run one notebook in one kernel, under limits.
 
-`run_notebook` is the whole interface: a notebook goes in, its code cells come out with outputs. What runs a student's
-code inside can be changed here, for a stronger sandbox, and nowhere else.
+`run_notebook` is the whole interface: a notebook goes in, its code cells come out with outputs.
 
 A cell that ends the kernel, or cannot be interrupted, costs that cell: a fresh kernel runs the cells before it again,
 without the check cells, and goes on behind it.
@@ -25,7 +24,9 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat.notebooknode import NotebookNode
 from nbformat.v4 import new_output
 
-from autograder.grading.cells import is_check, is_demo
+from autograder.evidence import GRADING, GRADING_SEEDS
+from autograder.grading import provisioner
+from autograder.grading.cells import grade_id, is_check, is_demo
 from autograder.grading.demos import parts_to_run
 
 MAX_OUTPUT = 30_000_000  # characters kept of the outputs of one cell; evidence is smaller by far
@@ -69,16 +70,32 @@ class Limits:
     restarts: int = 5
 
 
-def run_notebook(notebook: NotebookNode, environment: dict[str, str], limits: Limits, log) -> NotebookNode:
-    """Run the code cells in place, in an empty folder of their own. `environment` is all that the kernel sees.
+def run_notebook(
+    notebook: NotebookNode,
+    environment: dict[str, str],
+    limits: Limits,
+    log,
+    seeds: dict[str, tuple[int, ...]] | None = None,
+    server: provisioner.Server | None = None,
+) -> NotebookNode:
+    """Run the code cells in place, in an empty folder of their own.
 
-    Raises only where no kernel can be started, which is no fault of the notebook.
+    seeds: of each check cell, by its grade_id; they reach the kernel with the cell. server: where sandboxed kernels come
+    from. Without one there is no sandbox, and `environment` is all that the kernel sees. Raises only where no kernel can
+    be started, which is no fault of the notebook.
     """
+    if server is not None:
+        run = _Run(notebook, limits, log, seeds or {}, server)
+        try:
+            run.all_cells()
+        finally:
+            run.stop_kernel()
+        return notebook
     with tempfile.TemporaryDirectory(prefix="grading-", ignore_cleanup_errors=True) as folder:
         startup = Path(folder, ".ipython", "profile_default", "startup")
         startup.mkdir(parents=True)
         (startup / "start.py").write_text(START, encoding="utf-8")
-        run = _Run(notebook, environment | {"IPYTHONDIR": f"{folder}/.ipython"}, limits, folder, log)
+        run = _Run(notebook, limits, log, seeds or {}, None, environment | {"IPYTHONDIR": f"{folder}/.ipython"}, folder)
         try:
             run.all_cells()
         finally:
@@ -95,15 +112,15 @@ def kernel_environment(**extra: str) -> dict[str, str]:
         if (name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)) and not any(word in name for word in _SECRET)
     }
     kept["PYTHONPATH"] = os.pathsep.join(filter(None, [here, kept.get("PYTHONPATH", "")]))
-    return kept | {name: "1" for name in _THREADS} | extra
+    return kept | {name: "1" for name in (*_THREADS, GRADING)} | extra
 
 
 class _Run:
     """The state of one run: the kernel, the time left, the restarts left, the cells that must not be run again."""
 
-    def __init__(self, notebook, environment, limits, folder, log):
-        self.notebook, self.environment, self.limits = notebook, environment, limits
-        self.folder, self.log = folder, log
+    def __init__(self, notebook, limits, log, seeds, server, environment=None, folder=""):
+        self.notebook, self.limits, self.log, self.seeds = notebook, limits, log, seeds
+        self.server, self.environment, self.folder = server, environment, folder
         self.client: _Client | None = None
         self.group: int | None = None  # the kernel's process group
         self.restarts = 0
@@ -133,6 +150,11 @@ class _Run:
     def start_kernel(self) -> None:
         self.client = _Client(self.notebook)
         self.client.km = self.client.create_kernel_manager()
+        if self.server is not None:
+            provisioner.use(self.client.km, self.server)
+            self.client.start_new_kernel()
+            self.client.start_new_kernel_client()
+            return
         silence = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         self.client.start_new_kernel(env=self.environment, cwd=self.folder, **silence)
         self.client.start_new_kernel_client()
@@ -142,7 +164,8 @@ class _Run:
     def stop_kernel(self) -> None:
         if self.client is None:
             return
-        self.client._cleanup_kernel()
+        if self.client.km is not None:  # nbclient takes it away where a kernel did not start
+            self.client._cleanup_kernel()
         self.client = None
         if self.group and self.group != os.getpgrp():
             with contextlib.suppress(OSError):  # what a dead kernel left running
@@ -182,7 +205,7 @@ class _Run:
             with self._as_it_runs(cell, index):
                 client.execute_cell(cell, index)
         except DeadKernelError:
-            trouble = "this cell ended the Python process (it left it, crashed it, or used too much memory)."
+            trouble = self._why_it_died()
         except CellTimeoutError:
             trouble = f"this cell did not finish within {client.timeout} seconds and could not be interrupted."
         except Exception:  # a kernel sends what it likes
@@ -198,12 +221,20 @@ class _Run:
         self.stop_kernel()
         return trouble
 
+    def _why_it_died(self) -> str:
+        match getattr(self.client.km.provisioner, "ended_by", ""):
+            case "memory":
+                return f"this cell and what it started used more than {self.limits.memory_mb / 1024:.2g} GiB of memory."
+            case "processes":
+                return "this cell started too many processes or threads."
+        return "this cell ended the Python process (it left it, crashed it, or used too much memory)."
+
     @contextlib.contextmanager
     def _as_it_runs(self, cell: NotebookNode, index: int) -> Iterator[None]:
-        """A check cell with RESTORE before it, a demonstration as what is run of it; the page shows what is written."""
+        """A check cell with its seeds, a demonstration as what is run of it; the page shows what is written."""
         shown = cell.source
         if is_check(cell):
-            cell.source = RESTORE + shown
+            cell.source = RESTORE + _set_seeds(self.seeds.get(grade_id(cell), ())) + shown
         elif index in self.parts:
             cell.source = self.parts[index].source
         try:
@@ -295,6 +326,10 @@ def _clean(value):
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+
+
+def _set_seeds(seeds: tuple[int, ...]) -> str:
+    return f"__import__('os').environ[{GRADING_SEEDS!r}] = {','.join(map(str, seeds))!r}\n"
 
 
 def _tell(cell: NotebookNode, sentence: str) -> None:

@@ -18,7 +18,7 @@ from traitlets import Bool
 
 from autograder.evidence import MIME
 from autograder.exercise import find_exercise
-from autograder.grading.cells import course_notes, coursedir_of, grade_id, is_check, solutions_path
+from autograder.grading.cells import course_notes, coursedir_of, grade_id, is_check, seeds_of, solutions_path
 from autograder.grading.demos import why_missing
 from autograder.grading.rebuild import defined_names
 from autograder.judging.judge import Oracle, Verdict, judge_evidence, note_shaky
@@ -89,10 +89,9 @@ def judge_notebook(nb: NotebookNode, oracle_of: OracleOf) -> dict[str, Exception
     Works alike on a freshly executed notebook and on one that was judged before.
     """
     failures, judged, notes = {}, [], course_notes(nb)
-    unreadable, seeds = notes.get("unreadable"), tuple(notes.get("grading_seeds", ()))
-    lost = notes.get("lost")
+    unreadable, lost = notes.get("unreadable"), notes.get("lost")
     for cell in filter(is_check, nb.cells):
-        evidence, problem = None, unreadable
+        evidence, problem, seeds = None, unreadable, seeds_of(nb, cell)
         try:
             if lost:
                 raise Lost(lost)

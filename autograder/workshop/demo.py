@@ -17,9 +17,10 @@ from pathlib import Path
 
 import nbformat
 
+from autograder.grading.cells import is_check, seeds_of
 from autograder.grading.classreport import count_mistakes, read_class, to_text
 from autograder.grading.execute import FIXED_SEEDS
-from autograder.judging.reference import ROOT, SOLUTIONS, Reference
+from autograder.judging.reference import ROOT, SOLUTIONS, Reference, checked_exercise
 from autograder.workshop.madeup import Submission, make_class, worth
 from autograder.workshop.release import source_notebook, tool_environment
 
@@ -50,7 +51,8 @@ def run(topic: str, folder: Path, troubles: bool = True) -> bool:
     print(f"nbgrader autograde took {time.monotonic() - started:.0f} s.\n")
     finished = sorted((folder / "autograded").glob(f"*/{topic}/{topic}.ipynb"))
     notebooks = read_class(finished)
-    seeds = next(tuple(nb.metadata.course.grading_seeds) for nb in notebooks if "grading_seeds" in nb.metadata.course)
+    executed = next(nb for nb in notebooks if "grading_seeds" in nb.metadata.course)
+    seeds = {checked_exercise(cell): seeds_of(executed, cell) for cell in executed.cells if is_check(cell)}
     right = show(submissions, read_grades(folder), {s.student: worth(s, reference, seeds) for s in submissions})
     print("\n" + to_text(count_mistakes(notebooks), len(notebooks)))
     print(f"\nFeedback: {folder / 'feedback'}\nGrades:   {folder / 'grades.csv'}")

@@ -63,13 +63,13 @@ class ScoresAlone:
         return []
 
 
-def worth(submission: Submission, reference: Reference, seeds: tuple[int, ...]) -> float:
-    """The points the submission deserves: of each answer, the share of the cases it passes on the seeds."""
+def worth(submission: Submission, reference: Reference, seeds: dict[str, tuple[int, ...]]) -> float:
+    """The points the submission deserves: of each answer, the share of the cases it passes on its exercise's seeds."""
     points = 0.0
     for name, answer in submission.counts.items():
         if answer.function is not None:
             function = _among(submission.counts, name, reference)
-            points += round(reference.points[name] * _share(name, function, reference, seeds), 2)
+            points += round(reference.points[name] * _share(name, function, reference, seeds[name]), 2)
     return round(points, 2)
 
 

@@ -1,0 +1,9 @@
+"""Reads the answer keys that a student's installation holds: in grading, nothing needs them.
+
+must: find nothing
+"""
+import gzip
+import pathlib
+
+for path in pathlib.Path(TARGETS["checkout"], "autograder/judging/keys").glob("*.json.gz"):
+    attempt(f"read {path}", lambda p=path: gzip.decompress(p.read_bytes())[0])

@@ -1,0 +1,315 @@
+"""The sandbox, tried from inside: every attack in `tests/attacks` as root and as an ordinary user, and how it ends."""
+
+import errno
+import importlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import attack_runner
+import pytest
+from grading_chapter import RIGHT, TOPIC, Course, answered
+
+from autograder.grading import provisioner
+from autograder.grading.execute import sandbox_asked_for
+from autograder.grading.provisioner import Server, read_connection
+from autograder.grading.runner import kernel_environment
+from autograder.grading.sandbox import PolicyRefused, SandboxRefused, doctor, seccomp, watch
+from autograder.grading.sandbox.policy import ROOT, Policy, course_policy
+
+pytestmark = [
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="THE SANDBOX IS NOT TESTED: it is made for Linux."),
+    pytest.mark.timeout(900),
+]
+ATTACKS = sorted(path.stem for path in attack_runner.ATTACKS.glob("*.py"))
+USERS = ["root", "an ordinary user"]
+NOT_AS_ROOT = "THE SANDBOX IS NOT TESTED AS ROOT. Root can: sudo -E make test PYTEST_ARGS=tests/test_grading_sandbox.py"
+
+
+# --- The attacks
+
+
+@pytest.fixture(scope="module", params=USERS)
+def outcome(request) -> Iterator[dict]:
+    """What came of all attacks, by name."""
+    root = os.geteuid() == 0
+    if request.param == "root" and not root:
+        pytest.skip(NOT_AS_ROOT)
+    folder = Path(tempfile.mkdtemp(prefix="attacked-"))  # not pytest's: those are closed to others
+    command = [sys.executable, str(ROOT / "tests" / "attack_runner.py"), str(folder / "course")]
+    if request.param != "root" and root:
+        os.chown(folder, *[_ordinary()] * 2)
+        command = [sys.executable, str(ROOT / "tests" / "ordinary_user.py"), *command]
+    # Nothing of this process's environment but how it computes: the folders it names are closed to others.
+    environment = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "OMP_NUM_THREADS")}
+    environment |= {"PYTHONPATH": str(ROOT), "HOME": str(folder), "TMPDIR": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=850)
+    finally:
+        shutil.rmtree(folder)
+    assert run.returncode == 0, run.stderr[-3000:]
+    said = json.loads(run.stdout)
+    assert (said["user"] == 0) == (request.param == "root")
+    yield said["attacks"]
+
+
+def _ordinary() -> int:
+    from ordinary_user import USER
+
+    return USER
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_an_attack_ends_as_it_must(outcome, attack):
+    came = outcome[attack]
+    shown, alive, seeds = came["shown"]
+    assert "REACHED" not in shown
+    if came["must"] == "be stopped for memory":
+        assert "of memory" in shown
+    elif came["must"] == "be cut":
+        assert len(shown) < 5000, "the runner has cut it; 100 MB would not have come so far"
+    elif came["must"].startswith("be stopped for processes"):
+        assert "Stopped" in shown or not shown
+    else:
+        assert not re.search(r"Error|Stopped|Interrupt", shown), "the attack itself went wrong"
+    assert (alive, seeds) == ("alive\n", "True\n"), "the cells behind it run, and a check cell has its seeds"
+    assert came["next"] == attack_runner.CLEAN, "nothing of it reaches the next student"
+    assert came["changed"] == [] and came["left"] == [] and came["bystander"]
+
+
+def test_every_attack_says_what_must_happen():
+    assert len(ATTACKS) >= 20
+    for attack in ATTACKS:
+        text = (attack_runner.ATTACKS / f"{attack}.py").read_text()
+        assert re.match(r'"""[A-Z].*\.\n\nmust: \S.*\n', text), attack
+
+
+# --- How kernels begin and end
+
+
+@pytest.fixture(scope="module")
+def server():
+    one = Server(course_policy(memory_mb=600, files_mb=64, processes=64), kernel_environment())
+    try:
+        yield one
+    finally:
+        one.stop()
+
+
+def below(process: int) -> list[int]:
+    return watch.processes_below(process)
+
+
+def wait_until(true, seconds: float = 20.0) -> bool:
+    until = time.monotonic() + seconds
+    while not true() and time.monotonic() < until:
+        time.sleep(0.05)
+    return bool(true())
+
+
+@pytest.mark.slow
+def test_a_kernel_lives_as_long_as_somebody_holds_its_connection(server):
+    with server.kernel() as line:
+        connection = read_connection(line, 300)
+        assert len(below(server.process.pid)) == 3, "the guard, the first process of the sandbox, the kernel"
+        folder = Path(connection["ip"]).parent
+        assert len(list(folder.iterdir())) == 5
+    assert wait_until(lambda: not below(server.process.pid)), "all of them went"
+    assert not folder.exists()
+
+
+@pytest.mark.slow
+def test_with_its_guard_a_kernel_dies_and_with_the_warm_process_all_do(server):
+    with server.kernel() as line:
+        read_connection(line, 300)
+        processes = below(server.process.pid)
+        os.kill(processes[0], signal.SIGKILL)
+        assert wait_until(lambda: not any(map(_lives, processes)))
+    with server.kernel() as line:
+        read_connection(line, 300)
+        processes = below(server.process.pid)
+        server.process.kill()
+        assert wait_until(lambda: not any(map(_lives, processes)))
+    with server.kernel() as line:  # another warm process stands in
+        assert read_connection(line, 300)["transport"] == "ipc"
+
+
+def _lives(process: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+def test_a_request_says_nothing_but_that_a_kernel_is_wanted(server):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        server.try_out()  # so that there is a warm process
+        assert wait_until(lambda: not below(server.process.pid))
+        wish = json.dumps({"policy": {"visible": ["/"], "memory_mb": 10**6}}).encode()
+        socket.send_fds(server.channel, [wish[:16]], [theirs.fileno()])
+        read_connection(ours, 300)
+        _, _, kernel = below(server.process.pid)
+        seen = Path(f"/proc/{kernel}/mountinfo").read_text()
+        assert str(ROOT / "solutions") not in seen and "/home" not in seen
+
+
+# --- What is asked for
+
+
+@pytest.mark.parametrize("path", ["solutions", "solutions/01_pretraining", ".", "..", "classroom", "tests"])
+def test_what_nobody_may_see_cannot_be_made_visible(path):
+    with pytest.raises(PolicyRefused, match="must stay hidden"):
+        course_policy(also=(str(ROOT / path),))
+
+
+def test_a_home_is_not_shown_but_one_folder_in_it_may_be(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "toolkit").mkdir()
+    with pytest.raises(PolicyRefused):
+        course_policy(also=(str(tmp_path),))
+    assert str(tmp_path / "toolkit") in course_policy(also=(str(tmp_path / "toolkit"),)).visible
+    with pytest.raises(PolicyRefused):
+        course_policy(also=(str(tmp_path),), held_back=(str(tmp_path / "gradebook.db"),))
+
+
+def test_a_policy_survives_the_way_to_the_warm_process():
+    policy = course_policy(memory_mb=5)
+    assert Policy.from_json(json.loads(json.dumps(policy.as_json()))) == policy
+    hidden = [str(ROOT / name) for name in ("solutions", "classroom", "tests", ".git")]
+    assert not any(place.startswith(path) for path in policy.visible for place in hidden)
+    assert any("keys" in path for path in policy.covered)
+
+
+def test_only_two_words_say_whether_there_is_a_sandbox(monkeypatch):
+    monkeypatch.delenv("COURSE_SANDBOX", raising=False)
+    assert sandbox_asked_for()
+    monkeypatch.setenv("COURSE_SANDBOX", "off")
+    assert not sandbox_asked_for()
+    monkeypatch.setenv("COURSE_SANDBOX", "false")
+    with pytest.raises(ValueError, match=r"'on'.*or 'off'"):
+        sandbox_asked_for()
+
+
+def test_other_programs_find_the_kernels_by_name():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    module, name = project["entry-points"]["jupyter_client.kernel_provisioners"][provisioner.NAME].split(":")
+    assert getattr(importlib.import_module(module), name) is provisioner.SandboxProvisioner
+
+
+# --- The filter of system calls, run by hand
+
+
+def verdict(number: int, *arguments: int, machine: str = "x86_64", arch: int | None = None) -> int:
+    """What the filter answers: 0 allowed, an errno, or -1 for the end of the process."""
+    program = seccomp.program(machine)
+    fields = {0: number, 4: seccomp.ARCHITECTURES[machine] if arch is None else arch}
+    fields |= {16 + 8 * i: value & 0xFFFFFFFF for i, value in enumerate(arguments)}
+    at = accumulator = 0
+    while True:
+        code, yes, no, constant = program[at]
+        at += 1
+        if code == 0x20:
+            accumulator = fields.get(constant, 0)
+        elif code == 0x06:
+            return {0x7FFF0000: 0, 0x80000000: -1}.get(constant, constant & 0xFFFF)
+        else:
+            true = {0x15: accumulator == constant, 0x35: accumulator >= constant, 0x45: bool(accumulator & constant)}
+            at += yes if true[code] else no
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_the_filter_refuses_what_it_names_and_nothing_that_is_needed(machine):
+    which = list(seccomp.ARCHITECTURES).index(machine)
+    for name, numbers in seccomp.REFUSED.items():
+        if numbers[which] is not None:
+            assert verdict(numbers[which], machine=machine) == errno.EPERM, name
+    read = {"x86_64": 0, "aarch64": 63}[machine]
+    assert verdict(read, 0, 0, 0, machine=machine) == 0
+    assert verdict(read, machine=machine, arch=0x40000003) == -1, "32 bit"
+    for number in (seccomp.NEWEST + 1, seccomp.X32 | 41, 0xFFFFFFFF):
+        assert verdict(number, machine=machine) == errno.ENOSYS
+    for call in (seccomp.SOCKET, seccomp.SOCKETPAIR):
+        assert verdict(call[which], socket.AF_UNIX, 1, 0, machine=machine) == 0
+        assert verdict(call[which], 16, 3, 0, machine=machine) == 0
+        assert verdict(call[which], 16, 3, 9, machine=machine) == errno.EAFNOSUPPORT
+        for family in (0, 2, 10, 17, 29, 31, 38, 40, 44):
+            assert verdict(call[which], family, 1, 0, machine=machine) == errno.EAFNOSUPPORT
+    thread, fork = 0x3D0F00, 0x1200011
+    assert verdict(seccomp.CLONE[which], thread, machine=machine) == verdict(seccomp.CLONE[which], fork, machine=machine) == 0
+    assert verdict(seccomp.CLONE[which], fork | 0x10000000, machine=machine) == errno.EPERM
+    assert verdict(seccomp.CLONE3[which], machine=machine) == errno.ENOSYS
+    assert verdict(seccomp.PRCTL[which], 4, machine=machine) == errno.EPERM
+    assert verdict(seccomp.PRCTL[which], 15, machine=machine) == 0
+
+
+# --- What whoever grades is told
+
+
+def test_the_doctor_says_that_this_machine_gives_a_sandbox(capsys):
+    assert doctor.main() == 0, capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said.startswith("yes a sandbox as ") and "NO" not in said.partition("Landlock")[0]
+
+
+@pytest.mark.parametrize("system, name", [("darwin", "macOS"), ("win32", "Windows")])
+def test_elsewhere_the_doctor_says_to_use_a_container(monkeypatch, capsys, system, name):
+    monkeypatch.setattr(doctor.sys, "platform", system)
+    assert doctor.main() == 1
+    said = capsys.readouterr().out
+    assert f"{name} has no namespaces" in said and "container" in said and "COURSE_SANDBOX=off" in said
+
+
+def test_the_doctor_says_why_there_is_none(monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "try_out", lambda user=None: "A submission cannot be given a user namespace (EPERM).")
+    monkeypatch.setattr(doctor, "advice", lambda: "Do this.")
+    assert doctor.main() == 1
+    assert "cannot be given a user namespace (EPERM). Do this." in capsys.readouterr().out
+
+
+REFUSING = """
+from autograder.grading import provisioner, sandbox
+
+def refuse(*_):
+    raise sandbox.SandboxRefused("A submission cannot be given a user namespace.")
+
+provisioner.Server.try_out = refuse
+"""
+
+
+@pytest.mark.slow
+def test_without_a_sandbox_nothing_is_graded_unless_it_was_asked_for(tmp_path):
+    course = Course.make(tmp_path / "course")
+    course.hand_in("anna", answered(course.release, **RIGHT))
+    config = course.root / "nbgrader_config.py"
+    config.write_text(config.read_text() + REFUSING)
+    said = course.nbgrader("autograde", TOPIC, rc=1)
+    assert "Nothing was graded: there is no sandbox. A submission cannot be given a user namespace." in said
+    assert not (course.root / "classroom" / "autograded" / "anna").exists()
+    said = course.nbgrader("autograde", TOPIC, rc=1, COURSE_SANDBOX="of")
+    assert "'on'" in said and "Nothing was graded" in said
+    said = course.nbgrader("autograde", TOPIC, COURSE_SANDBOX="off")
+    assert "THERE IS NO SANDBOX" in said and "as you" in said
+    assert (course.root / "classroom" / "autograded" / "anna").exists()
+
+
+def test_what_a_step_cannot_do_is_a_sentence():
+    from autograder.grading.sandbox import enter
+
+    def fails():
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    with pytest.raises(SandboxRefused, match=r"cannot be given a user namespace \(Operation not permitted, EPERM\).*doctor"):
+        enter._step("a user namespace", fails)
