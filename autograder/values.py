@@ -102,6 +102,9 @@ def _decode_array(content: dict) -> np.ndarray:
     # An axis of length 0 makes an array of nothing whose other axes may claim anything: whoever sums over it pays.
     if math.prod(n for n in shape if n) * np.dtype(dtype).itemsize > MAX_BYTES:
         raise ValueError("too large")
+    claimed = math.prod(shape) * np.dtype(dtype).itemsize
+    if len(content["data"]) != 4 * -(-claimed // 3):  # seen before it is decoded
+        raise ValueError("size")
     data = base64.b64decode(content["data"], validate=True)
     return np.frombuffer(data, dtype=dtype).reshape(shape).copy()
 

@@ -1,6 +1,8 @@
 """From evidence to points: what scores, what scores nothing, and what is no score at all."""
 
+import base64
 import copy
+import json
 import math
 
 import pytest
@@ -9,7 +11,7 @@ from nbgrader.utils import determine_grade
 
 from autograder.evidence import MIME, collect
 from autograder.exercise import find_exercise
-from autograder.grading import verdict
+from autograder.grading import kept, verdict
 from autograder.grading.classreport import count_mistakes, to_text
 from autograder.grading.verdict import judge_notebook
 from autograder.judging.reference import Reference
@@ -56,7 +58,7 @@ def test_a_right_answer_gets_all_points(reference, evidence):
     notebook = executed(emitted(evidence("right")))
     assert points(notebook, reference) == POINTS
     assert [output.output_type for output in notebook.cells[0].outputs] == ["display_data", "execute_result"]
-    assert set(notebook.cells[0].outputs[0].data) == {"text/html", "text/plain", MIME}
+    assert set(notebook.cells[0].outputs[0].data) == {"text/html", "text/plain", kept.MIME}
 
 
 def test_a_mistake_gets_the_cases_it_passes_and_is_named(reference, evidence):
@@ -158,6 +160,35 @@ def test_evidence_that_is_too_large_is_no_points(reference, evidence, monkeypatc
     assert "too large" in said(notebook)
 
 
+def test_an_exercise_has_room_for_its_own_evidence_alone(reference, evidence):
+    """Many times what the reference gives, and far from what another exercise may need."""
+    right = evidence("right")
+    notebook = executed(emitted(right | {"padding": "x" * 100_000}))
+    assert points(notebook, reference) == POINTS
+    notebook = executed(emitted(right | {"padding": "x" * 1_000_000}))
+    assert points(notebook, reference) == 0
+    assert "too large" in said(notebook)
+
+
+def test_what_is_kept_is_what_was_emitted_and_small():
+    array = {"array": {"dtype": "int64", "shape": [500], "data": base64.b64encode(bytes(4000)).decode()}}
+    odd = [{"dtype": "x", "shape": [], "data": "no base64"}, {"dtype": 1, "shape": 2, "data": "QQ"}, "text", None, {"data": 5}]
+    for evidence in (array, [array, array], odd, {}, 5, "äöü\ud83d"):
+        assert kept.unpack(kept.pack(evidence), 100_000) == evidence
+    assert len(kept.pack(array)) < 300 < len(json.dumps(array))
+
+
+@pytest.mark.parametrize("text", ["", "QQ==", "no base64", kept.pack("x" * 10_000), kept.pack([1])[:-8], 5])
+def test_what_was_not_kept_is_refused_and_large_things_are_not_unpacked(text):
+    with pytest.raises(ValueError, match=r"cannot be read|cut off"):
+        kept.unpack(text, 1000)
+
+
+def test_what_a_kernel_says_was_kept_is_not_read(reference, evidence):
+    forged = new_output("display_data", data={kept.MIME: kept.pack(evidence("right"))})
+    assert points(executed(forged), reference) == 0
+
+
 def test_an_unreadable_submission_is_no_points_and_says_why(reference):
     notebook = executed(unreadable="homework.ipynb is empty.")
     assert points(notebook, reference) == 0
@@ -181,6 +212,9 @@ class Broken:
 
     def mistakes(self, exercise, seeds):
         return []
+
+    def evidence_size(self, exercise, seeds):
+        raise RuntimeError("the reference has a bug")
 
 
 def test_a_failing_judge_scores_nothing_and_can_be_repaired(reference, evidence):

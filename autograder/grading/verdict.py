@@ -18,6 +18,7 @@ from traitlets import Bool
 
 from autograder.evidence import MIME
 from autograder.exercise import find_exercise
+from autograder.grading import kept
 from autograder.grading.cells import course_notes, coursedir_of, grade_id, is_check, seeds_of, solutions_path
 from autograder.grading.demos import why_missing
 from autograder.grading.rebuild import defined_names
@@ -25,7 +26,9 @@ from autograder.judging.judge import Oracle, Verdict, judge_evidence, note_shaky
 from autograder.judging.reference import Reference, checked_exercise
 from autograder.judging.report import to_html, to_text
 
-MAX_EVIDENCE = 20_000_000  # characters of JSON
+MAX_EVIDENCE = 20_000_000  # characters of JSON, whatever the exercise
+LEAST_ROOM, TIMES = 200_000, 20  # and of each exercise: this, and so many times what its reference gives
+TOO_LARGE = "What the check cell emitted is too large: your function returned far more than was asked for."
 OracleOf = Callable[[str], Oracle]  # topic -> oracle
 
 
@@ -97,7 +100,10 @@ def judge_notebook(nb: NotebookNode, oracle_of: OracleOf) -> dict[str, Exception
                 raise Lost(lost)
             if not seeds and not unreadable:
                 raise NotExecuted("the notebook was not executed: run nbgrader autograde without --no-execute")
-            evidence, problem = (None, unreadable) if unreadable else _evidence_of(cell)
+            if not unreadable:
+                evidence, problem = _evidence_of(cell)
+                if problem is None and len(json.dumps(evidence)) > _room_for_evidence(cell, seeds, oracle_of):
+                    evidence, problem = None, TOO_LARGE
             judged.append((cell, _judge_cell(cell, evidence, problem, seeds, oracle_of), evidence, problem))
         except Exception as error:  # whatever it is, it is not the student's
             failures[grade_id(cell)] = error
@@ -155,17 +161,27 @@ def _write_verdict(cell: NotebookNode, verdict: Verdict, evidence, problem: str 
 def _rewrite(cell: NotebookNode, report: dict, evidence, problem: str | None) -> None:
     """Put the report in place of the outputs, and keep what a re-judge needs: the evidence, or why there is none."""
     if problem is None and evidence is not None:
-        report = report | {MIME: evidence}
+        report = report | {kept.MIME: kept.pack(evidence)}
     cell.outputs = [new_output("display_data", data=report)]
     cell.execution_count = None
     cell.metadata.course = NotebookNode({} if problem is None else {"problem": problem})
 
 
+def _room_for_evidence(cell: NotebookNode, seeds: tuple, oracle_of: OracleOf) -> int:
+    """How much evidence is read: generous beside what the reference gives, as a wrong answer may give more."""
+    exercise = find_exercise(checked_exercise(cell) or "(none)")
+    return min(MAX_EVIDENCE, LEAST_ROOM + TIMES * oracle_of(exercise.topic).evidence_size(exercise, seeds))
+
+
 def _evidence_of(cell: NotebookNode) -> tuple[object, str | None]:
-    """The evidence a check cell emitted, and a sentence where there is none to judge."""
+    """The evidence a check cell emitted, or that was kept of it, and a sentence where there is none to judge."""
     known = course_notes(cell).get("problem")  # from an earlier judgement
     if known:
         return None, known
+    if {"exercise", "unjudged"} & course_notes(cell).keys():  # judged before: no output is a student's any more
+        of_then = [output.data[kept.MIME] for output in cell.outputs if kept.MIME in output.get("data", {})]
+        if of_then:
+            return kept.unpack(of_then[0], MAX_EVIDENCE), None
     emitted = [output.data[MIME] for output in cell.outputs if MIME in output.get("data", {})]
     if not emitted:
         return None, f"The check cell emitted no result{_why(cell)}."
@@ -175,10 +191,7 @@ def _evidence_of(cell: NotebookNode) -> tuple[object, str | None]:
             f"The check cell emitted {len(emitted)} results where one is expected, so none of them counts.",
         )
     if len(json.dumps(emitted[0])) > MAX_EVIDENCE:
-        return (
-            None,
-            "What the check cell emitted is too large: your function returned far more than was asked for.",
-        )
+        return None, TOO_LARGE
     return emitted[0], None
 
 

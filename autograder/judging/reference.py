@@ -5,6 +5,7 @@ solutions, run after the cells tagged "imports" (an answer may use those names a
 """
 
 import importlib.util
+import json
 import linecache
 import re
 from collections.abc import Callable, Sequence
@@ -36,6 +37,7 @@ class Reference:
         self._modules: dict[Path, ModuleType] = {}  # here and not for good: a file may be corrected, and read again
         self._summaries: dict[tuple[str, str, int], Summary] = {}
         self._records: dict[tuple[str, str, int], dict] = {}
+        self._sizes: dict[tuple[str, str, int], int] = {}
         self._prints: dict[tuple[str, str, int], dict] = {}  # by exercise, mistake and seed
 
     @cached_property
@@ -98,6 +100,17 @@ class Reference:
                 found = watched_cases(exercise, records, [seed])
             self._records |= {(exercise.name, record["case"], seed): record for record in found}
         return self._records[key]
+
+    def evidence_size(self, exercise: Exercise, seeds: Sequence[int]) -> int:
+        """Characters of the evidence that the reference gives."""
+        if exercise.name not in self.functions:
+            raise ReferenceFailed(f"No solution cell of {self.topic} defines {exercise.name}.")
+        for case in exercise.cases:
+            for seed in seeds:
+                key = (exercise.name, case.name, seed)
+                if key not in self._sizes:
+                    self._sizes[key] = len(json.dumps(self._run(exercise, case, seed)))
+        return sum(self._sizes[exercise.name, case.name, seed] for case in exercise.cases for seed in seeds)
 
     def mistakes(self, exercise: Exercise, seeds: Sequence[int]) -> list[KnownMistake]:
         """The known mistakes with the fingerprints of what they get wrong on `seeds`."""
