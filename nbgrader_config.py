@@ -55,8 +55,10 @@ c.ClearSolutions.text_stub = f"*{STUB}*"
 
 converter.install()  # submissions in any state: see autograder/grading/converter.py
 
-# Ours stand in place of nbgrader's Execute and SaveAutoGrades. nbgrader's IgnorePattern and ClearMetadataPreprocessor
-# are left out: no message on stderr costs a point here, and a re-judge reads the metadata.
+# What kernels may read beside Python, its packages and the public course: c.Execute.visible = ["/path", ...]
+
+# Ours stand in place of nbgrader's Execute (its kernels are sandboxed) and SaveAutoGrades. nbgrader's IgnorePattern and
+# ClearMetadataPreprocessor are left out: no message on stderr costs a point here, and a re-judge reads the metadata.
 c.Autograde.sanitize_preprocessors = [
     "autograder.grading.rebuild.Rebuild",
     "nbgrader.preprocessors.ClearOutput",

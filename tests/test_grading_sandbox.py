@@ -25,6 +25,7 @@ from autograder.grading.execute import sandbox_asked_for
 from autograder.grading.provisioner import Server, read_connection
 from autograder.grading.runner import kernel_environment
 from autograder.grading.sandbox import PolicyRefused, SandboxRefused, doctor, seccomp, watch
+from autograder.grading.sandbox.enter import NOBODY
 from autograder.grading.sandbox.policy import ROOT, Policy, course_policy
 
 pytestmark = [
@@ -122,7 +123,10 @@ def wait_until(true, seconds: float = 20.0) -> bool:
 def test_a_kernel_lives_as_long_as_somebody_holds_its_connection(server):
     with server.kernel() as line:
         connection = read_connection(line, 300)
-        assert len(below(server.process.pid)) == 3, "the guard, the first process of the sandbox, the kernel"
+        _, first, kernel = below(server.process.pid)  # with the guard
+        for process in (first, kernel):
+            users = re.search(r"^Uid:\s+(.*)$", Path(f"/proc/{process}/status").read_text(), re.MULTILINE).group(1).split()
+            assert set(map(int, users)) == {NOBODY if os.geteuid() == 0 else os.geteuid()}
         folder = Path(connection["ip"]).parent
         assert len(list(folder.iterdir())) == 5
     assert wait_until(lambda: not below(server.process.pid)), "all of them went"

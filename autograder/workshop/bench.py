@@ -1,6 +1,6 @@
 """`make bench`: how fast grading, the training loop and the notebooks are, against the stock tool in the same run.
 
-python -m autograder.workshop.bench [grading] [training] [notebook]
+python -m autograder.workshop.bench [grading] [sandbox] [training] [notebook]
 """
 
 import argparse
@@ -15,6 +15,7 @@ from pathlib import Path
 import nbformat
 
 from autograder.judging.reference import ROOT, SOLUTIONS, Reference
+from autograder.workshop.bench_sandbox import bench_sandbox
 from autograder.workshop.release import chapters, source_notebook, tool_environment
 
 STOCK_CONFIG = """
@@ -163,7 +164,7 @@ def bench_notebook() -> list[str]:
     return lines
 
 
-BENCHES = {"training": bench_training, "grading": bench_grading, "notebook": bench_notebook}
+BENCHES = {"training": bench_training, "grading": bench_grading, "sandbox": bench_sandbox, "notebook": bench_notebook}
 
 
 def main() -> int:
