@@ -252,6 +252,7 @@ def _kernel(connection: dict, listening: list[int], tell: int) -> None:
         os.environ.update(HOME=HOME, TMPDIR="/tmp", IPYTHONDIR=f"{HOME}/.ipython", MPLCONFIGDIR=f"{HOME}/.matplotlib")
         os.environ["COURSE_PROGRESS_FILE"] = f"{HOME}/progress.json"
         tempfile.tempdir = None
+        importlib.invalidate_caches()  # what lies in a folder may be less than it was outside
         _own_randomness()
         app = _application(connection, listening)
         os.close(tell)

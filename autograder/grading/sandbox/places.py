@@ -30,6 +30,7 @@ def build(policy: Policy, owner: int) -> None:
 
     Needs a mount namespace of its own, and to be the first process of its PID namespace (for /proc).
     """
+    os.umask(0o022)  # folders on the way to a place can be passed by whoever this process becomes
     calls.mount("none", "/", None, MS_REC | calls.MS_PRIVATE)
     calls.mount("tmpfs", _BASE, "tmpfs", _PLAIN, "mode=0755,size=4m")
     os.mkdir(_BASE + _OLD)
@@ -37,12 +38,12 @@ def build(policy: Policy, owner: int) -> None:
     calls.pivot_root(_BASE, _BASE + _OLD)
     os.chdir("/")
     calls.mount("tmpfs", _NEW, "tmpfs", _PLAIN, "mode=0755,size=4m")
+    _make_private(policy.files_mb, owner)  # before the places: one of them may lie in /tmp
     for path in _outermost([*SYSTEM, *SHARED, *policy.visible]):
         _show(path)
     for path in policy.covered:
         _cover(path)
     _make_files()
-    _make_private(policy.files_mb, owner)
     _make_devices()
     os.makedirs(f"{_NEW}/proc")
     calls.mount("proc", f"{_NEW}/proc", "proc", MS_RDONLY | _PLAIN | MS_NOEXEC)
@@ -107,7 +108,7 @@ def _make_files() -> None:
 def _make_private(files_mb: int, owner: int) -> None:
     """One folder for all that is written, with one size: /tmp, with the working folder and the home, and /dev/shm."""
     private = f"{_NEW}/tmp"
-    os.makedirs(private, exist_ok=True)
+    os.mkdir(private)
     size = f"mode=0700,size={files_mb}m,nr_inodes={max(1000, 32 * files_mb)}"
     calls.mount("tmpfs", private, "tmpfs", _PLAIN | MS_NOEXEC, size)
     os.chown(private, owner, owner)
