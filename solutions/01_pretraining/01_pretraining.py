@@ -123,6 +123,12 @@ def make_labels(input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.
 check("make_labels", make_labels)
 
 # %% [markdown]
+# <details><summary><b>Hint</b></summary>
+#
+# Which function of a tensor writes one value wherever a condition holds? And which of its two versions leaves the
+# tensor itself alone? (Look for `masked_fill` and `masked_fill_`.)
+# </details>
+#
 # ## Exercise 2: the causal language-modelling loss
 #
 # A causal model reads tokens $x_1 \dots x_T$ and gives, at each position $t$, a distribution over the next token.
@@ -158,14 +164,9 @@ def causal_lm_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 check("causal_lm_loss", causal_lm_loss)
 
 # %% [markdown]
-# <details><summary><b>Hint</b></summary>
-#
-# Which function of a tensor writes one value wherever a condition holds? And which of its two versions leaves the
-# tensor itself alone? (Look for `masked_fill` and `masked_fill_`.)
-# </details>
 # <details><summary><b>Hint 1</b>: the shift</summary>
 #
-# Which position of the logits predicts nothing? Which label is predicted by nobody? Those two go.
+# Which position of the logits predicts nothing? Which label is not predicted by any position? Leave these two out.
 # </details>
 # <details><summary><b>Hint 2</b>: the mean</summary>
 #
@@ -273,10 +274,11 @@ check("ngram_loss", ngram_loss)
 #
 # Now count the training text for n = 1 to 6, add α = 0.01 to each count, and measure the loss on held-out text.
 #
-# **Predict.** Each step from n = 1 to n = 6 gives the counts one more token to look at. What does the held-out loss do?
+# **Predict.** Each step from n = 1 to n = 6 gives the counts one more token to look at. What does the held-out loss
+# do?
 # - **a** It falls at every step: more context can only help.
 # - **b** It falls down to one best n, and rises at every step after it.
-# - **c** It falls, rises, and falls again before it rises for good.
+# - **c** It falls, rises, falls again, and then only rises.
 
 # %% tags=["demo"]
 predict("more_context", "")
@@ -617,8 +619,8 @@ check("train", train)
 # %% [markdown]
 # <details><summary><b>Hint 1</b>: the order</summary>
 #
-# What is left in `.grad` from the step before, and when must it go? What must happen between `backward()` and the
-# optimizer's step?
+# What is left in `.grad` from the step before, and when must it be cleared? What must happen between `backward()` and
+# the optimizer's step?
 # </details>
 # <details><summary><b>Hint 2</b>: the pieces</summary>
 #
