@@ -539,6 +539,17 @@ def train_sft(
 check("train_sft", train_sft)
 
 # %% [markdown]
+# <details><summary><b>Hint 1</b>: what to divide by</summary>
+#
+# Which number makes the sum of the batches' losses the mean over the whole update? Can you know it before the first
+# forward pass? Does the label of a row's first token count?
+# </details>
+# <details><summary><b>Hint 2</b>: the order</summary>
+#
+# What has to happen once an update, and what once a batch? When must the old gradients be cleared, and when is the
+# norm that of the whole update?
+# </details>
+#
 # ## Exercise 8: answers that end
 #
 # Write a function that lets the model answer several prompts at a time. They are padded on the left, so in every row
@@ -597,16 +608,6 @@ check("generate_answers", generate_answers)
 
 
 # %% [markdown]
-# <details><summary><b>Hint 1</b>: what to divide by</summary>
-#
-# Which number makes the sum of the batches' losses the mean over the whole update? Can you know it before the first
-# forward pass? Does the label of a row's first token count?
-# </details>
-# <details><summary><b>Hint 2</b>: the order</summary>
-#
-# What has to happen once an update, and what once a batch? When must the old gradients be cleared, and when is the
-# norm that of the whole update?
-# </details>
 # <details><summary><b>Hint 1</b>: one step</summary>
 #
 # Which place of the logits, (batch, seq, vocab), is about the next token? What should stand in a row that has ended,
@@ -1070,8 +1071,7 @@ check("plan_rows", plan_rows)
 # %% [markdown]
 # <details><summary><b>Hint 1</b>: for the first two bars</summary>
 #
-# Why should a row be closed for good when one example does not fit? Which examples are hard to place late, and which
-# are easy?
+# Why should a row be closed when one example does not fit? Which examples are hard to place late, and which are easy?
 # </details>
 # <details><summary><b>Hint 2</b>: for the last two</summary>
 #
@@ -1197,8 +1197,8 @@ reveal("loss_turns", came, first=history[0], best=best, last=last)
 # %% [markdown]
 # The third picture measures the usual explanation of such a rise: as training goes on, the model gives more
 # probability to its first choice *where that choice is wrong*, and this makes the loss larger. The share of right
-# answers does not change with it. The opposite also happens: a loss can fall because of words that do not matter.
-# What we need is a way to train on what we *want*: a reward. That is the next chapter.
+# answers does not measure this. The opposite also happens: a loss can fall because of words that do not matter. What
+# we need is a way to train on what we *want*: a reward. That is the next chapter.
 #
 # ## The same functions on a real model
 #
