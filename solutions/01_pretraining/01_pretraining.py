@@ -135,7 +135,7 @@ check("make_labels", make_labels)
 # There is a **shift**: the logits at position $t$ are about the token at position $t + 1$. The next cell draws it.
 # `logits` has shape (batch, seq, vocab), `labels` (batch, seq) and is *not* shifted: you do that here.
 #
-# The chain rule makes one probability of the whole text, $p_\theta(x) = \prod_t p_\theta(x_t \mid x_{<t})$, and
+# By the chain rule, the probability of the whole text is $p_\theta(x) = \prod_t p_\theta(x_t \mid x_{<t})$, and
 # training maximises it. So the loss is
 #
 # $$ \mathcal{L}(\theta) = -\frac{1}{|\mathcal{T}|} \sum_{t \in \mathcal{T}} \log p_\theta(x_t \mid x_{<t}), $$
@@ -1233,8 +1233,8 @@ progress("01_pretraining")
 # </details>
 # <details><summary>You average the loss of each row, and then the rows. What changes, and would you notice?</summary>
 #
-# A token in a short row gets more weight than one in a long row. The loss still falls and nothing is raised; you would
-# notice only by comparing with a loss that you trust, as you did with that of `transformers`.
+# A token in a short row gets more weight than one in a long row. The loss still falls and there is no error message;
+# you would notice only by comparing with a loss that you trust, as you did with that of `transformers`.
 # </details>
 # <details><summary>How could you get an answer from the base model without training it any further?</summary>
 #
