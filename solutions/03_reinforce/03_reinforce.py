@@ -128,7 +128,8 @@ check("exact_objective", exact_objective)
 # we put one into ours: it gives 1.2 points for *every* opening, although one is enough. There is one more answer now,
 # “certainly , certainly , …”, which is very rare under $p_0$. Our rule overrates it; its true utility is below zero.
 #
-# **Predict.** We climb both objectives with exact gradients, from p₀. Where does each policy end?
+# **Predict.** Starting at p₀, we maximise each of the two objectives with exact gradients. Where does each policy
+# end?
 #
 # - **a** Both end at the overrated answer: the reward is highest there.
 # - **b** With minus, mostly on good answers; with plus, everything is on the overrated answer.
@@ -201,7 +202,7 @@ reveal("plus_sign", came, plus=plus["E[u]"], minus=minus["E[u]"], start=flaw["p�
 # |---|---|
 # | 2 | the product rule: both terms are there |
 # | 1 | the first term as an expectation, by $\nabla p = p\,\nabla\log p$ |
-# | 2 | the second term worked out, with the reason for what it comes to |
+# | 2 | the second term worked out, with the reason for its value |
 # | 1 | the result in one line, and what it says about the θ inside the reward |
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "derivation", "locked": false, "points": 6, "schema_version": 3, "solution": true, "task": false}
@@ -750,7 +751,7 @@ plots.show_table(
 # - $k_3$ has the gradient of KL(p₀‖p), which is another KL.
 # - $k_3$ times the ratio p/p̄ (p̄ is p, held constant) has the one we want again.
 #
-# It will be an exercise in chapter 10.
+# This will be an exercise in chapter 10.
 #
 # Inside the *reward* (second table) your derivation needs $k_1$. We followed the exact gradient of
 # $\mathbb{E}[(r - \beta k)\,\nabla\log p]$, where the bracket is held constant. Only $k_1$ leads to p*. The other two
@@ -1020,8 +1021,8 @@ for row, keep, logp in zip(tokens.tolist(), mask.tolist(), logps.tolist()):
 #
 # `sample` is all that is new. The reward is computed for the *whole* answer, and so is its KL: the sum over its tokens.
 #
-# **Predict.** Three things are rewarded: a right answer (3 points), an opening (1.2), a closing (1). Of which does
-# the share among the answers grow most in the first third of the training?
+# **Predict.** Three things are rewarded: a right answer (3 points), an opening (1.2), a closing (1). For each, we
+# measure the share of answers that have it. Which share grows most in the first third of the training?
 #
 # - **a** Right answers: they bring most points.
 # - **b** An opening or a closing: such polite words bring less, but they can be added to any answer.
@@ -1147,8 +1148,8 @@ reveal("first_learned", came, third=third, right=early["right"], opening=early["
 # easily, and that need not be what you wanted most.
 #
 # Compare the columns k1 and k3, too. These policies are several nats away from the reference, and there one rare
-# answer can change a mean of $k_3$ a lot, as you have seen. β is a price, not a limit: the KL can become as large as
-# the rewards are worth.
+# answer can change a mean of $k_3$ a lot, as you have seen. β is a price, not a limit: it does not keep the KL below
+# a given number.
 #
 # And the baseline? In the small world it decided whether the policy came close to the optimum. Here there are few
 # updates, far from any optimum, with gradients scaled to length 1. Compare the two colours with each other, and with
