@@ -191,14 +191,15 @@ check("token_rewards", token_rewards)
 # ## Exercise 2: generalised advantage estimation
 #
 # An answer gets one score. Which of its tokens earned it? The value model helps. If its expectation changes after a
-# token, that token mattered. The change, together with the reward of the token, is the *TD error* (TD: temporal
+# token, that token mattered. The change, together with the reward of the token, is the **TD error** (TD: temporal
 # difference)
 #
 # $$ \delta_t = r_t + \gamma V_{t+1} - V_t, $$
 #
-# where $V_t$ is the value before token $t$. If the value model is good, $\delta_t$ alone is a good advantage. If it
-# is bad, it is better to count the rewards that really come. GAE (Schulman et al. 2015) lies between the two. It adds
-# up the TD errors from token $t$ on, with the weights 1, $\gamma\lambda$, $(\gamma\lambda)^2$ and so on:
+# where $V_t$ is the value before token $t$; a $\gamma$ below 1 makes later rewards count less (in this chapter's runs
+# it is 1). If the value model is good, $\delta_t$ alone is a good advantage. If it is bad, it is better to count the
+# rewards that really come. GAE (Schulman et al. 2015) lies between the two. It adds up the TD errors from token $t$
+# on, with the weights 1, $\gamma\lambda$, $(\gamma\lambda)^2$ and so on:
 #
 # $$ A_t = \delta_t + \gamma\lambda\,\delta_{t+1} + (\gamma\lambda)^2\,\delta_{t+2} + \dots
 #        = \delta_t + \gamma\lambda\, A_{t+1}. $$
@@ -834,7 +835,7 @@ print(f"In this run {high} has the higher median utility, and the seeds of the t
 #
 # **Predict.** Over these updates, what do score and true utility do?
 #
-# - **a** Both rise, and level off at the end.
+# - **a** Both rise, and then stay level.
 # - **b** Without the penalty training becomes unstable, and both fall.
 # - **c** The score rises. The utility rises at first, and falls later.
 
