@@ -428,7 +428,7 @@ exact = [
 
 
 def on_wins(wins: torch.Tensor, eps: float = 0.0):
-    """DPO's loss on a table of drawn pairs, wins[x, i, j]; a pair counts as often as it came."""
+    """The loss on a table of drawn pairs, wins[x, i, j]; each counts as often as it came."""
     x, i, j = wins.nonzero().T
     times = wins[x, i, j].long()
     x, i, j = (t.repeat_interleave(times) for t in (x, i, j))
