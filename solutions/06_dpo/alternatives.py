@@ -330,7 +330,7 @@ def clipped_by_hand(
         for group in groups:
             group["lr"] = lr_at(step)
         optimizer.step()
-        history += [{"loss": float(loss), "margin": float(m.mean()), "accuracy": _seen(m.detach())}]
+        history += [{"loss": loss.item(), "margin": m.mean().item(), "accuracy": _seen(m.detach())}]
         if after_step:
             after_step(step)
     return history

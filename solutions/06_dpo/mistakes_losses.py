@@ -65,11 +65,9 @@ _LOSSES = "-(1 - label_smoothing) * F.logsigmoid(m) - label_smoothing * F.logsig
 changes("dpo_loss", _dpo_loss, [
     ("reference_forgotten", "The reference is missing: you compare the policy's log-probabilities alone. The margin is that of the "
      "log-*ratios*.", "policy - reference", "policy"),
-    ("reference_added", "You add the reference's difference. It is subtracted.", "policy - reference", "policy + reference"),
-    ("chosen_and_rejected_swapped", "Your margin has the wrong sign: rejected minus chosen. The policy would learn what was not "
-     "chosen.", "beta * (policy", "-beta * (policy"),
-    ("reference_pair_swapped", "The reference's two numbers are exchanged: each belongs to its own answer.",
-     "ref_chosen - ref_rejected", "ref_rejected - ref_chosen"),
+    ("reference_added", "You add the reference's difference, or exchange its two numbers. It is subtracted.", "policy - reference", "policy + reference"),
+    ("chosen_and_rejected_swapped", "Your margin has the wrong sign, rejected minus chosen, or the weights of the two labels are exchanged. The policy "
+     "would learn what was not chosen.", "beta * (policy", "-beta * (policy"),
     ("beta_on_the_policy_only", "β multiplies the policy's part alone. It multiplies the whole margin.",
      "beta * (policy - reference)", "beta * policy - reference"),
     ("beta_on_the_chosen_only", "β multiplies the chosen answer's log-ratio alone. It multiplies both.",
@@ -85,13 +83,9 @@ changes("dpo_loss", _dpo_loss, [
      "-(1 - label_smoothing) * torch.sigmoid(m).log() - label_smoothing * torch.sigmoid(-m).log()"),
     ("sigmoid_without_logarithm", "You use the probability itself. The loss is minus its *logarithm*.", _LOSSES,
      "-(1 - label_smoothing) * torch.sigmoid(m) - label_smoothing * torch.sigmoid(-m)"),
-    ("smoothing_ignored", "label_smoothing changes nothing in your loss.", _LOSSES, "-F.logsigmoid(m)"),
+    ("smoothing_ignored", "label_smoothing changes nothing in your loss. If the label is the other way round, the margin changes its sign.", _LOSSES, "-F.logsigmoid(m)"),
     ("smoothing_with_the_wrong_sign", "Your second term has the wrong sign: you *subtract* the loss of the turned label. An expectation "
      "adds both.", "- label_smoothing * F.logsigmoid(-m)", "+ label_smoothing * F.logsigmoid(-m)"),
-    ("smoothing_on_the_same_margin", "Both terms use the same margin, so nothing is smoothed. If the label is the other way round, the "
-     "margin changes its sign.", "F.logsigmoid(-m)", "F.logsigmoid(m)"),
-    ("smoothing_exchanged", "The two weights are exchanged: the label is the wrong way round with probability label_smoothing, and right "
-     "with 1 - label_smoothing.", _LOSSES, "-label_smoothing * F.logsigmoid(m) - (1 - label_smoothing) * F.logsigmoid(-m)"),
     ("first_weight_left_at_one", "The first term still has the weight 1. It is 1 - label_smoothing: the two weights add up to 1.",
      "-(1 - label_smoothing) * F", "-F"),
     ("smoothing_halved", "You spread label_smoothing over two classes, as cross-entropy does. Here it is the probability of the turned "

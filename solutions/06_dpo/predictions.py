@@ -9,8 +9,8 @@ PREDICTIONS = {
             "get is decided by single labels.",
             "c": "That happens with fewer pairs: the loss then says “never” of an answer that lost once, and the policy believes it.",
         },
-        "why": "The reference is {start:.2f} away from p*, the policy from 10,000 pairs {found:.2f}, the one from exact preferences "
-        "{exact:.4f}. With 100 pairs it is {middle[0]:.2f}, with 100,000 {middle[3]:.2f}.",
+        "why": "The reference is {start:.2f} away from p*, the policy from 1,000 pairs {found:.2f}, the one from exact preferences "
+        "{exact:.4f}. With 100 pairs it is {middle[0]:.2f}, with 10,000 {middle[2]:.2f}, with 100,000 {middle[3]:.2f}.",
     },
     "chosen_falls": {
         "choices": {
