@@ -27,13 +27,6 @@ def examples(records: Sequence[dict], name: str, tokenizer) -> list[Example]:
     return found
 
 
-def turned_round(records: Sequence[dict], share: float, seed: int) -> list[dict]:
-    """The same pairs, of which about this share has chosen and rejected answer exchanged."""
-    rng = random.Random(seed)
-    swap = {"chosen": "rejected", "rejected": "chosen"}
-    return [{swap.get(k, k): v for k, v in r.items()} if rng.random() < share else r for r in records]
-
-
 # --- The world that can be listed
 
 

@@ -13,7 +13,7 @@ def claims(values: dict) -> None:
     assert values["weight_error"] < 1e-5 and values["trl"] < 1e-5
     exact, fixed, start = values["exact"], [median(row) for row in values["fixed"]], values["at_start"]
     assert median(exact) < 0.02, "with exact preferences DPO arrives"
-    assert fixed == sorted(fixed, reverse=True) and fixed[0] > start - 0.1 and fixed[1] > 0.4 * start, "with few pairs it does not"
+    assert fixed == sorted(fixed, reverse=True) and fixed[0] > start - 0.1 and fixed[1] > 0.4 * start, "with few it does not"
     assert fixed[3] > 5 * median(exact)
     right, *wrong = (found["to p*"] for found in values["broken"].values())
     assert right < 0.02 and min(wrong) > 2 * right + 0.02, "an error moves the optimum"

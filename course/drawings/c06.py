@@ -52,7 +52,7 @@ def reward_inside(
     picture.text(left - 14, 12, "green: utility", 12, "end", color=GREEN)
     picture.text(left, 12, "blue: β log p*/p₀", 12, color=BLUE)
     bottom = 48 + 34 * len(answers)
-    picture.text(left - 14, bottom, f"dashed: β log Z = {constant:.2f}, the same for each answer", 12, color=GREY, anchor="middle")
+    picture.text(300, bottom, f"dashed: β log Z = {constant:.2f}, the same for each answer", 12, "middle", color=GREY)
     return picture
 
 

@@ -737,7 +737,7 @@ check("train_dpo", train_dpo)
 
 # %% tags=["demo"]
 PRICE, RATE, SIZE = 0.2, 3e-4, 16 * device.dose()
-UPDATES, SEEDS = device.at_most(224, least=4), range(device.at_most(3))
+UPDATES, SEEDS = device.at_most(192, least=4), range(device.at_most(3))
 questions = random.Random(device.seed(0)).choices(
     rollouts.questions_about_facts("heldout"), k=device.at_most(192, least=8))  # fmt: skip
 before = pairs.look_at(reference, reference, questions, device.seed(50))
@@ -754,13 +754,16 @@ def examine(policy) -> dict:
     return found | {"win rate": pairs.win_rate(found["utilities"], other["utilities"])}
 
 
+at_zero = {"update": 0, "seconds": 0.0} | examine(reference)
+
+
 # %% tags=["demo"]
 def train(seed: int, beta=PRICE, lr=RATE, updates=UPDATES, looks=4, eps=0.0, records=None):
     """DPO from the reference. Returns the policy, the loop's history, and what we saw."""
     yes, no, ref = (chosen, rejected, ref_train) if records is None else records
     policy = copy.deepcopy(reference).requires_grad_()
     optimizer = torch.optim.AdamW(policy.parameters(), weight_decay=0.0)
-    curve, started = [{"update": 0, "seconds": 0.0} | examine(policy)], [time.process_time()]
+    curve, started = [at_zero], [time.process_time()]
 
     def logps_of(batch):
         return pair_logps(policy, [yes[i] for i in batch], [no[i] for i in batch], PAD)
@@ -859,7 +862,7 @@ ppo_update = earlier("ppo_update", rewarded.ppo_update)
 best_of_n_probs = earlier("best_of_n_probs", methods.best_of_n_probs)
 reward_model = models.load_nano("reward").to(DEVICE).requires_grad_(False)
 learned_on = rollouts.questions_about_facts("train")
-PPO_UPDATES = device.at_most(28, least=2)
+PPO_UPDATES = device.at_most(24, least=2)
 
 
 def ppo_curve(seed: int) -> list[dict]:
@@ -967,10 +970,12 @@ reveal("too_many_steps", came, middle=far_middle)
 # seed each, and fewer updates: look for large differences only.
 
 # %% tags=["demo"]
-SHORT = dict(updates=device.at_most(160, least=4), looks=1)
-noisy_records = pairs.turned_round(train_records[:MOST], 0.3, device.seed(1))
-noisy = [pairs.examples(noisy_records, k, tokenizer) for k in ("chosen", "rejected")]
-noisy = (*noisy, reference_logps(reference, *noisy, PAD, 128))
+SHORT = dict(updates=device.at_most(96, least=4), looks=1)
+turned = torch.rand(MOST, generator=torch.Generator().manual_seed(device.seed(1))) < 0.3
+both = [(no, yes) if turn else (yes, no) for yes, no, turn in zip(chosen, rejected, turned)]
+first, second = (numbers.cpu() for numbers in ref_train)
+swapped = torch.where(turned, second, first), torch.where(turned, first, second)
+noisy = (*zip(*both), tuple(numbers.to(DEVICE) for numbers in swapped))
 tried = {
     "β = 0.2, rate 3e-4": {}, "rate 1e-4": {"lr": 1e-4}, "rate 1e-3": {"lr": 1e-3},
     "β = 0.8": {"beta": 0.8},
@@ -1074,9 +1079,9 @@ render_chat = earlier("render_chat", methods.render_chat)
 generate_answers = earlier("generate_answers", methods.generate_answers)
 nano_records = [data.load_jsonl(f"instructions_{split}") for split in ("train", "heldout")]
 real = manners.load_manner(
-    device.updates(12, least=2), models.load_nano("sft"), tokenizer, *nano_records)  # fmt: skip
+    device.updates(8, least=2), models.load_nano("sft"), tokenizer, *nano_records)  # fmt: skip
 print(real.note)
-to_learn = real.train[: device.updates(48, least=4)]
+to_learn = real.train[: device.updates(40, least=4)]
 real_pairs = {
     split: [pairs.chat_examples(real, records, k, render_chat) for k in ("answer", "plain")]
     for split, records in (("train", to_learn), ("heldout", real.heldout))
@@ -1104,7 +1109,7 @@ lora = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear")
 lora_model = get_peft_model(real.model, lora)
 trainable = [p for p in lora_model.parameters() if p.requires_grad]
 yes, no = real_pairs["train"]
-drawn = comparisons.epochs(len(yes), 4, device.updates(12, least=2), device.seed(0))
+drawn = comparisons.epochs(len(yes), 4, device.updates(10, least=2), device.seed(0))
 history = train_dpo(
     lambda rows: pair_logps(
         lora_model, [yes[i] for i in rows], [no[i] for i in rows], real_pad),
@@ -1112,9 +1117,9 @@ history = train_dpo(
     torch.optim.AdamW(trainable, weight_decay=0.0), lambda step: 1e-3, beta=PRICE,
 )  # fmt: skip
 real_after = real_look(lora_model)
-both = {"before": real_before, "after": real_after}
+real_table = {"before": real_before, "after": real_after}
 plots.show_table([{real.name: when} | {k: v for k, v in seen.items() if k != "said"}
-                  for when, seen in both.items()])  # fmt: skip
+                  for when, seen in real_table.items()])  # fmt: skip
 columns = zip(real.heldout, real_before["said"], real_after["said"])
 plots.show_table([{"asked": r["prompt"], "before": a, "after": b} for r, a, b in columns][:6])
 

@@ -14,5 +14,5 @@ MEASURED = {
     "level": level, "far": [_plain(curve) for curve in far_curves], "far_middle": far_middle,
     "far_loss": [[h["loss"] for h in history] for _, history, _ in far],
     "settings": dict(zip(settings, _plain(list(settings.values())))),
-    "real": {when: {k: v for k, v in seen.items() if k != "said"} for when, seen in both.items()}, "is_real": real.real,
+    "real": {when: {k: v for k, v in seen.items() if k != "said"} for when, seen in real_table.items()}, "is_real": real.real,
 }
