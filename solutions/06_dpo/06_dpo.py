@@ -552,8 +552,8 @@ def pair_logps(
     chosen, rejected: lists of equal length; the examples of a pair stand at the same place. An
     example is (token ids, labels) as in chapter 2: two lists, with -100 where a token is not
     supervised. An answer's log-probability is the sum over its supervised tokens. The model is
-    called once; model(input_ids=..., attention_mask=...).logits are the logits, and the batch
-    belongs on model.device. pad_id fills up the rows.
+    called once; model(input_ids=..., attention_mask=...).logits are the logits, where the mask
+    is 1 on the tokens of an example. The batch belongs on model.device. pad_id fills up rows.
     """
     ### BEGIN SOLUTION
     batch = collate([*chosen, *rejected], pad_id)

@@ -57,6 +57,8 @@ changes("pair_logps", _pair_logps, [
      "-(of_tokens * counted).sum(1)"),
     ("without_gradient", "No gradient flows to the model. There is a detach, a no_grad or an .item() in the way.",
      "sums = (of_tokens", "sums = (of_tokens.detach().requires_grad_()"),
+    ("mask_left_out", "You do not hand on the attention mask, or one of ones: the model is not told what is padding. On the right that "
+     "does no harm to a causal model; on the left it does.", "attention_mask=mask", "attention_mask=torch.ones_like(mask)"),
     ("two_forward_passes", "You call the model more than once. Both halves go through it in one batch.",
      "logps = model(input_ids=ids, attention_mask=mask).logits.log_softmax(-1)",
      "logps = torch.cat([model(input_ids=i, attention_mask=m).logits for i, m in zip(ids.chunk(2), mask.chunk(2))]).log_softmax(-1)"),

@@ -37,14 +37,16 @@ pair_logps = Exercise("pair_logps", TOPIC, "Exercise 6: the log-probabilities of
 
 
 class _Counting:
-    """A model that counts how often it is called, and notes on how many rows."""
+    """A model that notes on how many rows it is called, and how many tokens of each it is told to be real."""
 
     def __init__(self, model):
-        self.model, self.calls = model, []
+        self.model, self.calls, self.real = model, [], []
 
     def __call__(self, *given, **named):
         ids = named.get("input_ids", given[0] if given else None)
+        mask = named.get("attention_mask", given[1] if len(given) > 1 else None)
         self.calls.append(len(ids))
+        self.real += [ids.shape[1]] * len(ids) if mask is None else mask.sum(1).tolist()
         return self.model(*given, **named)
 
     def __getattr__(self, name):
@@ -94,6 +96,14 @@ def a_single_forward_pass(answer, seed):
     model = _Counting(tiny_llama(seed, _VOCAB, 12))
     answer(model, _examples(seed, [3, 5, 4], [4, 2, 7]), _examples(seed + 1, [3, 5, 4], [6, 3, 1]), _PAD)
     return {"rows_of_each_call": torch.tensor(model.calls)}
+
+
+@pair_logps.case
+def real_tokens_and_padding(answer, seed):
+    """The attention mask that the model gets is 1 on the tokens of each example, and 0 on padding."""
+    model = _Counting(tiny_llama(seed, _VOCAB, 12))
+    answer(model, _examples(seed, [3, 5], [4, 2]), _examples(seed + 1, [3, 5], [8, 6]), _PAD)
+    return {"real_tokens_of_the_rows": torch.tensor(sorted(model.real))}
 
 
 @pair_logps.case
