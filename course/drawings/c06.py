@@ -13,7 +13,7 @@ def two_roads() -> Drawing:
         alt="Two roads lead from pairs of answers to a policy. The upper one goes from the pairs to a reward model and then "
         "to PPO, which draws new answers at every step. The lower one, DPO, goes from the pairs to the policy directly.",
     )  # fmt: skip
-    picture.box(10, 85, 105, 50, "pairs:\nchosen, rejected", GREY)
+    picture.box(5, 85, 110, 50, "pairs:\nchosen, rejected", GREY, size=12)
     picture.box(180, 20, 110, 50, "reward model", ORANGE)
     picture.box(355, 20, 110, 50, "PPO", ORANGE)
     picture.box(500, 85, 90, 50, "policy", BLUE, bold=True)
@@ -21,9 +21,9 @@ def two_roads() -> Drawing:
     picture.arrow(115, 100, 178, 50)
     picture.arrow(290, 45, 353, 45, "score")
     picture.arrow(465, 50, 520, 83)
-    picture.path([(395, 72), (395, 98), (425, 98), (425, 78)], ORANGE, dashed=True)
-    picture.arrow(425, 90, 425, 72, color=ORANGE)
-    picture.text(410, 110, "new answers, again and again", 12, "middle", color=ORANGE)
+    picture.path([(385, 72), (385, 98), (435, 98), (435, 80)], ORANGE, dashed=True)
+    picture.arrow(435, 90, 435, 72, color=ORANGE)
+    picture.text(400, 112, "new answers at every step", 12, "middle", color=ORANGE)
     picture.arrow(115, 120, 178, 170)
     picture.arrow(465, 170, 520, 137)
     return picture
