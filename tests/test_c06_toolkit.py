@@ -9,11 +9,11 @@ from course.drawings import c06 as drawings
 
 def test_an_example_supervises_the_answer_and_its_end_mark():
     tokenizer = data.load_tokenizer()
-    record = {"prompt": "what is 3 plus 4 ?", "chosen": "seven .", "rejected": "sure , seven ."}
+    record = {"prompt": "what is 3 plus 4 ?", "chosen": "7 .", "rejected": "sure , 7 ."}
     ((ids, labels),) = pairs.examples([record], "rejected", tokenizer)
     words = tokenizer.convert_ids_to_tokens(ids)
-    assert words == "<bos> <user> what is 3 plus 4 ? <end> <assistant> sure , seven . <end>".split()
-    assert [w for w, label in zip(words, labels, strict=True) if label != -100] == "sure , seven . <end>".split()
+    assert words == "<bos> <user> what is 3 plus 4 ? <end> <assistant> sure , 7 . <end>".split()
+    assert [w for w, label in zip(words, labels, strict=True) if label != -100] == "sure , 7 . <end>".split()
     assert all(label in (-100, token) for token, label in zip(ids, labels, strict=True))
 
 

@@ -758,9 +758,7 @@ at_zero = {"update": 0, "seconds": 0.0} | examine(reference)
 
 
 # %% tags=["demo"]
-def train(
-    seed: int, beta=PRICE, lr=RATE, updates=UPDATES, looks=4, eps=0.0, records=None, falls=True
-):
+def train(seed: int, beta=PRICE, lr=RATE, updates=UPDATES, looks=4, eps=0.0, records=None):
     """DPO from the reference. Returns the policy, the loop's history, and what we saw."""
     yes, no, ref = (chosen, rejected, ref_train) if records is None else records
     policy = copy.deepcopy(reference).requires_grad_()
@@ -779,11 +777,10 @@ def train(
 
     bar = tqdm(total=updates, desc=f"β = {beta}, rate {lr:g}, seed {seed}", mininterval=1)
     drawn = comparisons.epochs(len(yes), SIZE, updates, device.seed(seed))
-    falling = comparisons.warm_then_fall(updates, lr)
-    rate = falling if falls else (lambda step: lr * min(1, (step + 1) / 10))
     history = train_dpo(
         logps_of, *ref, (torch.tensor(batch) for batch in drawn), optimizer,
-        rate, beta=beta, label_smoothing=eps, after_step=look,
+        lambda step: lr * min(1, (step + 1) / 10), beta=beta, label_smoothing=eps,
+        after_step=look,
     )  # fmt: skip
     bar.close()
     return policy, history, curve
@@ -923,7 +920,7 @@ reveal("dpo_or_ppo", came, kl=level["kl"], dpo=level["first"], ppo=level["second
 #
 # ## Too much
 #
-# β is smaller now, the rate is a little higher and does not fall, and there are more updates.
+# β is smaller now, the rate is a little higher, and there are more updates.
 #
 # **Predict.** The loss on the pairs goes on falling, and the accuracy on *held-out* pairs does not fall. And the true
 # utility of what the policy says?
@@ -936,7 +933,7 @@ reveal("dpo_or_ppo", came, kl=level["kl"], dpo=level["first"], ppo=level["second
 predict("too_many_steps", "")
 
 # %% tags=["demo"]
-FAR = dict(beta=0.1, lr=5e-4, updates=device.at_most(240, least=4), looks=6, falls=False)
+FAR = dict(beta=0.1, lr=5e-4, updates=device.at_most(240, least=4), looks=6)
 far = [train(seed, **FAR) for seed in SEEDS]
 far_curves = [curve for *_, curve in far]
 fig, axes = plt.subplots(1, 4, figsize=(12, 2.8))
