@@ -43,6 +43,9 @@ LONG = {
     "rollouts, and what is computed from them": "rollouts.draw rollouts.words rollouts.scores rollouts.scores_on_the_way "
     "rollouts.token_logps rollouts.new_value_model rollouts.bytes_in_training rollouts.questions_about_facts "
     "rollouts.policy_loss_of_trl many_steps tuned median torch.ones_like earlier",
+    "pairs, and what is computed from them": "comparisons.load pairs.examples pairs.look_at pairs.trl_losses pairs.worths "
+    "pairs.utility_at pairs.descend distance recovered_rewards preferences manners.load_manner "
+    "reference_logps pair_logps train_dpo ppo_curve rollouts.bytes_of torch.meshgrid trained_anew real_look LoraConfig",
     "drawn by chance": "torch.multinomial torch.randn torch.rand torch.randint",
 }
 

@@ -43,7 +43,7 @@ CHAPTERS = [
     Chapter("05_ppo", "PPO", ("nano-sft, on its own answers,", "paid by the score of nano-reward"),
             ("4 models, 2 of them", "not named"), CORRECTED, ("nano-sft", "nano-reward")),
     Chapter("06_dpo", "DPO", ("nano-sft, on pairs of answers,", "without a reward model"),
-            ("“state of the art”, “one", "hyper-parameter”"), CORRECTED, ("nano-sft",), coming=True),
+            ("“state of the art”, “one", "hyper-parameter”"), CORRECTED, ("nano-sft",)),
     Chapter("07_finetuning", "full fine-tuning,\nLoRA",
             ("all weights, or a few beside them,", "on {dialect} sentences of a dialect"),
             ("LoRA makes backward", "cheaper"), CORRECTED, coming=True),
