@@ -1,7 +1,28 @@
 # %% [markdown]
-# # 10 · GRPO
+# # 10 · GRPO: rewards that can be checked
 #
-# Minimal.
+# In chapters 4 and 5 a reward was learned from people's comparisons, and a policy learned to please it, flaws included.
+# Some answers need no opinion: a sum is right or wrong, a program passes its tests or does not. Such a reward is called
+# **verifiable**. Here you train a small model with nothing but a rule that checks answers. The method is GRPO (group
+# relative policy optimisation), with which reasoning models are trained.
+#
+# **You will be able to**
+# - write a verifier, and say how a careless one is gamed;
+# - write GRPO's advantages and its loss, and say what each of its three normalisations prefers;
+# - say which KL a penalty inside the loss really pulls towards, for nine ways to put it there;
+# - find the bug of drawing from one distribution and scoring with another;
+# - measure whether a policy learned something new, or became surer of what it could do before.
+#
+# | exercise | difficulty | minutes | | exercise | difficulty | minutes |
+# |---|---|---|---|---|---|---|
+# | 1 a verifier | ● ● ○ | 10 | | 6 scored as it was drawn | ● ● ● | 10 |
+# | 2 compared with the group | ● ○ ○ | 5 | | 7 right at least once | ● ● ○ | 10 |
+# | 3 the loss | ● ● ● | 15 | | 8 rejection sampling | ● ○ ○ | 5 |
+# | 4 nine gradients | ● ● ● | 15 | | 9 the training loop | ● ● ○ | 10 |
+# | 5 a KL for the loss | ● ● ● | 10 | | 10 few checks | open | 15 |
+#
+# You need chapter 3, or to know what a policy gradient, a baseline and $k_1$, $k_2$, $k_3$ are; and from chapter 5 the
+# clipped objective. The letters are those of the [table in chapter 0](../00_start_here/00_start_here.ipynb).
 
 # %% tags=["imports"]
 import math
@@ -10,6 +31,86 @@ import torch
 
 from autograder import check, earlier, predict, progress, reveal
 
+# %% tags=["demo"]
+import copy
+import random
+from statistics import median
+
+import matplotlib.pyplot as plt
+from tqdm.auto import tqdm
+
+from course import device, listed, methods, models, plots, puzzles
+from course.drawings import c10 as drawings
+
+plots.use_style()
+torch.set_num_threads(1)  # so small a model gains nothing from more
+print(device.describe_machine())
+DEVICE = device.device()
+drawings.recipes()
+
+# %% [markdown]
+# It is often said that DeepSeek-R1 was trained with RLHF only, without supervised fine-tuning. Two models are mixed up
+# there. **R1-Zero** went from the base model straight to reinforcement learning, and with *verifiable rewards*: rules, and
+# no human preferences. **R1** itself had four stages: a small supervised fine-tuning first (a *cold start*), then
+# reinforcement learning with rules, then fine-tuning on answers chosen by rejection sampling, then reinforcement learning
+# again (DeepSeek-AI 2025, arXiv:2501.12948). All of these pieces are in this chapter, small enough for your machine.
+#
+# ## Puzzles, and people who write about them
+#
+# A puzzle is a number and five moves on a ring: after 9 comes 0. Some people write running totals before they answer (a
+# *scratchpad*), most do not. They make slips: a total is off by one now and then. Our base model reads what they wrote. It
+# is pre-trained here, in less than a minute.
+
+# %% tags=["demo"]
+rng = random.Random(device.seed(0))
+for _ in range(6):
+    print(puzzles.document(rng))
+
+SEEDS = [device.seed(n) for n in range(device.at_most(3))]
+bases = []
+for seed in tqdm(SEEDS, desc="pre-training"):
+    model = puzzles.new_model(seed).to(DEVICE)
+    puzzles.fit(model, puzzles.document, device.at_most(450, least=8), 64, 4e-3, seed)
+    bases.append(model.eval())
+base = bases[0]
+print(f"{sum(p.numel() for p in base.parameters()):,} parameters, {len(bases)} models")
+
+# %% tags=["demo"]
+NEW = 18  # tokens an answer may have
+generate = earlier("generate_answers", methods.generate_answers)
+answer_mask = earlier("answer_mask", methods.answer_mask)
+rollout_logps = earlier("rollout_logps", methods.rollout_logps)
+
+
+@torch.no_grad()
+def draw(model, asked: list, generator, temperature: float = 1.0) -> tuple[dict, list[str]]:
+    """An answer to each puzzle: tensors (answers, new), and the answers as texts."""
+    ids, mask = (x.to(DEVICE) for x in puzzles.encoded([p.text for p in asked], "left"))
+    tokens = generate(model, ids, mask, NEW, puzzles.END, puzzles.PAD, temperature, generator)
+    said = answer_mask(tokens, puzzles.END).long()
+    batch = {"input_ids": ids, "attention_mask": mask, "tokens": tokens, "mask": said}
+    return batch, puzzles.words_of(tokens, said)
+
+
+def logps_under(model, batch: dict) -> torch.Tensor:
+    """log p of each token of the answers under a model, (answers, new)."""
+    return rollout_logps(model, *(batch[n] for n in ("input_ids", "attention_mask", "tokens", "mask")))
+
+
+rng, generator = random.Random(device.seed(1)), torch.Generator(DEVICE).manual_seed(device.seed(1))
+asked = [puzzles.puzzle(rng) for _ in range(8)]
+_, texts = draw(base, asked, generator)
+plots.show_table([{"asked": p.text, "truth": p.truth, "answered": t} for p, t in zip(asked, texts)])
+
+# %% [markdown]
+# The base model does what people did: mostly it fills in a work sheet or guesses, and now and then it thinks and answers.
+# That is all a reward needs: what is to be rewarded must come up by itself *sometimes*.
+#
+# ## Exercise 1: a verifier
+#
+# What we want has two parts, and they are paid apart. The *form*: a thought and then an answer, each between its marks.
+# And the answer has to be *right*. A verifier is a program that many clever answers will meet. Each thing that it
+# overlooks will be found.
 
 # %% nbgrader={"grade": false, "grade_id": "verify_answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def verify_answer(text: str, truth: int) -> tuple[float, float]:
@@ -43,6 +144,45 @@ def verify_answer(text: str, truth: int) -> tuple[float, float]:
 # %% nbgrader={"grade": true, "grade_id": "verify_answer_check", "locked": true, "points": 8, "schema_version": 3, "solution": false, "task": false}
 check("verify_answer", verify_answer)
 
+# %% [markdown]
+# <details><summary><b>Hint 1</b>: the form</summary>
+#
+# Take the words that are marks, in their order. What must that list be? Where must the first mark and the last mark stand
+# in the text, and what may stand between `</think>` and `<answer>`?
+# </details>
+# <details><summary><b>Hint 2</b>: the answer</summary>
+#
+# What is right about `<answer> 1 2 3 4 5 </answer>` when the truth is 3? How many words may stand there? And if there are
+# two answers?
+# </details>
+#
+# Measured on several hundred new puzzles:
+
+# %% tags=["demo"]
+def examine(model, count: int = 400, seed: int = 77) -> dict[str, float]:
+    """Shares of the answers to new puzzles that have the form, and that are right; their length."""
+    rng, n = random.Random(device.seed(seed)), device.at_most(count, least=16)
+    generator = torch.Generator(DEVICE).manual_seed(device.seed(seed))
+    asked = [puzzles.puzzle(rng) for _ in range(n)]
+    batch, texts = draw(model, asked, generator)
+    form, right = zip(*(verify_answer(text, p.truth) for text, p in zip(texts, asked)))
+    thinks = [r for f, r in zip(form, right) if f]
+    return {"form": sum(form) / n, "right": sum(right) / n,
+            "right, of those with the form": sum(thinks) / max(1, len(thinks)),
+            "tokens": batch["mask"].sum().item() / n}  # fmt: skip
+
+
+before = [examine(model) for model in bases]
+plots.show_table([{"base model": seed} | found for seed, found in zip(SEEDS, before)])
+
+# %% [markdown]
+# ## Exercise 2: compared with the group
+#
+# Draw $k$ answers to one puzzle: a **group**. GRPO compares each reward with its group, and divides by the group's spread:
+#
+# $$ A_i = \frac{r_i - \text{mean}(r_1, \dots, r_k)}{\text{std}(r_1, \dots, r_k) + \varepsilon}. $$
+#
+# There is no value model. All tokens of an answer get the same advantage.
 
 # %% nbgrader={"grade": false, "grade_id": "group_advantages", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def group_advantages(rewards: torch.Tensor, eps: float = 1e-4) -> torch.Tensor:
@@ -61,6 +201,71 @@ def group_advantages(rewards: torch.Tensor, eps: float = 1e-4) -> torch.Tensor:
 # %% nbgrader={"grade": true, "grade_id": "group_advantages_check", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}
 check("group_advantages", group_advantages)
 
+# %% [markdown]
+# <details><summary><b>Hint</b></summary>
+#
+# Over which axis is the group? Which shape must mean and spread have to be subtracted and divided row by row? What is
+# 0 / 0, and who prevents it?
+# </details>
+#
+# Below: one group of the base model's answers. Beside your advantages stand those of chapter 3, leave-one-out.
+
+# %% tags=["demo"]
+leave_one_out = earlier("leave_one_out_advantages", methods.leave_one_out_advantages)
+generator = torch.Generator(DEVICE).manual_seed(device.seed(3))
+one = puzzles.puzzle(random.Random(device.seed(3)))
+texts, paid = [], []
+while sum(paid) < 1 and len(texts) < 400:  # until a group of eight has a right answer in it
+    _, texts = draw(base, [one] * 8, generator)
+    paid = [verify_answer(text, one.truth)[1] for text in texts]
+paid = torch.tensor([paid])
+both = group_advantages(paid)[0].tolist(), leave_one_out(paid)[0].tolist()
+drawings.group(texts, paid[0].tolist(), *both)
+
+# %% tags=["demo"]
+right = torch.arange(1, 8)  # of eight answers, how many are right
+groups = (torch.arange(8) < right[:, None]).float()  # (7, 8)
+share = (right / 8).tolist()
+size = {
+    "GRPO, the group": group_advantages(groups).abs().mean(1).tolist(),
+    "chapter 3, leave one out": leave_one_out(groups).abs().mean(1).tolist(),
+}
+fig, ax = plt.subplots(figsize=(6.5, 2.8))
+for (name, sizes), color in zip(size.items(), (plots.PURPLE, plots.BLUE)):
+    ax.plot(share, sizes, "o-", color=color, label=name)
+ax.set(xlabel="share of right answers in the group", title="Mean size of an advantage")
+ax.legend()
+plt.show()
+hard = [sizes[0] / sizes[3] for sizes in size.values()]  # 1 of 8 right, against 4 of 8
+print(f"One right of eight against four: {hard[0]:.2f} (GRPO), {hard[1]:.2f} (leave one out)")
+
+# %% [markdown]
+# Without the division, a puzzle with one right answer of eight moves the policy less than one with four. Divided by the
+# spread the two come closer: hard and easy puzzles count more than they would in the gradient of the expected reward. That
+# is a choice. Liu et al. 2025 (*Dr. GRPO*, arXiv:2503.20783) leave the division away. A group in which all rewards are
+# equal teaches nothing in either way.
+#
+# ## Exercise 3: the loss
+#
+# Every token has a ratio, as in PPO (chapter 5), and the clip has two ends that may differ:
+#
+# $$ \ell_t = -\min\big(\rho_t A,\ \text{clip}(\rho_t,\, 1 - \varepsilon_{\text{low}},\, 1 + \varepsilon_{\text{high}})\, A\big), \qquad
+# \rho_t = \frac{p_\theta(y_t)}{p_{\text{old}}(y_t)}. $$
+#
+# A higher upper end (*clip-higher*, Yu et al. 2025, DAPO, arXiv:2503.14476) leaves room for tokens that were rare.
+# How are the tokens of many answers made one number? Three ways are in use:
+#
+# - per **answer**: the mean of each answer, then the mean of those (Shao et al. 2024, the first GRPO);
+# - per **token**: the mean over all tokens of the batch (DAPO; today `trl`'s default);
+# - by a **constant**: the sum, divided by a number that never changes (Dr. GRPO).
+
+# %% tags=["demo"]
+lengths = (4, 9, 16)
+drawings.weights(lengths, {
+    "answer": [1 / (3 * n) for n in lengths],
+    "token": [1 / sum(lengths)] * 3,
+    "constant": [1 / (3 * NEW)] * 3,
+})  # fmt: skip
 
 # %% nbgrader={"grade": false, "grade_id": "grpo_loss", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def grpo_loss(
@@ -104,6 +309,120 @@ def grpo_loss(
 # %% nbgrader={"grade": true, "grade_id": "grpo_loss_check", "locked": true, "points": 10, "schema_version": 3, "solution": false, "task": false}
 check("grpo_loss", grpo_loss)
 
+# %% [markdown]
+# <details><summary><b>Hint 1</b>: the ratio</summary>
+#
+# It is chapter 5's loss with one advantage for each answer: which shape must `advantages` get? Which tensors are constants?
+# Where could `exp` overflow on padding?
+# </details>
+# <details><summary><b>Hint 2</b>: three divisions</summary>
+#
+# Set what stands on padding to 0 first. Then all three are sums of the same losses: by what is each divided, and when?
+# </details>
+#
+# Drawn with your own function, with ends 0.8 and 1.28:
+
+# %% tags=["demo"]
+one_token = torch.ones(1, 1)
+
+
+def objective(ratio: float, advantage: float) -> float:
+    """Your objective for a single token."""
+    given = math.log(ratio) * one_token, 0 * one_token, advantage * one_token[0]
+    return -grpo_loss(*given, one_token.long(), 0.2, 0.28, "token").item()
+
+
+drawings.two_ends(objective, 0.2, 0.28)
+
+# %% [markdown]
+# ### What the three prefer
+#
+# A world with four answers: right or wrong, and each of these short (4 tokens) or long (16 tokens). All four are equally
+# likely at first. Length has nothing to do with being right, and is not paid for.
+#
+# **Predict.** We train with your loss. As the policy learns to be right: what happens to the length of those answers that
+# are still *wrong*?
+#
+# - **a** With no normalisation anything: length is not paid for.
+# - **b** Per “answer” they get longer.
+# - **c** Per “answer” they get shorter.
+# - **d** Per “token” and by a constant they get longer: a long answer has more tokens to be pushed.
+
+# %% tags=["demo"]
+predict("wrong_and_long", "")
+
+# %% tags=["demo"]
+SHORT, LONG, KINDS = 4, 16, ("right, short", "right, long", "wrong, short", "wrong, long")
+pays, long = torch.tensor([1.0, 1, 0, 0]), torch.tensor([SHORT, LONG, SHORT, LONG])
+
+
+def four_answers(per: str, seed: int, updates: int = 60) -> list[dict]:
+    """Train a table of four logits. The kind is chosen with the first token; the rest is sure."""
+    logits = torch.zeros(4, requires_grad=True)
+    optimizer = torch.optim.Adam([logits], lr=0.05)
+    generator, shares = torch.Generator().manual_seed(seed), []
+    for _ in range(updates):
+        p = logits.detach().softmax(0)
+        shares.append({"wrong": (p[3] / p[2:].sum()).item(), "right": (p[1] / p[:2].sum()).item()})
+        drawn = torch.multinomial(p, 512, replacement=True, generator=generator)
+        advantages = group_advantages(pays[drawn].view(-1, 8)).flatten()
+        mask = (torch.arange(LONG) < long[drawn][:, None]).long()
+        # Each of n tokens holds 1/n of log p, so that no token is special.
+        logps = (logits.log_softmax(0)[drawn] / long[drawn])[:, None] * mask
+        optimizer.zero_grad()
+        grpo_loss(logps, logps.detach(), advantages, mask, 0.2, 0.2, per, LONG).backward()
+        optimizer.step()
+    return shares
+
+
+PERS = {"answer": plots.VERMILION, "token": plots.ORANGE, "constant": plots.BLUE}
+lengths_learned = {per: [four_answers(per, device.seed(n)) for n in range(5)] for per in PERS}
+
+# %% tags=["demo"]
+fig, axes = plt.subplots(1, 2, figsize=(9, 2.9), sharey=True)
+for per, color in PERS.items():
+    for ax, name in zip(axes, ("wrong", "right")):
+        plots.band(ax, lengths_learned[per], name, color, f"per “{per}”")
+        ax.set(xlabel="update", title=f"Share of long ones among the {name} answers", ylim=(0, 1))
+axes[0].legend(loc="lower left")
+plt.show()
+ends = {per: {name: median(run[-1][name] for run in runs) for name in ("wrong", "right")}
+        for per, runs in lengths_learned.items()}  # fmt: skip
+apart = ends["answer"]["wrong"] - ends["constant"]["wrong"]
+came = "b" if apart > 0.1 else "c" if apart < -0.1 else "a"
+came = "d" if min(ends["token"]["wrong"], ends["constant"]["wrong"]) > 0.6 else came
+reveal("wrong_and_long", came, answer=ends["answer"], constant=ends["constant"])
+
+# %% [markdown]
+# Divided by its own length, a long answer feels less of its reward: a long wrong one is hardly punished, and a long right
+# one hardly praised. So right answers get shorter, and wrong ones longer. That is the length bias of the first GRPO. Per
+# token and by a constant, answers of the same batch are treated alike. The mean per token has another, smaller fault: a
+# batch with long answers counts less than a batch with short ones.
+#
+# ## A KL inside the loss
+#
+# PPO puts the KL into the reward. GRPO puts it into the loss. Chapter 3 has shown that this is not the same thing. Now you
+# work it out. There are three estimators of $\mathrm{KL}(p_\theta \| p_0)$, of $d = \log p_\theta(y) - \log p_0(y)$:
+#
+# $$ k_1 = d, \qquad k_2 = \tfrac12 d^2, \qquad k_3 = e^{-d} - 1 + d, $$
+#
+# and three uses: as a **loss** that is differentiated; as a price in the **reward**, which is a constant; and times the
+# **ratio** $p_\theta/\bar p$, where $\bar p$ is $p_\theta$ held constant (the ratio is 1, and has a gradient).
+#
+# **Predict.** Of these nine, how many have on average the gradient of $\mathrm{KL}(p_\theta \| p_0)$?
+#
+# - **a** All of those with $k_1$ and $k_3$: their mean is the KL. That makes six.
+# - **b** Four.
+# - **c** One: $k_1$ in the reward, as in PPO.
+
+# %% tags=["demo"]
+predict("how_many", "")
+
+# %% [markdown]
+# ## Exercise 4: nine gradients
+#
+# All answers of a small world can be listed, so each expectation is a sum. Autograd can do it too, but try with paper
+# first: of each use, what is differentiated? A derivation stands folded below the check.
 
 # %% nbgrader={"grade": false, "grade_id": "kl_gradient", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def kl_gradient(
@@ -136,6 +455,78 @@ def kl_gradient(
 # %% nbgrader={"grade": true, "grade_id": "kl_gradient_check", "locked": true, "points": 10, "schema_version": 3, "solution": false, "task": false}
 check("kl_gradient", kl_gradient)
 
+# %% [markdown]
+# <details><summary><b>Hint</b></summary>
+#
+# All nine have the form $\mathbb{E}[w\,\nabla\log p]$ with some weight $w$ for each answer. If k is differentiated, what is
+# $\nabla k(d)$, when only $\log p_\theta$ in d has a gradient? For the ratio, use the product rule. And what is
+# $\mathbb{E}[w\,\nabla\log p]$ at the logits of a softmax (chapter 3, exercise 2)?
+# </details>
+# <details><summary><b>A derivation</b>: open it when yours is written</summary>
+#
+# Let $s = \nabla\log p(y)$. Then $\nabla d = s$, and $\nabla k(d) = k'(d)\,s$.
+#
+# *Loss:* $\mathbb{E}[k'(d)\,s]$. For $k_1$ it is $\mathbb{E}[s] = \nabla\sum p = 0$. For $k_2$ it is $\mathbb{E}[d\,s]$, the gradient
+# of $\mathrm{KL}(p\|p_0)$ (chapter 3's derivation). For $k_3$ it is $\mathbb{E}[(1 - p_0/p)\,s] = -\sum p_0 \nabla\log p$, the gradient of
+# $\mathrm{KL}(p_0\|p)$.
+#
+# *Reward:* $\mathbb{E}[k(d)\,s]$. For $k_1$ it is $\mathbb{E}[d\,s]$. For $k_3$ it is
+# $\mathbb{E}[d\,s] + \sum p_0 \nabla \log p$: the gradient of the *difference* of both KLs. For $k_2$ it is
+# $\mathbb{E}[\tfrac12 d^2 s]$, which is neither.
+#
+# *Ratio:* by the product rule the sum of the two. $k_1$: $\mathbb{E}[d\,s] + 0$. $k_3$: the second KL cancels, and $\mathbb{E}[d\,s]$
+# remains. $k_2$: $\mathbb{E}[(d + \tfrac12 d^2)\,s]$, neither.
+# </details>
+#
+# Your nine against autograd, in float64, and against the gradients of the two KLs:
+
+# %% tags=["demo"]
+world = listed.listed_world()
+ref = world.ref_logps.double()
+policy_logits = ref + 0.4 * world.utilities.double()  # somewhere between p_0 and the optimum
+
+
+def by_autograd(estimator: str, use: str) -> torch.Tensor:
+    """The same gradient from autograd: the chances of the draws are held constant."""
+    theta = policy_logits.clone().requires_grad_()
+    logps = theta.log_softmax(-1)
+    d = logps - ref
+    k = {"k1": d, "k2": d**2 / 2, "k3": (-d).exp() - 1 + d}[estimator]
+    ratio = (logps - logps.detach()).exp()
+    minimised = {"loss": k, "reward": k.detach() * logps, "ratio": ratio * k}[use]
+    (logps.detach().exp() * minimised).sum().backward()
+    return theta.grad
+
+
+theta = policy_logits.clone().requires_grad_()
+p, q = theta.softmax(-1), ref.softmax(-1)
+kls = {"∇KL(p‖p₀)": (p * (p / q).log()).sum(), "∇KL(p₀‖p)": (q * (q / p).log()).sum()}
+(forward, backward) = (torch.autograd.grad(kl, theta, retain_graph=True)[0] for kl in kls.values())
+
+# %% tags=["demo"]
+names = {"∇KL(p‖p₀)": forward, "∇KL(p₀‖p)": backward, "0": torch.zeros_like(forward)}
+nine, nine_gap = [], 0.0
+for use in ("loss", "reward", "ratio"):
+    for estimator in ("k1", "k2", "k3"):
+        gradient = kl_gradient(policy_logits, ref, estimator, use)
+        gap = (gradient - by_autograd(estimator, use)).abs().max().item()
+        nine_gap = max(nine_gap, gap)
+        equal = [name for name, g in names.items() if (gradient - g).abs().max() < 1e-9]
+        nine.append({"use": use, "estimator": estimator, "is": equal[0] if equal else "neither",
+                     "length": gradient.norm().item(), "against autograd": f"{gap:.0e}"})  # fmt: skip
+plots.show_table(nine)
+counted = [row["is"] for row in nine].count("∇KL(p‖p₀)")
+reveal("how_many", {6: "a", 4: "b", 1: "c"}.get(counted, "b"), counted=counted)
+
+# %% [markdown]
+# So a number can be a perfect *measurement* of the KL and a wrong thing to *learn* from. $k_1$ as a loss does nothing.
+# $k_3$ as a loss, the term of the first GRPO, holds the policy to $p_0$ by the other KL. (Both papers that say so are worth
+# reading: Tang and Munos 2025, arXiv:2506.09477, and arXiv:2512.21852.)
+#
+# ## Exercise 5: a KL for the loss
+#
+# Four of the nine pull the right way. Which of them can be had as a *loss*, is never negative, and is still right when the
+# answers come from an older policy, as in the second step on a batch? The docstring says what must hold. The way is yours.
 
 # %% nbgrader={"grade": false, "grade_id": "kl_term", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def kl_term(
@@ -162,6 +553,50 @@ def kl_term(
 # %% nbgrader={"grade": true, "grade_id": "kl_term_check", "locked": true, "points": 8, "schema_version": 3, "solution": false, "task": false}
 check("kl_term", kl_term)
 
+# %% [markdown]
+# <details><summary><b>Hint 1</b></summary>
+#
+# If samples come from the older policy, with what must any number be weighed so that its expectation becomes that under
+# $p_\theta$? Has that weight a gradient?
+# </details>
+# <details><summary><b>Hint 2</b></summary>
+#
+# In your table, which rows have the right gradient? Which of those estimators is never negative, and has the KL as its mean?
+# </details>
+#
+# This is what `trl`'s GRPO trainer adds since its version 1.16. We hold your loss against the trainer's, on the base model's answers, with
+# another model as the reference; and the loss of RLOO, chapter 3's method, in which the clip is for whole answers.
+
+# %% tags=["demo"]
+rng, generator = random.Random(device.seed(5)), torch.Generator(DEVICE).manual_seed(device.seed(5))
+batch, _ = draw(base, [puzzles.puzzle(rng) for _ in range(12)], generator)
+mask, noise = batch["mask"], torch.Generator().manual_seed(device.seed(5))
+with torch.no_grad():
+    logps, ref_logps = logps_under(base, batch), logps_under(bases[-1], batch) - 0.1
+batch["advantages"] = torch.randn(12, generator=noise).to(DEVICE)
+batch["ref_logps"] = ref_logps * mask
+batch["logps"] = (logps + 0.3 * torch.randn(mask.shape, generator=noise).to(DEVICE)) * mask
+TRL = {"grpo": "answer", "bnpo": "token", "dapo": "token", "dr_grpo": "constant"}
+extra = 0.05 * kl_term(logps, batch["logps"], batch["ref_logps"])
+agreement = []
+for loss_type, per in TRL.items():
+    given = logps, batch["logps"], batch["advantages"], mask, 0.2, 0.28, per, NEW, extra
+    theirs = puzzles.trl_loss(base, batch, loss_type=loss_type, epsilon=0.2, epsilon_high=0.28,
+                              beta=0.05, max_completion_length=NEW)  # fmt: skip
+    agreement.append({"trl": f"GRPO, {loss_type}", "yours": grpo_loss(*given).item(), "theirs": theirs})
+whole, old = ((x * mask).sum(1, keepdim=True) for x in (logps, batch["logps"]))
+given = whole, old, batch["advantages"], torch.ones_like(mask[:, :1]), 0.2, 0.2, "answer"
+theirs = puzzles.trl_loss(base, batch, "RLOO")
+agreement.append({"trl": "RLOO", "yours": grpo_loss(*given).item(), "theirs": theirs})
+trl_gap = max(abs(row["yours"] - row["theirs"]) for row in agreement)
+plots.show_table(agreement, caption=f"largest difference {trl_gap:.0e}")
+
+# %% [markdown]
+# ## Exercise 6: scored as it was drawn
+#
+# Answers are often drawn at a temperature that is not 1, or with top-p. Then they come from *another distribution* than
+# `log_softmax(logits)`. If the loss forgets that, nothing reports an error: it is a bug that trainers have had. The right
+# log-probability is that of the distribution that was really drawn from.
 
 # %% nbgrader={"grade": false, "grade_id": "drawn_logps", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def drawn_logps(
@@ -190,140 +625,46 @@ def drawn_logps(
 # %% nbgrader={"grade": true, "grade_id": "drawn_logps_check", "locked": true, "points": 7, "schema_version": 3, "solution": false, "task": false}
 check("drawn_logps", drawn_logps)
 
+# %% [markdown]
+# <details><summary><b>Hint 1</b>: the order</summary>
+#
+# What comes first, the temperature or top-p? After some tokens are left out, what is the sum of the rest, and what has to
+# be done about it?
+# </details>
+# <details><summary><b>Hint 2</b>: who is kept</summary>
+#
+# A token is kept if the sum of all that are *more* likely is still below top_p. How do you get these sums from sorted
+# chances, and how do you bring the result back into the old order (`scatter`)?
+# </details>
+#
+# The base model's answers, drawn in four ways. *Nothing has been trained*: every ratio should be 1. We score them as
+# if they had been drawn at temperature 1 with all tokens, and as they were drawn.
 
-# %% nbgrader={"grade": false, "grade_id": "pass_at_k", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def pass_at_k(right: int, drawn: int, k: int) -> float:
-    """The chance that at least one of k answers is right, without bias.
-
-    `drawn` answers were drawn to a question, and `right` of them are right, 0 <= right <=
-    drawn. Choose k of them, 1 <= k <= drawn, without putting any back, all choices equally
-    likely: the chance that a right one is among them. drawn is at most 10,000.
-    """
-    ### BEGIN SOLUTION
-    all_wrong = 1.0
-    for i in range(k):  # one after the other, each from what is left
-        all_wrong *= (drawn - right - i) / (drawn - i)
-    return 1.0 - all_wrong
-    ### END SOLUTION
-
-
-# %% nbgrader={"grade": true, "grade_id": "pass_at_k_check", "locked": true, "points": 6, "schema_version": 3, "solution": false, "task": false}
-check("pass_at_k", pass_at_k)
-
-
-# %% nbgrader={"grade": false, "grade_id": "rejection_sample", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def rejection_sample(
-    answers: list[list[str]], rewards: torch.Tensor, most: int
-) -> list[tuple[int, int]]:
-    """Which answers to learn from: pairs (prompt, place), in the order of prompts and places.
-
-    answers[i][j]: a text, the j-th answer drawn to prompt i. rewards: (prompts, k), 1 where
-    it is right and 0 where it is not. Chosen are right answers only. Of answers with the
-    same text to the same prompt the first one alone counts. Of what is left of a prompt, the
-    first `most` are taken.
-    """
-    ### BEGIN SOLUTION
-    chosen = []
-    for i, texts in enumerate(answers):
-        seen = []
-        for j, text in enumerate(texts):
-            if rewards[i, j] == 1 and text not in seen and len(seen) < most:
-                seen.append(text)
-                chosen.append((i, j))
-    return chosen
-    ### END SOLUTION
+# %% tags=["demo"]
+@torch.no_grad()
+def draw_and_score(temperature: float, top_p: float, count: int = 128) -> dict[str, object]:
+    """What the loss would see on its first step, if it scores at temperature 1."""
+    rng, generator = random.Random(device.seed(6)), torch.Generator(DEVICE).manual_seed(device.seed(6))
+    asked = [puzzles.puzzle(rng) for _ in range(device.at_most(count, least=8))]
+    ids, seen = (x.to(DEVICE) for x in puzzles.encoded([p.text for p in asked], "left"))
+    tokens = ids[:, :0]
+    for _ in range(NEW):  # token by token; the distribution is that of drawn_logps
+        logits = base(ids, attention_mask=seen).logits[:, -1]  # (answers, vocab)
+        every = torch.arange(logits.shape[1], device=DEVICE).expand(logits.shape)
+        chances = drawn_logps(logits[:, None].expand(-1, logits.shape[1], -1), every, temperature, top_p)
+        new = torch.multinomial(chances.exp(), 1, generator=generator)
+        tokens, ids = torch.cat([tokens, new], 1), torch.cat([ids, new], 1)
+        seen = torch.cat([seen, torch.ones_like(new)], 1)
+    mask = answer_mask(tokens, puzzles.END).bool()
+    logits = base(ids, attention_mask=seen).logits[:, -NEW - 1 : -1]
+    drawn = drawn_logps(logits, tokens, temperature, top_p)[mask]
+    plain = logits.log_softmax(-1).gather(-1, tokens[..., None])[..., 0][mask]
+    outside = lambda now: ((now - drawn).exp() - 1).abs() > 0.2  # noqa: E731
+    return {"temperature": temperature, "top-p": top_p,
+            "mean ratio, scored at 1": (plain - drawn).exp().mean().item(),
+            "outside the clip, scored at 1": outside(plain).float().mean().item(),
+            "outside, scored as drawn": outside(drawn_logps(logits, tokens, temperature, top_p)[mask]).float().mean().item()}  # fmt: skip
 
 
-# %% nbgrader={"grade": true, "grade_id": "rejection_sample_check", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}
-check("rejection_sample", rejection_sample)
-
-
-# %% nbgrader={"grade": false, "grade_id": "train_grpo", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def train_grpo(
-    policy, optimizer, sample, logps_of, updates: int, *, steps: int, clip_low: float,
-    clip_high: float, per: str, max_tokens: int, beta: float, max_norm: float = 1.0,
-) -> list[float]:  # fmt: skip
-    """Train a policy on its own answers. Returns the mean reward of each update's answers.
-
-    In each update, the policy answers once, as it is then: sample() returns a dictionary
-    with "rewards" (prompts, k), and, for the same answers in the same order, one row each,
-    "logps", "ref_logps" and "mask", all (prompts * k, seq). There may be more in it.
-    logps_of(batch), with that dictionary, gives the present log-probabilities of the
-    answers' tokens, with gradients.
-
-    Then the optimizer takes `steps` steps on these answers. Each goes down the gradient of
-    grpo_loss (with clip_low, clip_high, per, max_tokens), where every token also pays beta
-    times its kl_term. "logps" are those of the policy that drew, in all steps. The
-    advantages are those of the groups. Where the gradient of all the policy's parameters
-    together is longer than max_norm, it is scaled to that length. The mean rewards are plain
-    numbers.
-    """
-    ### BEGIN SOLUTION
-    earned = []
-    for _ in range(updates):
-        batch = sample()
-        drawn, ref_logps, mask = (batch[name] for name in ("logps", "ref_logps", "mask"))
-        advantages = group_advantages(batch["rewards"]).flatten()  # (answers,)
-        for _ in range(steps):
-            logps = logps_of(batch)
-            extra = beta * kl_term(logps, drawn, ref_logps)
-            loss = grpo_loss(
-                logps, drawn, advantages, mask, clip_low, clip_high, per, max_tokens, extra
-            )
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(policy.parameters(), max_norm)
-            optimizer.step()
-        earned.append(batch["rewards"].mean().item())
-    return earned
-    ### END SOLUTION
-
-
-# %% nbgrader={"grade": true, "grade_id": "train_grpo_check", "locked": true, "points": 10, "schema_version": 3, "solution": false, "task": false}
-check("train_grpo", train_grpo)
-
-
-# %% nbgrader={"grade": false, "grade_id": "learn_from_checks", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def learn_from_checks(
-    features: torch.Tensor, start: torch.Tensor, check_answers, budget: int,
-    generator: torch.Generator,
-) -> torch.Tensor:  # fmt: skip
-    """Weights (d,) of a policy that is right as often as possible, also on new prompts.
-
-    features: (prompts, answers, d). A policy with weights w, (d,), gives the answers to a
-    prompt the probabilities softmax(features @ w). To each prompt exactly one answer is
-    right. start: (d,), weights that are right now and then. check_answers(prompts, drawn),
-    two tensors (m,) of numbers, returns the rewards (m,): 1.0 where the answer is right, else
-    0.0. It may be called many times, for at most `budget` answers in all. All that is random
-    comes from the generator.
-    """
-    ### BEGIN SOLUTION
-    # Each check is a fact about one answer, and stays true: keep all of them, and find the
-    # weights under which what was seen is likely, of wrong answers too.
-    weights = start.clone().requires_grad_()
-    asked, drawn, seen = (torch.empty(0, dtype=torch.long) for _ in range(3))
-    rounds = 8
-    for _ in range(rounds):
-        prompts = torch.randint(len(features), (budget // rounds,), generator=generator)
-        probs = (features[prompts] @ weights.detach()).softmax(-1)
-        answers = torch.multinomial(probs, 1, generator=generator)[:, 0]
-        rewards = check_answers(prompts, answers)
-        asked, drawn = torch.cat([asked, prompts]), torch.cat([drawn, answers])
-        seen = torch.cat([seen, rewards.long()])
-        optimizer = torch.optim.Adam([weights], lr=0.1)
-        for _ in range(25):
-            logps = (features[asked] @ weights).log_softmax(-1)
-            logps = logps.gather(1, drawn[:, None])[:, 0].clamp(max=-1e-4)
-            likelihood = torch.where(seen == 1, logps, torch.log1p(-logps.exp()))
-            optimizer.zero_grad()
-            (-likelihood.mean()).backward()
-            optimizer.step()
-    return weights.detach()
-    ### END SOLUTION
-
-
-# %% nbgrader={"grade": true, "grade_id": "learn_from_checks_check", "locked": true, "points": 8, "schema_version": 3, "solution": false, "task": false}
-check("learn_from_checks", learn_from_checks)
-
-# %%
-progress("10_grpo")
+mismatch = [draw_and_score(*how) for how in ((1.0, 1.0), (0.7, 1.0), (1.4, 1.0), (1.0, 0.9))]
+plots.show_table(mismatch)
