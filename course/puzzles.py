@@ -21,7 +21,9 @@ LENGTH = 5  # moves of a puzzle
 SLIP = 0.08  # of the totals that people write down
 
 # How people write: each kind's share of all documents.
-SHARES = {"work sheet": 0.55, "bare answer": 0.20, "answer at once": 0.17, "thought, bare answer": 0.03, "thought and answer": 0.05}
+SHARES = {
+    "work sheet": 0.55, "bare answer": 0.20, "answer at once": 0.17, "thought, bare answer": 0.03, "thought and answer": 0.05
+}  # fmt: skip
 
 
 class Puzzle(NamedTuple):
@@ -163,8 +165,8 @@ def trl_loss(model, batch: dict[str, torch.Tensor], trainer: str = "GRPO", **set
     hush_libraries()
     beta = settings.pop("beta", 0.0)  # set afterwards: with it the trainer would load a reference by name
     config = getattr(trl, f"{trainer}Config")(
-        tempfile.mkdtemp(), beta=0.0, num_generations=4, report_to=[], per_device_train_batch_size=4, bf16=False, save_strategy="no",
-        use_cpu=model.device.type == "cpu", gradient_checkpointing=False, disable_tqdm=True, **settings,
+        tempfile.mkdtemp(), beta=0.0, num_generations=4, report_to=[], per_device_train_batch_size=4, bf16=False,
+        save_strategy="no", use_cpu=model.device.type == "cpu", gradient_checkpointing=False, disable_tqdm=True, **settings,
     )  # fmt: skip
     made = getattr(trl, f"{trainer}Trainer")(
         copy.deepcopy(model), args=config, processing_class=tokenizer(), reward_funcs=lambda completions, **_: [0.0] * 4,

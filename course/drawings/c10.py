@@ -19,8 +19,9 @@ def recipes() -> Drawing:
     picture.arrow(104, 50, 150, 50)
     picture.box(152, 28, 190, 44, "RL, rewards that\na rule can check", BLUE)
     picture.text(8, 100, "R1", 13, bold=True)
-    boxes = ((8, 96, "base model", GREY), (128, 92, "cold start:\nsmall SFT", ORANGE), (244, 96, "RL, rewards\nthat a rule checks", BLUE),
-             (364, 116, "SFT on answers\nthat were right", ORANGE), (504, 88, "RL, learned\nrewards too", PURPLE))  # fmt: skip
+    boxes = [(8, 84, "base model", GREY), (112, 84, "cold start:\nsmall SFT", ORANGE)]
+    boxes += [(216, 120, "RL, rewards that\na rule can check", BLUE), (356, 112, "SFT on answers\nthat were right", ORANGE)]
+    boxes += [(488, 104, "RL, learned\nrewards too", PURPLE)]
     for i, (x, width, text, color) in enumerate(boxes):
         picture.box(x, 114, width, 48, text, color, size=12)
         if i:
@@ -34,7 +35,8 @@ def group(texts: Sequence[str], rewards: Sequence[float], advantages: Sequence[f
     """The answers to one puzzle with their rewards, and two ways to compare them: with the group, and leave-one-out."""
     told = "; ".join(f"{t}: reward {r:g}, {a:+.2f}" for t, r, a in zip(texts, rewards, advantages, strict=True))
     picture = Drawing(600, 44 + 24 * len(texts), alt=f"Answers to one puzzle, their rewards and their advantages. {told}")
-    for x, text, color in ((8, "answer", None), (352, "reward", ORANGE), (420, "in its group", PURPLE), (516, "leave one out", BLUE)):
+    heads = ((8, "answer", None), (352, "reward", ORANGE), (416, "in its group", PURPLE), (512, "leave one out", BLUE))
+    for x, text, color in heads:
         picture.text(x, 14, text, 12, color=color, bold=True)
     picture.line(8, 26, 592, 26)
     for i, (text, r, a, b) in enumerate(zip(texts, rewards, advantages, alone, strict=True)):
@@ -52,7 +54,8 @@ def weights(lengths: Sequence[int], weight_of: Mapping[str, Sequence[float]]) ->
     """Answers as rows of tokens, and what one token weighs in each normalisation. weight_of: for each, one number an answer."""
     told = "; ".join(f"{name}: " + ", ".join(f"{w:.3f}" for w in row) for name, row in weight_of.items())
     height = 60 + 34 * len(lengths)
-    picture = Drawing(600, height, alt=f"{len(lengths)} answers of {', '.join(map(str, lengths))} tokens. Weight of one token, {told}.")
+    sizes = ", ".join(map(str, lengths))
+    picture = Drawing(600, height, alt=f"{len(lengths)} answers of {sizes} tokens. Weight of one token, {told}.")
     step = 190 / max(lengths)
     picture.text(8, 14, "answers and their tokens", 12, bold=True)
     columns = {name: 230 + 125 * i for i, name in enumerate(weight_of)}

@@ -81,7 +81,8 @@ def by_a_constant(answer, seed):
     """per="constant" with max_tokens, and per="answer"; beta too."""
     constant = _trained(answer, seed, per="constant", max_tokens=11, beta=0.2)
     by_answer = _trained(answer, seed, per="answer", beta=0.2)
-    return {f"{name}_{kind}": found[name] for kind, found in (("constant", constant), ("answer", by_answer)) for name in ("weights", "gradient_norms")}  # fmt: skip
+    both = {"constant": constant, "answer": by_answer}
+    return {f"{name}_{kind}": found[name] for kind, found in both.items() for name in ("weights", "gradient_norms")}
 
 
 @train_grpo.case

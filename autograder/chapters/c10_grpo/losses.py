@@ -27,7 +27,8 @@ def _batch(seed: int, spread: float = 0.35) -> tuple[torch.Tensor, ...]:
 
 
 def _sizes(mask: torch.Tensor) -> dict[str, int]:
-    return {"the number of answer tokens": int(mask.sum()), "the number of answers": len(mask), "the number of places": mask.numel()}
+    tokens, answers = int(mask.sum()), len(mask)
+    return {"the number of answer tokens": tokens, "the number of answers": answers, "the number of places": mask.numel()}
 
 
 def _loss(answer, batch, *clips, **options) -> dict:
@@ -155,7 +156,8 @@ def far_from_the_reference(answer, seed):
 def where_policy_and_reference_are_equal(answer, seed):
     """Policy and reference are the same: nothing pulls, in none of the nine."""
     logits, _ = _two(seed)
-    pulls = [as_tensor(answer(logits, logits - 0.3, k, use), "The gradient") for k in ("k1", "k2", "k3") for use in ("loss", "reward", "ratio")]  # fmt: skip
+    nine = [(k, use) for k in ("k1", "k2", "k3") for use in ("loss", "reward", "ratio")]
+    pulls = [as_tensor(answer(logits, logits - 0.3, *pair), "The gradient") for pair in nine]
     moved = as_tensor(answer(*_two(seed), "k2", "loss"), "The gradient")
     return {"largest_pull": bool(max(float(p.abs().max()) for p in pulls) < 1e-8), "elsewhere_k2_as_loss": moved}
 
@@ -174,7 +176,8 @@ def _three(seed: int, answers: int, apart: float = 0.8) -> tuple[torch.Tensor, .
 def _term(answer, logps, old_logps, ref_logps) -> torch.Tensor:
     term = as_tensor(answer(logps, old_logps, ref_logps), "The penalty")
     if term.shape != logps.shape:
-        raise Unexpected(f"One number for each sample is asked for, of shape {tuple(logps.shape)}; yours has {tuple(term.shape)}.")
+        shapes = f"of shape {tuple(logps.shape)}; yours has {tuple(term.shape)}"
+        raise Unexpected(f"One number for each sample is asked for, {shapes}.")
     return term
 
 

@@ -180,7 +180,8 @@ def one_try(answer, seed):
 def none_or_all(answer, seed):
     """No right answer gives 0; so few wrong ones that k cannot all be wrong give 1."""
     n = 6 + seed % 5
-    return _passes(answer, [(0, n, 1), (0, n, 3), (0, n, n), (n, n, 1), (n, n, n), (3, n, n - 2), (3, n, n), (1, n, n), (2, n, 2)])
+    none, all_right = [(0, n, 1), (0, n, 3), (0, n, n)], [(n, n, 1), (n, n, n)]
+    return _passes(answer, [*none, *all_right, (3, n, n - 2), (3, n, n), (1, n, n), (2, n, 2)])
 
 
 @pass_at_k.case

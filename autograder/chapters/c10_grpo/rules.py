@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from autograder.chapters.c10_grpo.learning import D, TRAIN, world
+from autograder.chapters.c10_grpo.learning import TRAIN, D, world
 from autograder.judging.compare import Summary
 from autograder.judging.rules import bars, bounded, checksum, reaches
 
