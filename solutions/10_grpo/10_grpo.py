@@ -370,7 +370,7 @@ pays, long = torch.tensor([1.0, 1, 0, 0]), torch.tensor([SHORT, LONG, SHORT, LON
 def four_answers(per: str, seed: int, updates: int = 60) -> list[dict]:
     """Train a table of four logits; of the wrong and of the right answers, the long ones."""
     logits = torch.zeros(4, requires_grad=True)
-    optimizer = torch.optim.Adam([logits], lr=0.05)
+    optimizer = torch.optim.SGD([logits], lr=1.0)
     generator, shares = torch.Generator().manual_seed(seed), []
     for _ in range(updates):
         p = logits.detach().softmax(0)
@@ -495,7 +495,7 @@ check("kl_gradient", kl_gradient)
 
 # %% tags=["demo"]
 world = listed.listed_world()
-ref = world.ref_logps.double()
+ref = world.ref_logps.double().log_softmax(-1)
 policy_logits = ref + 0.4 * world.utilities.double()  # somewhere between p_0 and the optimum
 
 
@@ -689,7 +689,7 @@ def draw_and_score(temperature: float, top_p: float, count: int = 128) -> dict[s
     return {"temperature": temperature, "top-p": top_p, "mean ratio, scored at 1": mean} | found
 
 
-mismatch = [draw_and_score(*how) for how in ((1.0, 1.0), (0.7, 1.0), (1.4, 1.0), (1.0, 0.9))]
+mismatch = [draw_and_score(*how) for how in ((1.0, 1.0), (0.7, 1.0), (1.4, 1.0), (1.0, 0.7))]
 plots.show_table(mismatch)
 
 # %% [markdown]
