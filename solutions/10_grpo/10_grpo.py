@@ -535,8 +535,8 @@ reveal("how_many", {6: "a", 4: "b", 1: "c"}.get(counted, "b"), counted=counted)
 
 # %% [markdown]
 # So a number can be a perfect *measurement* of the KL and a wrong thing to *learn* from. $k_1$ as a loss does
-# nothing. $k_3$ as a loss, the term of the first GRPO, holds the policy to $p_0$ by the other KL. (Both papers that
-# say so are worth reading: Tang and Munos 2025, arXiv:2506.09477, and arXiv:2512.21852.)
+# nothing. $k_3$ as a loss, the term of the first GRPO, holds the policy to $p_0$ by the other KL. Two papers say so
+# and are worth reading: Tang and Munos 2025 (arXiv:2506.09477), and Shah et al. 2025 (arXiv:2512.21852).
 #
 # ## Exercise 5: a KL for the loss
 #
@@ -825,7 +825,7 @@ check("train_grpo", train_grpo)
 # ## Reward alone
 #
 # Now the base models learn, each from its own answers. The only reward is 1 for a right answer: nothing is paid for the
-# form, and nobody shows them a thought.
+# form, and there are no demonstrations.
 
 # %% tags=["demo"]
 PROMPTS, K, UPDATES = 8, 8, device.at_most(40, least=2)
@@ -1161,14 +1161,17 @@ print(f"""In this run (medians of the seeds, where there are several):
 #
 # Our model has a hundred thousand weights and one kind of puzzle, which a scratchpad makes easy. Whether reward alone
 # can teach what no answer of the base model ever shows was not tried. One learning rate was used, none was tuned, and
-# the cold start had one size. Answers here are short; the length bias was shown in a world of four answers. Programs
-# and proofs need verifiers that are hard to write, and those are gamed in ways that are harder to see.
+# the cold start had one size. A KL that every token pays for itself, as in exercise 9 and in `trl`, leaves something
+# out: earlier tokens decide which places are reached at all, and they are not charged for that (Tang and Munos call
+# it a partial gradient). Answers here are short; the length bias was shown in a world of four answers. Programs and
+# proofs need verifiers that are hard to write, and those are gamed in ways that are harder to see.
 #
 # **To read**: Shao et al. 2024, *DeepSeekMath* (GRPO, arXiv:2402.03300); DeepSeek-AI 2025, *DeepSeek-R1*
 # (arXiv:2501.12948); Yu et al. 2025, *DAPO* (arXiv:2503.14476); Liu et al. 2025, *Understanding R1-Zero-like
-# training* (Dr. GRPO, arXiv:2503.20783); Tang and Munos 2025, on the KL gradient (arXiv:2506.09477), and
-# arXiv:2512.21852 on the same; Yue et al. 2025, on pass@k (arXiv:2504.13837); Chen et al. 2021, pass@k without bias
-# (arXiv:2107.03374); Ahmadian et al. 2024, *Back to basics* (RLOO, arXiv:2402.14740).
+# training* (Dr. GRPO, arXiv:2503.20783); Tang and Munos 2025, *On a few pitfalls in KL divergence gradient estimation
+# for RL* (arXiv:2506.09477); Shah et al. 2025, *A comedy of estimators* (arXiv:2512.21852); Yue et al. 2025, on
+# pass@k (arXiv:2504.13837); Chen et al. 2021, pass@k without bias (arXiv:2107.03374); Ahmadian et al. 2024, *Back to
+# basics* (RLOO, arXiv:2402.14740).
 
 # %%
 progress("10_grpo")
