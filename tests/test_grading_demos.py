@@ -44,6 +44,8 @@ LONG = {
     "rollouts.token_logps rollouts.new_value_model rollouts.bytes_in_training rollouts.questions_about_facts "
     "rollouts.policy_loss_of_trl many_steps tuned median torch.ones_like earlier",
     "drawn by chance": "torch.multinomial torch.randn torch.rand torch.randint",
+    "puzzles, answers to them, and what is measured of them": "luck puzzles.puzzle draw group_advantages four_answers kl_term "
+    "puzzles.trl_loss draw_and_score shown at_the_end",
 }
 
 
