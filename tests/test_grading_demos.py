@@ -47,6 +47,8 @@ LONG = {
     "pairs.utility_at pairs.descend distance recovered_rewards preferences manners.load_manner "
     "reference_logps pair_logps train_dpo ppo_curve rollouts.bytes_of torch.meshgrid trained_anew real_look LoraConfig",
     "drawn by chance": "torch.multinomial torch.randn torch.rand torch.randint",
+    "puzzles, answers to them, and what is measured of them": "luck puzzles.puzzle draw group_advantages four_answers kl_term "
+    "puzzles.trl_loss draw_and_score shown at_the_end",
 }
 
 

@@ -52,7 +52,7 @@ CHAPTERS = [
     Chapter("09_cot", "chain of thought", ("a model that writes steps", "before its answer"),
             ("chains make a model", "interpretable"), CORRECTED, coming=True),
     Chapter("10_grpo", "GRPO", ("a model, on its own answers,", "paid by a rule that checks them"),
-            ("DeepSeek-R1 is trained", "“with RLHF only”"), CORRECTED, coming=True),
+            ("DeepSeek-R1 is trained", "“with RLHF only”"), CORRECTED),
     Chapter("11_pipeline", "the whole\npipeline", ("one model, through all stages", "in turn"),
             ("first SFT,", "then RLHF"), STANDS, coming=True),
 ]  # fmt: skip
