@@ -232,11 +232,11 @@ progress()
 # | advantage, value model | how much better than expected; the model that predicts what to expect | [05](../05_ppo/05_ppo.ipynb) |
 # | reward hacking | the score rises, while the quality that was really wanted falls | [05](../05_ppo/05_ppo.ipynb) |
 # | RLHF | reinforcement learning from human feedback: what the field calls chapters 03 to 05 together | [05](../05_ppo/05_ppo.ipynb) |
-# | DPO | learning from pairs without a reward model | 06, coming |
+# | DPO | learning from pairs without a reward model | [06](../06_dpo/06_dpo.ipynb) |
 # | LoRA, adapter | training small matrices beside the weights, not the weights | 07, coming |
 # | in-context learning | learning from examples in the prompt; no weight changes | 08, coming |
 # | chain of thought | steps that a model writes before its answer | 09, coming |
-# | GRPO | rewards compared within a group of answers to one prompt | 10, coming |
+# | GRPO | rewards compared within a group of answers to one prompt | [10](../10_grpo/10_grpo.ipynb) |
 # </details>
 
 # %% [markdown]
@@ -251,16 +251,16 @@ progress()
 # | next-sentence prediction is one of the tasks of pre-training | it was dropped soon after BERT; you see what it learns, and what it does not | [01](../01_pretraining/01_pretraining.ipynb) |
 # | maximise $\mathbb{E}\,Q + \beta\,\mathrm{KL}$ | **minus**: the KL is a price. With a plus the optimum is one single answer | [03](../03_reinforce/03_reinforce.ipynb) |
 # | REINFORCE, derived for an $f$ without $\theta$, optimises that objective | there is a $\theta$ inside; the term that it adds is zero on average, and you show why | [03](../03_reinforce/03_reinforce.ipynb) |
-# | REINFORCE is not used in practice | plain REINFORCE is not; with a baseline its family trains today's models | [03](../03_reinforce/03_reinforce.ipynb), and 10, coming |
+# | REINFORCE is not used in practice | plain REINFORCE is not; with a baseline its family trains today's models | [03](../03_reinforce/03_reinforce.ipynb), and [10](../10_grpo/10_grpo.ipynb) |
 # | one letter $\theta$ for the policy and for the reward model; $Q(s, a)$ beside $Q(a, p)$ | two models, two letters: $p_\theta$ and $r_\varphi$, and $r(x, y)$ everywhere | [04](../04_reward_model/04_reward_model.ipynb) |
-# | the reward model $r_\theta$ | pairs tell it only up to a constant for each prompt | [04](../04_reward_model/04_reward_model.ipynb), and 06, coming |
+# | the reward model $r_\theta$ | pairs tell it only up to a constant for each prompt | [04](../04_reward_model/04_reward_model.ipynb), and [06](../06_dpo/06_dpo.ipynb) |
 # | PPO keeps 4 models, two of which it does not name | all four are named, and their memory is measured | [05](../05_ppo/05_ppo.ipynb) |
-# | DPO is the state of the art, with one hyper-parameter and two models | it was so in 2023; the learning rate matters as much; one model in memory is enough | 06, coming |
+# | DPO is the state of the art, with one hyper-parameter and two models | it was so in 2023; the learning rate matters as much; one model in memory is enough | [06](../06_dpo/06_dpo.ipynb) |
 # | full fine-tuning is the most stable, and the best | what was known before is forgotten: measured | 07, coming |
 # | LoRA works because hidden representations lie near a low-dimensional manifold | it is about the *change* of the weights, which has a low rank | 07, coming |
 # | $\Delta W = A B^\top$ | the same with the paper's scale, and one factor zero at the start | 07, coming |
 # | LoRA makes the backward pass cheaper, and saves much memory | by a third at most; what is saved is the optimiser's memory and the weights' gradients | 07, coming |
 # | few-shot means 2 to 5 examples | as many as fit; their order and labels matter | 08, coming |
 # | a chain of thought makes a model easier to interpret | the written steps need not be why it answers so | 09, coming |
-# | DeepSeek-R1 was trained with RLHF only | that was R1-*Zero*, and with rewards that a rule checks, not people | 10, coming, and 11, coming |
+# | DeepSeek-R1 was trained with RLHF only | that was R1-*Zero*, and with rewards that a rule checks, not people | [10](../10_grpo/10_grpo.ipynb), and 11, coming |
 # </details>
