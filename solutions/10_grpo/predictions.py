@@ -3,7 +3,7 @@
 PREDICTIONS = {
     "wrong_and_long": {
         "choices": {
-            "a": "The reward does not pay for length. But the loss divides by it, and so a long answer feels less of its reward.",
+            "a": "The reward does not pay for length. But the loss divides by it, and so a long answer is moved less by its reward.",
             "b": "A wrong answer is pushed down. Divided by its length, a long one is pushed less, and so it is what remains "
             "among the wrong ones.",
             "c": "It is the right ones that get shorter. A long wrong answer is pushed down *less*, and remains.",
@@ -26,7 +26,7 @@ PREDICTIONS = {
     },
     "cold_start": {
         "choices": {
-            "a": "The demonstrations save the search for the form. After that the reward does the same work in both.",
+            "a": "The demonstrations show the form, so that it need not be found. After that the reward does the same in both.",
             "b": "So it was with DeepSeek's large model, also for how its answers read. Here the puzzle is easy enough to be "
             "found without help.",
             "c": "The slips are there after the cold start. The reward does not pay for them, and they become rarer.",
