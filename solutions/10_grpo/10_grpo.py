@@ -1,10 +1,10 @@
 # %% [markdown]
 # # 10 · GRPO: rewards that can be checked
 #
-# In chapters 4 and 5 a reward was learned from people's comparisons, and a policy learned to please it, flaws included.
-# Some answers need no opinion: a sum is right or wrong, a program passes its tests or does not. Such a reward is called
-# **verifiable**. Here you train a small model with nothing but a rule that checks answers. The method is GRPO (group
-# relative policy optimisation), with which reasoning models are trained.
+# In chapters 4 and 5 a reward was learned from people's comparisons, and a policy was trained on it, flaws included.
+# Some answers need no opinion: a sum is right or wrong, a program passes its tests or does not. A reward that a rule
+# can check is called **verifiable**. Here you train a small model with nothing but such a rule. The method is GRPO
+# (group relative policy optimisation), with which reasoning models are trained.
 #
 # **You will be able to**
 # - write a verifier, and say how a careless one is gamed;
@@ -58,9 +58,10 @@ drawings.recipes()
 #
 # ## Puzzles, and people who write about them
 #
-# A puzzle is a number and five moves on a ring: after 9 comes 0. Some people write running totals before they answer
-# (a *scratchpad*), most do not. They make slips: a total is off by one now and then. Our base model reads what they
-# wrote. It is pre-trained here, in less than a minute.
+# A puzzle is a number and five moves on a ring: after 9 comes 0. More than half of what people wrote about them are
+# work sheets: running totals, and no answer. Others answer at once. A few write the totals first and then the answer;
+# such notes are called a *scratchpad*. People make slips: now and then a total is off by one. Our base model reads all
+# this. It is pre-trained here, in less than a minute.
 
 # %% tags=["demo"]
 rng = random.Random(device.seed(0))
@@ -97,8 +98,6 @@ def logps_under(model, batch: dict) -> torch.Tensor:
     """log p of each token of the answers under a model, (answers, new)."""
     names = ("input_ids", "attention_mask", "tokens", "mask")
     return rollout_logps(model, *(batch[name] for name in names))
-
-
 
 
 def luck(n: int) -> tuple[random.Random, torch.Generator]:
@@ -332,7 +331,7 @@ check("grpo_loss", grpo_loss)
 # Set what stands on padding to 0 first. Then all three are sums of the same losses: by what is each divided, and when?
 # </details>
 #
-# Drawn with your own function, with ends 0.8 and 1.28:
+# Minus the loss of a single token, its *objective*, drawn with your own function, for the ends 0.8 and 1.28:
 
 # %% tags=["demo"]
 one_token = torch.ones(1, 1)
@@ -831,7 +830,11 @@ check("train_grpo", train_grpo)
 # %% tags=["demo"]
 PROMPTS, K, UPDATES = 8, 8, device.at_most(40, least=2)
 GRPO = dict(steps=2, clip_low=0.2, clip_high=0.28, per="constant", max_tokens=NEW, beta=0.0)
-only_right = lambda text, asked: verify_answer(text, asked.truth)[1]  # noqa: E731
+
+
+def only_right(text: str, asked) -> float:
+    """1 for a right answer, in whatever form, else 0."""
+    return verify_answer(text, asked.truth)[1]
 
 
 def train(start, seed: int, reward=only_right, updates: int = UPDATES) -> tuple:
@@ -861,9 +864,9 @@ def train(start, seed: int, reward=only_right, updates: int = UPDATES) -> tuple:
 alone = [train(model, seed) for seed, model in zip(SEEDS, tqdm(bases, desc="reward alone"))]
 
 # %% [markdown]
-# **Predict.** DeepSeek gave R1 a small cold start, and reports that it did better than R1-Zero. We try the same: a few
-# updates on demonstrations of the form, *with people's slips in them*, and then the same training with the same reward. Compared
-# with reward alone, the policy with a cold start
+# **Predict.** DeepSeek gave R1 a small cold start, and reports that it did better than R1-Zero. We try
+# the same: a few updates on demonstrations of the form, *with people's slips in them*, and then the same training with
+# the same reward. Compared with reward alone, the policy with a cold start
 #
 # - **a** learns sooner, and ends about equal;
 # - **b** ends clearly better;
@@ -920,10 +923,10 @@ times = median(a / max(b, 1e-9) for a, b in zip(accuracy["reward alone"], accura
 print(f"Right answers, reward alone against the base model: {times:.1f} times as many (median)")
 
 # %% [markdown]
-# What did reward do that demonstrations did not? The demonstrations teach the form, and slips with it: the model writes
-# thoughts as people do. A verifier pays for right answers only. Thoughts without a slip lead to those more often, and so
-# they become likelier. Without the cold start the policy had to find the form by itself. It could, because the base model
-# had read some answers of this form. If the form never comes up, reward alone cannot teach it.
+# What did reward do that demonstrations did not? The demonstrations teach the form, and slips with it:
+# the model writes thoughts as people do. A verifier pays for right answers only. Thoughts without a slip lead to those
+# more often, and so they become likelier. Without the cold start the policy had to find the form by itself. It could,
+# because the base model had read some answers of this form. If the form never comes up, reward alone cannot teach it.
 #
 # ### Learned, or sharpened?
 #
@@ -1121,8 +1124,8 @@ print(f"""In this run (medians of the seeds, where there are several):
   the clip before the first step.
 - Right answers: {end["base"]:.0%} before, {end["reward alone"]:.0%} after reward alone,
   {end["cold start"]:.0%} after the cold start, {end["cold start, reward"]:.0%} after both.
-- 60 % right after {until["reward alone"]:g} updates with reward alone,
-  {until["with a cold start"]:g} with a cold start.
+- The first update with 60 % right answers: number {until["reward alone"]:g} with reward alone,
+  number {until["with a cold start"]:g} with a cold start.
 - pass@64: {many["base"]:.0%} before, {many["reward alone"]:.0%} after reward alone.
 - The careless verifier pays {late["paid"]:.0%} in the end, and {late["right"]:.0%} are right.
 - Fine-tuned on right answers {middle["right ones"]:.0%}, on answers by chance

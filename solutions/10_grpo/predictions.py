@@ -31,9 +31,9 @@ PREDICTIONS = {
             "found without help.",
             "c": "The slips are there after the cold start. The reward does not pay for them, and they become rarer.",
         },
-        "why": "60 % of the answers are right after {until[reward alone]:g} updates with reward alone, and after "
-        "{until[with a cold start]:g} with a cold start. In the end {end[reward alone]:.0%} and {end[cold start, reward]:.0%} "
-        "are right, on new puzzles (medians).",
+        "why": "The first update with 60 % right answers is number {until[reward alone]:g} with reward alone, and number "
+        "{until[with a cold start]:g} with a cold start (the first of all is number 0). In the end {end[reward alone]:.0%} and "
+        "{end[cold start, reward]:.0%} are right, on new puzzles (medians).",
     },
     "pass_many": {
         "choices": {
