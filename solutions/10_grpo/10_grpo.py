@@ -130,9 +130,9 @@ def verify_answer(text: str, truth: int) -> tuple[float, float]:
     </think>, <answer> and </answer> are words too. The form is right when the text is one
     block <think> … </think> and directly behind it one block <answer> … </answer>, with
     nothing before, between or after them. A block holds any number of words, also none, and
-    no mark. The answer is right when the text has exactly one <answer> and exactly one
-    </answer>, and what stands between them is one word, a whole number such as 7 or -3,
-    equal to truth. Each reward looks at its own condition alone.
+    no mark. The answer is right when the text has exactly one <answer> and, behind it,
+    exactly one </answer>, and what stands between them is one word, a whole number such as 7
+    or -3, equal to truth. Each reward looks at its own condition alone.
     """
     ### BEGIN SOLUTION
     words = text.split()

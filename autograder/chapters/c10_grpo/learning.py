@@ -89,7 +89,7 @@ def by_a_constant(answer, seed):
 def the_gradient_clipped(answer, seed):
     """The gradient of all parameters together is scaled to max_norm where it is longer; max_norm is 1 by default."""
     short = _trained(answer, seed, updates=2, max_norm=0.01)
-    default = _trained(answer, seed, per="constant", max_tokens=1, beta=5.0, max_norm=None)
+    default = _trained(answer, seed, per="constant", max_tokens=1, beta=50.0, max_norm=None)
     return short | {f"by_default_{name}": default[name] for name in ("weights", "gradient_norms")}
 
 
