@@ -40,4 +40,6 @@ EQUIVALENTS = [
     ("drawn_logps", "left_out = torch.zeros_like(left_out).scatter(-1, order, left_out) -> left_out = left_out.scatter(-1, order, left_out)", _WRITTEN),
     ("drawn_logps", "return kept.gather(-1, tokens[..., None])[..., 0] -> return kept.gather(-1, tokens[..., None])[..., -1]", "the axis has one place"),
     ("rejection_sample", "seen.append(text); chosen.append((i, j)) -> chosen.append((i, j)); seen.append(text)", "two lists, whichever grows first"),
+    ("train_grpo", "loss = grpo_loss(logps, drawn, advantages, mask, clip_low, clip_high, per, max_tokens, extra); optimizer.zero_grad() -> optimizer.zero_grad(); loss = grpo_loss(logps, drawn, advantages, mask, clip_low, clip_high, per, max_tokens, extra)", "the gradients are set to zero before backward, either way"),
+    ("train_grpo", "optimizer.zero_grad() -> policy.zero_grad()", "the optimizer has all of the policy's parameters, and no others"),
 ]  # fmt: skip
