@@ -354,10 +354,10 @@ drawings.two_ends(objective, 0.2, 0.28)
 # **Predict.** We train with your loss. As the policy learns to be right: what happens to the length of those answers
 # that are still *wrong*?
 #
-# - **a** With no normalisation anything: length is not paid for.
+# - **a** Nothing, with none of the three: length is not paid for.
 # - **b** Per “answer” they get longer.
 # - **c** Per “answer” they get shorter.
-# - **d** Per “token” and by a constant they get longer: a long answer has more tokens to be pushed.
+# - **d** Per “token” and by a constant they get longer: a long answer has more tokens, and each is pushed.
 
 # %% tags=["demo"]
 predict("wrong_and_long", "")
@@ -581,9 +581,9 @@ check("kl_term", kl_term)
 # its mean?
 # </details>
 #
-# This is the KL that `trl`'s GRPO trainer adds when its `beta` is above 0 (the default is 0: no KL). We hold your
-# loss against the trainer's, on the base model's answers, with another model as the reference; and the loss of RLOO,
-# chapter 3's method, in which the clip is for whole answers.
+# This is the KL that `trl`'s GRPO trainer adds when its `beta` is above 0 (the default is 0: no KL). We compare your loss
+# with the trainer's, on the base model's answers, with another model as the reference. In the last row it is compared
+# with the loss of `trl`'s RLOO trainer, chapter 3's method. There each ratio is that of a whole answer.
 
 # %% tags=["demo"]
 rng, generator = luck(device.seed(5))
