@@ -582,9 +582,9 @@ check("kl_term", kl_term)
 # its mean?
 # </details>
 #
-# This is the KL that `trl`'s GRPO trainer adds when its `beta` is above 0 (the default is 0: no KL). We compare your loss
-# with the trainer's, on the base model's answers, with another model as the reference. In the last row it is compared
-# with the loss of `trl`'s RLOO trainer, chapter 3's method. There each ratio is that of a whole answer.
+# This is the KL that `trl`'s GRPO trainer adds when its `beta` is above 0 (the default is 0: no KL). We compare your
+# loss with the trainer's, on the base model's answers, with another model as the reference. In the last row it is
+# compared with the loss of `trl`'s RLOO trainer, chapter 3's method. There each ratio is that of a whole answer.
 
 # %% tags=["demo"]
 rng, generator = luck(device.seed(5))
