@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 6 · Direct preference optimisation
 #
-# PPO goes a long way round. It makes a reward model from comparisons, and then a policy from the reward model, with
-# four models in memory and new answers at every step. DPO (Rafailov et al. 2023) goes from the comparisons to the
-# policy in one step, with a loss of one line. Here you derive that line, and find out what it costs.
+# With PPO there are two stages: first a reward model is made from comparisons, and then a policy from the reward model.
+# Four models are in memory, and new answers are drawn at every step. DPO (Rafailov et al. 2023) makes the policy
+# directly from the comparisons, with a loss of one line. Here you derive that line, and measure what it costs.
 #
 # **You will be able to**
 # - read a reward off a policy, and say which part of it no comparison can tell;
@@ -55,11 +55,11 @@ DEVICE = device.device()
 drawings.two_roads()
 
 # %% [markdown]
-# The road below skips two boxes. How can that be right? The answer begins with chapter 3.
+# The lower road leaves out the reward model and PPO. Why may one do that? The answer begins with a formula of chapter 3.
 #
 # ## The best policy, and what is inside it
 #
-# For a reward $r$ and a price $\beta$ of leaving the reference, the best policy is known in closed form:
+# Each nat of KL to the reference costs $\beta$. For a reward $r$, the best policy is then known in closed form:
 #
 # $$ p_*(y|x) = \frac{1}{Z(x)}\, p_0(y|x)\, e^{r(x,y)/\beta}, \qquad Z(x) = \sum_y p_0(y|x)\, e^{r(x,y)/\beta}. $$
 #
@@ -82,14 +82,14 @@ print("β log Z for each prompt:", [round(BETA * z, 3) for z in log_z.tolist()])
 # %% [markdown]
 # ## Exercise 1: the reward inside a policy
 #
-# Now turn it round. Somebody hands you a policy, the reference and β, and says: this policy is the best one, for a
-# reward that I do not tell you. Take the logarithm of the formula, and solve it for $r$:
+# Now the other way round. Somebody gives you a policy, the reference and β, and says: this policy is the best one for
+# some reward. Which reward? Take the logarithm of the formula, and solve it for $r$:
 #
 # $$ r(x, y) = \beta \log\frac{p_*(y|x)}{p_0(y|x)} + \beta \log Z(x). $$
 #
 # The first part you can compute. The second you cannot, but it is the same for all answers to a prompt. So a reward
-# can be read off a policy up to a constant for each prompt. One has to fix that constant somehow: let the reward of
-# each prompt be 0 on average over the answers of the *reference*.
+# can be computed from a policy up to a constant for each prompt. To fix that constant we agree on this: the reward of
+# each prompt is 0 on average over the answers of the *reference*.
 
 
 # %% nbgrader={"grade": false, "grade_id": "recovered_rewards", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -126,7 +126,8 @@ check("recovered_rewards", recovered_rewards)
 # them (`masked_fill`, `torch.where`).
 # </details>
 #
-# With your function, the utility comes back out of $p_*$. Only the constant is lost: the hidden one was $\beta\log Z$.
+# With your function, the utility comes back out of $p_*$. Only a constant for each prompt is lost. The drawing shows
+# both sides before anything is shifted: they differ by $\beta\log Z$, for every answer by the same.
 
 # %% tags=["demo"]
 found = recovered_rewards(best_logps, ref_logps, BETA)
@@ -142,8 +143,9 @@ drawings.reward_inside(
 # %% [markdown]
 # ## A derivation, in writing
 #
-# Annotators choose by the model of Bradley and Terry: $P(y^+ \succ y^-) = \sigma\big(r(x, y^+) - r(x, y^-)\big)$.
-# We want the policy that belongs to the most likely reward. Derive its loss, and the gradient of the loss:
+# Annotators choose by the model of Bradley and Terry: they prefer $y^+$ to $y^-$ with the probability
+# $\sigma\big(r(x, y^+) - r(x, y^-)\big)$. We want the policy that belongs to the most likely reward. Derive its loss,
+# and the gradient of the loss:
 #
 # 1. Put the formula for $r$ above, with a trained $p_\theta$ in the place of $p_*$, into the probability of one label.
 # 2. Say what happens to $Z(x)$, and why it must.
@@ -178,8 +180,8 @@ drawings.reward_inside(
 # <details><summary><b>A model derivation</b>: open it when yours is written</summary>
 #
 # *Put in.* For a given θ ask: for which reward would $p_\theta$ be the optimum? By the formula, for $r_\theta =
-# \beta\log\frac{p_\theta}{p_0} + \beta\log Z_\theta(x)$. So fitting a reward model and fitting a policy are the same
-# search, in other coordinates.
+# \beta\log\frac{p_\theta}{p_0} + \beta\log Z_\theta(x)$. So to fit a policy *is* to fit a reward model. Only the
+# parameters are others.
 #
 # *Cancel.* $r_\theta(x, y^+) - r_\theta(x, y^-) = m + \beta\log Z_\theta(x) - \beta\log Z_\theta(x) = m$. It had to be
 # so: a comparison says nothing about a number that is added to all answers of a prompt (chapter 4), and $\beta\log Z$
@@ -228,10 +230,10 @@ plots.show_table(
 # $$ \mathcal{L} = -\frac{1}{N}\sum_i \log\sigma(m_i), \qquad
 # m = \beta\Big(\log\frac{p_\theta(y^+|x)}{p_0(y^+|x)} - \log\frac{p_\theta(y^-|x)}{p_0(y^-|x)}\Big). $$
 #
-# The $\log p$ are those of whole answers: sums over their tokens. Annotators err, and one may say so in the loss: with
-# probability ε the label is the wrong way round. Then a pair's loss is the expectation over both labels,
-# $-(1-\varepsilon)\log\sigma(m) - \varepsilon\log\sigma(-m)$. This is known as *conservative* DPO, or cDPO (Mitchell
-# 2023).
+# The $\log p$ are those of whole answers: sums over their tokens. Annotators make mistakes, and the loss can expect
+# that: with probability ε the label is the wrong way round. Then a pair's loss is the expectation over both labels,
+# $-(1-\varepsilon)\log\sigma(m) - \varepsilon\log\sigma(-m)$. This is called *label smoothing*. DPO with it is known as
+# *conservative* DPO, or cDPO (Mitchell 2023).
 
 
 # %% nbgrader={"grade": false, "grade_id": "dpo_loss", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -270,7 +272,7 @@ check("dpo_loss", dpo_loss)
 # ## Exercise 3: how hard a pair pulls
 #
 # Your derivation says that the gradient of a pair is its margin's gradient times a weight. With smoothing there is a
-# weight too, and it can be negative: then the pair is pulled *together*. Find it, without autograd:
+# weight too, and it can be negative: then the step makes the margin *smaller*. Find it, without autograd:
 #
 # $$ \nabla\mathcal{L} = -\frac{1}{N}\sum_i w_i\, \nabla m_i. $$
 #
@@ -318,13 +320,14 @@ plt.show()
 print(f"largest difference to autograd: {weight_error:.0e}")
 
 # %% [markdown]
-# Without smoothing the weight is never 0: a pair in the right order is pushed apart for ever, only more and more
-# gently. With ε it rests where $\sigma(-m) = \varepsilon$. Keep that in mind for the open task.
+# Without smoothing the weight is never 0: the margin of a pair in the right order grows for ever, only more and more
+# slowly. With ε the weight is 0 where $\sigma(-m) = \varepsilon$, and the margin stays there. Remember it for the open
+# task.
 #
 # ## Exercise 4: implicit rewards
 #
-# What people watch while DPO runs is read off the policy: $\beta\log\frac{p_\theta}{p_0}$ is called the **implicit
-# reward** of an answer.
+# While DPO runs, people look at numbers that come from the policy itself. $\beta\log\frac{p_\theta}{p_0}$ is called the
+# **implicit reward** of an answer.
 
 
 # %% nbgrader={"grade": false, "grade_id": "implicit_rewards", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -359,12 +362,12 @@ check("implicit_rewards", implicit_rewards)
 #
 # ## Does it arrive at the best policy?
 #
-# Your derivation says that the most likely policy is looked for. It does not say that it is $p_*$. That depends on the
-# pairs. So first give DPO all it could wish for: every pair there is, and exact probabilities instead of drawn labels.
+# Your derivation says that DPO looks for the most likely policy. It does not say that this is $p_*$. That depends on the
+# pairs. So first give DPO the best data there can be: all pairs, with exact probabilities instead of drawn labels.
 #
 # ## Exercise 5: all pairs at once
 #
-# The docstring says what the loss is. How to compute it without drawing anything is yours.
+# The docstring says what the loss is. Find out yourself how to compute it without drawing anything.
 
 
 # %% nbgrader={"grade": false, "grade_id": "expected_dpo_loss", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -403,8 +406,8 @@ check("expected_dpo_loss", expected_dpo_loss)
 # probability to be learned?
 # </details>
 #
-# We go down this loss with exact gradients, in three prompts at once, from five random policies. Then the same with
-# what one really has: some pairs, drawn from $p_0$ and labelled once each, until nothing changes any more.
+# We minimise this loss with exact gradients, for all three prompts at once, from five random policies. Then the same
+# with what one really has: some pairs, drawn from $p_0$ and labelled once each (200 steps from $p_0$, five draws).
 #
 # **Predict.** A thousand labelled pairs, for three prompts with 32 answers each. How far from $p_*$ does DPO end? (Total
 # variation: 0 is equal, 1 disjoint. It begins at $p_0$.)
@@ -464,9 +467,9 @@ came = "a" if at_1000 < 0.05 else "b" if at_1000 < at_start else "c"
 reveal("fixed_pairs", came, start=at_start, found=at_1000, exact=median(exact), middle=middle)
 
 # %% [markdown]
-# With exact preferences DPO arrives, from everywhere. With fixed pairs the *loss* is as low as it can be, and the policy
-# is somewhere else. What a rare pair says, it says once: the loser's probability is pushed towards 0, and nothing stops
-# it. β does not either. It scales the margin, and the loss asks for an infinite one.
+# With exact preferences DPO arrives, from each of the five starts. With fixed pairs the loss has been minimised too, and
+# the policy is somewhere else. A rare pair has been labelled only once. The probability of its loser is pushed towards
+# 0, and nothing stops it. β does not either: it scales the margin, and the loss asks for an infinite one.
 #
 # **Break it.** Four errors that are easily made, in the exact world. None of them raises an exception, and with each
 # of them the loss goes down.
@@ -523,7 +526,7 @@ widgets.optimum_explorer(world.answers[0], ref_logps[0], parts, trained_anew)
 # ## A language model
 #
 # Now the nano model. The pairs are chapter 4's comparisons about facts. The policy begins as `nano-sft`, which answers
-# as people do: right now and then, courteous now and then.
+# as the people in its data do: sometimes right, sometimes polite.
 #
 # ## Exercise 6: the log-probabilities of pairs
 #
@@ -604,8 +607,8 @@ print(f"yours {ours[0.0]:.6f}, trl {theirs['sigmoid']:.6f}; with smoothing {ours
 # ## Exercise 7: the reference, once
 #
 # It is often said that DPO needs two models in memory. But the reference never changes, and the pairs are fixed. So its
-# log-probabilities can be computed *once*, before the training: two numbers a pair. Here nothing is learned, so nothing
-# that learning needs should be prepared. And the model will be trained afterwards: hand it back as it came.
+# log-probabilities can be computed *once*, before the training: two numbers a pair. Nothing is learned here, so nothing
+# need be kept for gradients. And the model will be trained afterwards: give it back as it came.
 
 
 # %% nbgrader={"grade": false, "grade_id": "reference_logps", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -961,14 +964,15 @@ came = "b" if fall > 0.3 else "c" if growth > 0.1 else "a"
 reveal("too_many_steps", came, middle=far_middle)
 
 # %% [markdown]
-# No reward model was hacked here, and yet it is the same picture as in chapter 5. The implicit reward is a learned
-# reward like any other. It is asked about answers that are in no pair, and the policy says them.
+# There was no reward model here, and yet it is the same picture as in chapter 5. The implicit reward is a learned
+# reward like any other. It has been compared with labels on the pairs alone, and the policy now gives other answers.
+# Rafailov et al. (2024) measured the same on larger models.
 #
 # ## One hyper-parameter?
 #
-# β, it is often written, is the only one. Here are other rates with the same β, another β with the same rate, and
-# a team of annotators of whom nobody knows that three labels in ten are the wrong way round, without and with smoothing. One
-# seed each, and fewer updates: look for large differences only.
+# It is often written that β is the only hyper-parameter. Here are other learning rates with the same β, and another β
+# with the same rate. Then come pairs of which three in ten are labelled the wrong way round, without and with smoothing.
+# One seed each, and fewer updates: look for large differences only.
 
 # %% tags=["demo"]
 SHORT = dict(updates=device.at_most(96, least=4), looks=1)
@@ -991,12 +995,11 @@ plots.show_table(
 by_rate = [settings[name]["kl"] for name in ("rate 1e-4", "rate 1e-3")]
 
 # %% [markdown]
-# Read the table down the KL column first. The rate decides how far the policy goes, as much as β does; so does the
-# number of updates, as you saw. β is one of *three* numbers that one has to choose, and there is nothing in the loss
-# that would tell which.
+# Look at the KL column first. The rate decides how far the policy goes; so does the number of updates, as you saw. So β
+# is one of *three* numbers that have to be chosen, and the loss does not tell you which values are good.
 #
-# With turned labels, smoothing makes the loss ask for less. Whether that helped here, compare the last two rows, and
-# do not expect much of one seed. (In the exact world it had to move the optimum, as you saw.)
+# With wrong labels, smoothing makes the loss ask for smaller margins. Did it help here? Compare the last two rows, and
+# do not trust one seed too far. (In the exact world it moved the optimum, as you saw.)
 #
 # ## Exercise 9: few pairs (open)
 #
@@ -1008,7 +1011,7 @@ by_rate = [settings[name]["kl"] for name in ("rate 1e-4", "rate 1e-3")]
 # h = \log\frac{p_\theta(y^+|x)}{p_0(y^+|x)} - \log\frac{p_\theta(y^-|x)}{p_0(y^-|x)}. $$
 #
 # Where a pair has been judged many times, its target is met on average, and τ really is a price of leaving $p_0$.
-# (`trl` divides each log-ratio by the number of its tokens; the paper does not.)
+# (`trl` divides each log-ratio by the number of its tokens; the formula in the paper does not.)
 #
 # Here are 96 prompts with 12 answers each, and ten labelled pairs a prompt. Answer $j$ is, for every prompt, an answer
 # in manner $j$ (short, polite, …). Make the policy of which $\mathbb{E}[u] - \beta\,\mathrm{KL}$ is largest, where $u$
@@ -1160,13 +1163,14 @@ print(f"""In this run:
 #
 # No sampling: true, and it is why a step is cheap and why the pairs grow old. Two models: one is enough, with the reference's
 # numbers computed once. One hyper-parameter: the rate and the number of updates decide as much. More stable: the *loss* is, but
-# the policy it leads to can get worse while the loss falls. That DPO is the state of the art was true in 2023, for some tasks.
+# the policy it leads to can get worse while the loss falls. “State of the art”: the paper of 2023 found DPO as good as PPO or
+# better, on three tasks. A later comparison (Xu et al. 2024) found PPO ahead in all of its tasks, when it is tuned well.
 # </details>
 # <details><summary>2. Somebody averages the log-probabilities over the tokens instead of summing them. What changes?</summary>
 #
 # The log-ratios are no longer those of answers, so the derivation does not hold: the constant that cancels belongs to a policy
-# over whole answers. Margins become smaller by the length, so the same β means something else. Some methods do it on purpose
-# (SimPO, Meng et al. 2024), with another derivation.
+# over whole answers. Each log-ratio is divided by the length of its answer, so the same β means something else. Some methods do
+# it on purpose (SimPO, Meng et al. 2024), with another derivation.
 # </details>
 # <details><summary>3. Both log-probabilities of a pair fall, and the loss falls too. How?</summary>
 #
@@ -1185,12 +1189,14 @@ print(f"""In this run:
 # DPO's were chosen by looking at a few runs, so the comparison says little about who is better in general. IPO was tried
 # on a table only. Pairs drawn from the *policy* while it learns (online DPO) come in chapter 11.
 #
-# **To read**: Rafailov et al. 2023, *Direct Preference Optimization* (arXiv:2305.18290); Azar et al. 2023, *A general theoretical
-# paradigm to understand learning from human preferences* (IPO, arXiv:2310.12036); Mitchell 2023, *A note on DPO with noisy
-# preferences* (cDPO); Pal et al. 2024, *Smaug* (DPO-positive, arXiv:2402.13228); Razin et al. 2024, *Unintentional unalignment:
-# likelihood displacement in DPO* (arXiv:2410.08847); Rafailov et al. 2024, *Scaling laws for reward model overoptimization
-# in direct alignment algorithms* (arXiv:2406.02900); Meng et al. 2024, *SimPO* (arXiv:2405.14734); Xu et al. 2024, *Is DPO
-# superior to PPO for LLM alignment?* (arXiv:2404.10719).
+# **To read**: Rafailov et al. 2023, *Direct Preference Optimization: Your Language Model is Secretly a Reward Model*
+# (arXiv:2305.18290); Azar et al. 2023, *A General Theoretical Paradigm to Understand Learning from Human Preferences* (IPO,
+# arXiv:2310.12036); Mitchell 2023, *A note on DPO with noisy preferences & relationship to IPO* (cDPO,
+# ericmitchell.ai/cdpo.pdf); Pal et al. 2024, *Smaug: Fixing Failure Modes of Preference Optimisation with DPO-Positive*
+# (arXiv:2402.13228); Razin et al. 2024, *Unintentional Unalignment: Likelihood Displacement in Direct Preference Optimization*
+# (arXiv:2410.08847); Rafailov et al. 2024, *Scaling Laws for Reward Model Overoptimization in Direct Alignment Algorithms*
+# (arXiv:2406.02900); Meng et al. 2024, *SimPO: Simple Preference Optimization with a Reference-Free Reward* (arXiv:2405.14734);
+# Xu et al. 2024, *Is DPO Superior to PPO for LLM Alignment? A Comprehensive Study* (arXiv:2404.10719).
 
 # %%
 progress("06_dpo")

@@ -27,8 +27,8 @@ PREDICTIONS = {
         "choices": {
             "a": "It has no reward model that could be wrong, but an implicit reward that can be. And it has not seen what the "
             "policy says now.",
-            "b": "Both learn from comparisons of the same kind, and for both a nat is a nat. What differs is whether the nats are "
-            "spent on answers that the policy gives.",
+            "b": "Both learn from the same comparisons, so that is a sensible guess. What can differ is what the KL is spent on: "
+            "answers that the policy gives, or others.",
             "c": "PPO is told of every answer that it gives now, and is paid for nothing else. DPO also moves probabilities of "
             "answers that it hardly ever gave, and pays KL for what comes in their place.",
         },
