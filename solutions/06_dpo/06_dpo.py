@@ -303,15 +303,15 @@ check("pair_weights", pair_weights)
 # </details>
 
 # %% tags=["demo"]
-margins = torch.linspace(-5, 5, 81, requires_grad=True)
+grid = torch.linspace(-5, 5, 81, requires_grad=True)
 zero, fig = torch.zeros(81), plt.figure(figsize=(6.5, 3))
 weight_error = 0.0
 for eps, color in ((0.0, plots.BLUE), (0.1, plots.ORANGE), (0.3, plots.VERMILION)):
-    loss = dpo_loss(margins, zero, zero, zero, 1.0, eps)  # the margin is the chosen log p here
-    by_autograd = -len(margins) * torch.autograd.grad(loss, margins)[0]
-    weights = pair_weights(margins.detach(), eps)
+    loss = dpo_loss(grid, zero, zero, zero, 1.0, eps)  # the margin is the chosen log p here
+    by_autograd = -len(grid) * torch.autograd.grad(loss, grid)[0]
+    weights = pair_weights(grid.detach(), eps)
     weight_error = max(weight_error, (weights - by_autograd).abs().max().item())
-    plt.plot(margins.detach(), weights, color=color, label=f"ε = {eps:g}")
+    plt.plot(grid.detach(), weights, color=color, label=f"ε = {eps:g}")
 plt.axhline(0, color=plots.GREY, linewidth=1)
 plt.xlabel("margin m")
 plt.title("How hard a pair pulls")
