@@ -1090,7 +1090,7 @@ nano_records = [data.load_jsonl(f"instructions_{split}") for split in ("train", 
 real = manners.load_manner(
     device.updates(8, least=2), models.load_nano("sft"), tokenizer, *nano_records)  # fmt: skip
 print(real.note)
-to_learn = real.train[: device.updates(40, least=4)]
+to_learn = real.train[: device.updates(32, least=4)]
 real_pairs = {
     split: [pairs.chat_examples(real, records, k, render_chat) for k in ("answer", "plain")]
     for split, records in (("train", to_learn), ("heldout", real.heldout))
@@ -1118,7 +1118,7 @@ lora = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear")
 lora_model = get_peft_model(real.model, lora)
 trainable = [p for p in lora_model.parameters() if p.requires_grad]
 yes, no = real_pairs["train"]
-drawn = comparisons.epochs(len(yes), 4, device.updates(10, least=2), device.seed(0))
+drawn = comparisons.epochs(len(yes), 4, device.updates(8, least=2), device.seed(0))
 history = train_dpo(
     lambda rows: pair_logps(
         lora_model, [yes[i] for i in rows], [no[i] for i in rows], real_pad),
@@ -1134,9 +1134,9 @@ plots.show_table([{"asked": r["prompt"], "before": a, "after": b} for r, a, b in
 
 # %% [markdown]
 # The pairs are told apart after a few steps, and the log-ratios move far. The two answers of a pair share few words here,
-# so the chosen one may well become likelier. Whether the model now *speaks* in that manner is another question, and
-# whether it still answers what was asked, a third. Read the last column. To prefer one of two answers and to say it are
-# not the same.
+# so the chosen one may well become likelier. Whether the model now *speaks* in that manner is another question. Whether
+# it still answers what was asked is a third one. Read the last column. A model can prefer one of two answers, and say
+# something else.
 #
 # ## What you measured
 
