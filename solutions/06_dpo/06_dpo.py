@@ -952,7 +952,9 @@ for ax, (name, title) in zip(axes.flat, panels.items()):
         points = [(p["update"], p[name]) for p in curve]
         ax.plot(*zip(*points), color=plots.VERMILION, lw=1.2)
     ax.set(xlabel="update", title=title)
-for many, color, label in ((curves, plots.BLUE, "before"), (far_curves, plots.VERMILION, "now")):
+for many, color, label in (
+    (curves, plots.BLUE, "before"), (far_curves, plots.VERMILION, "now"),
+):  # fmt: skip
     points = [(p["kl"], p["utility"]) for curve in many for p in curve[1:]]
     axes[1, 1].plot(*zip(*points), "o", color=color, ms=4, label=label)
 axes[1, 1].set(xscale="log", xlabel="KL to p₀, nats", title="true utility")
