@@ -45,8 +45,6 @@ changes("collect_preferences", _collect_preferences, [
      "said = texts[number * k : number * k + 2]"),
     ("equal_answers_make_a_pair", "You make a pair of the first two answers even if they are equal. It teaches nothing: look for one that "
      "differs.", "different = [text for text in said if text != a]", "different = said[1:]"),
-    ("given_up_at_once", "You give up where the second answer equals the first. A later one may differ.",
-     "different = [text for text in said if text != a]", "different = [text for text in said[1:2] if text != a]"),
     ("last_that_differs", "You take the last answer that differs. The first one that does is asked for.", "b = different[0]", "b = different[-1]"),
     ("all_pairs_of_a_prompt", "You make several pairs of one prompt. One is asked for.", "        b = different[0]\n",
      "        for b in different[1:]:\n            f = prefers(prompt, a, b)\n"
@@ -194,7 +192,6 @@ changes("run_pipeline", _run_pipeline, [
      'left -= stage["most"]'),
     ("most_is_reported", "You report the most of each stage. What it has really spent is asked for.", '(stage["name"], tokens)',
      '(stage["name"], stage["most"])'),
-    ("nothing_is_booked", "Nothing is taken off the budget.", "left -= tokens", "left -= 0"),
     ("budget_of_each_stage", "You compare each stage with the whole budget. It is what is *left* that counts.", 'stage["most"] > left',
      'stage["most"] > budget'),
     ("all_have_to_fit", "You start nothing where the mosts of all stages together are more than the budget. Each is looked at when its turn "

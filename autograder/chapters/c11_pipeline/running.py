@@ -44,8 +44,8 @@ def _collected(answer, seed: int, prompts: list[str], heldout: list[str], k: int
 
 @collect_preferences.case
 def several_prompts(answer, seed):
-    """Six prompts with three answers each: from each prompt a pair, in the order of the prompts."""
-    return _collected(answer, seed, _asked(seed, 6), [], 3)
+    """Six prompts with five answers each: from each prompt a pair, in the order of the prompts."""
+    return _collected(answer, seed, _asked(seed, 6), [], 5, words=6)
 
 
 @collect_preferences.case
@@ -97,8 +97,9 @@ class _Policy(torch.nn.Module):
         self.b = torch.nn.Parameter(0.4 * torch.randn(2, generator=g))
 
 
-def _ran(answer, seed: int, sizes=(5, 4, 3), stale: bool = True, **changed) -> dict:
-    """Train a policy of six weights. A "pair" is its two rows of features; how many a round brings is in `sizes`."""
+def _ran(answer, seed: int, sizes=(5, 4, 3), scale: float = 1.0, **changed) -> dict:
+    """Train a policy of six weights. A "pair" is its two rows of features; how many a round brings is in
+    `sizes`; scale: how large the features are, and so the gradients."""
     g, policy = seeded(seed), _Policy(seed + 1)
     frozen = _Policy(seed + 2)
     collected, asked, graphs, ref_asked = [], [], [], []
@@ -108,7 +109,7 @@ def _ran(answer, seed: int, sizes=(5, 4, 3), stale: bool = True, **changed) -> d
             raise Unexpected("collect should be called with the policy.")
         collected.append(torch.cat([p.detach() for p in policy.parameters()]))
         n = sizes[len(collected) - 1]
-        features = torch.randn(n, 2, 4, generator=g)
+        features = scale * torch.randn(n, 2, 4, generator=g)
         return [{"chosen": row[0], "rejected": row[1], "number": len(collected) * 100 + i} for i, row in enumerate(features)]
 
     def scores(model, pairs):
@@ -136,9 +137,8 @@ def _ran(answer, seed: int, sizes=(5, 4, 3), stale: bool = True, **changed) -> d
         chosen, rejected, ref_chosen, ref_rejected = four
         return -torch.nn.functional.logsigmoid(0.5 * (chosen - ref_chosen) - 0.5 * (rejected - ref_rejected)).mean()
 
-    if stale:
-        for weight in policy.parameters():
-            weight.grad = torch.ones_like(weight)
+    for weight in policy.parameters():
+        weight.grad = torch.ones_like(weight)  # left from before
     settings = {name: value for name, value in (_ROUNDS | changed).items() if value is not None}
     optimizer = noting_sgd([{"params": [policy.a]}, {"params": [policy.b], "lr": 0.4}], lr=0.8)
     losses = answer(policy, optimizer, collect, logps_of, ref_logps_of, loss_of, **settings)
@@ -201,9 +201,9 @@ def a_round_without_pairs(answer, seed):
 
 @train_in_rounds.case
 def the_gradients_norm(answer, seed):
-    """The norm of all the optimizer's gradients together is at most max_norm, 1 where nothing is said; a small one stays."""
-    clipped = _ran(answer, seed, sizes=(4, 4), max_norm=0.05)
-    usual = _ran(answer, seed + 1, sizes=(4, 4), max_norm=None)
+    """The norm of all the optimizer's gradients together is at most max_norm, 1 where nothing is said."""
+    clipped = _ran(answer, seed, sizes=(4, 4), scale=6.0, max_norm=0.05)
+    usual = _ran(answer, seed + 1, sizes=(4, 4), scale=6.0, max_norm=None)
     return {"clipped_norms": clipped["norms"], "weights": clipped["weights"], "usual_norms": usual["norms"]}
 
 
@@ -265,9 +265,13 @@ def exactly_what_is_left(answer, seed):
 
 @run_pipeline.case
 def a_stage_that_spends_too_much(answer, seed):
-    """A stage that spends more than its most: a ValueError that names it, and nothing more is started."""
+    """A stage that spends more than its most, within the budget or beyond it: a ValueError that names it; nothing more is started."""
     x = seed % 30
-    return _pipeline(answer, 1000, ("first", 50, 40), ("greedy", 60, 61 + x), ("third", 10, 10))
+    within = _pipeline(answer, 1000, ("first", 50, 40), ("greedy", 60, 61 + x), ("third", 10, 10))
+    beyond = _pipeline(answer, 100, ("small", 30, 20), ("greedy", 80, 90 + x), ("third", 0, 0))
+    return {f"{name}_of_the_budget": value for name, value in within.items()} | {
+        f"{name}_beyond_the_budget": value for name, value in beyond.items()
+    }
 
 
 @run_pipeline.case
