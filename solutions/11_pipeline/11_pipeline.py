@@ -196,6 +196,89 @@ check("forgetting", forgetting)
 # wrong with the mean of the batches' means?
 # </details>
 # %% [markdown]
+# ## From base to SFT
+#
+# The stages are run with what *you* wrote in the chapters before. Where an answer of yours has not passed, the course's
+# own does the work.
+
+# %% tags=["demo"]
+collate = earlier("collate", methods.collate)
+train_sft = earlier("train_sft", stages.train_sft)
+last_token_rewards = earlier("last_token_rewards", stages.last_token_rewards)
+train_reward_model = earlier("train_reward_model", stages.train_reward_model)
+ppo_update = earlier("ppo_update", rewarded.ppo_update)
+dpo_loss = earlier("dpo_loss", stages.dpo_loss)
+pair_logps = earlier("pair_logps", stages.pair_logps)
+train_grpo = earlier("train_grpo", stages.train_grpo)
+
+tokenizer = data.load_tokenizer()
+base = models.load_nano("base").to(DEVICE).requires_grad_(False)
+reader = models.load_nano("instruct").to(DEVICE).requires_grad_(False)  # of the reward model
+learned_on = sorted(set(rollouts.questions_about_facts("train")))
+heldout = sorted(set(rollouts.questions_about_facts("heldout")))
+documents = data.pad_rows([d.text for d in data.load_heldout()[:60]], tokenizer)
+print(f"{len(learned_on)} questions to learn from, {len(heldout)} held out, none in both")
+
+# %% [markdown]
+# **Predict.** The base model knows stories, facts and sums. We fine-tune it, and then train it from rewards or pairs.
+# Which stage makes it forget most of what it was pre-trained on?
+#
+# - **a** Fine-tuning (SFT).
+# - **b** What comes after it: rewards pull harder than demonstrations.
+# - **c** Both about equally.
+
+# %% tags=["demo"]
+predict("who_forgets", "")
+
+# %% tags=["demo"]
+shown = data.load_jsonl("demonstrations_train")
+started = time.process_time()
+sft = pipeline.fine_tune(
+    base, shown, tokenizer, train_sft, collate, device.at_most(320, least=8), device.seed(0))  # fmt: skip
+sft_seconds = time.process_time() - started
+ANSWERS = 4  # to each held-out question
+resamples = torch.randint(
+    len(heldout), (1000, len(heldout)), generator=torch.Generator().manual_seed(device.seed(9))
+)
+
+
+def measure(policy, seed: int) -> dict:
+    """What a policy is like on the held-out questions, compared with the fine-tuned model."""
+    seen = pipeline.examine(policy, sft, heldout, ANSWERS, device.seed(seed))
+    lost = forgetting(base, policy, *(x.to(DEVICE) for x in documents), 30)
+    (drawn, drawn_error), (kl, error) = kl_with_error(*seen["rollout"]).values()
+    return {"utility": seen["utilities"].mean().item(), "kl": kl, "kl error": error,
+            "kl drawn": drawn, "drawn error": drawn_error, "loss": lost["after"],
+            "worse": lost["worse"], "utilities": seen["utilities"],
+            "texts": seen["texts"], "tokens an answer": seen["tokens"] / len(seen["texts"])}  # fmt: skip
+
+
+at_base, at_sft = measure(base, 20), measure(sft, 21)
+again = measure(sft, 22)["utilities"]  # other answers of the same model: to compare with
+columns = ("utility", "kl", "kl error", "kl drawn", "drawn error", "loss", "worse")
+both = {"base": at_base, "SFT": at_sft}
+plots.show_table([{"policy": n} | {c: m[c] for c in columns} for n, m in both.items()])
+rows = zip(heldout, at_base["texts"][::ANSWERS], at_sft["texts"][::ANSWERS])
+plots.show_table([{"asked": q, "base": plots.last_words(a, 6), "SFT": b} for q, a, b in rows][:5])
+
+# %% [markdown]
+# "loss" is that on documents of the pre-training, in nats a token: look at what fine-tuning on questions and answers
+# alone has done to it, and keep your guess in mind.
+#
+# How sure is the win rate of a model against itself? Below it is measured twice: with your intervals, which draw the
+# *questions* again, and as if all answers had been given to different questions. (One breaks a bootstrap in this way
+# more easily than one thinks.)
+
+# %% tags=["demo"]
+itself = win_rate_interval(at_sft["utilities"], again, resamples, 0.9)
+flat = [x.reshape(-1, 1) for x in (at_sft["utilities"], again)]
+mixed = torch.randint(len(flat[0]), (1000, len(flat[0])),
+                      generator=torch.Generator().manual_seed(device.seed(10)))  # fmt: skip
+as_if = win_rate_interval(*flat, mixed, 0.9)
+widths = {"questions": itself[2] - itself[1], "answers": as_if[2] - as_if[1]}
+for name, found in (("questions drawn again", itself), ("answers drawn again", as_if)):
+    print(f"{name}: {found[0]:.3f}, from {found[1]:.3f} to {found[2]:.3f}")
+# %% [markdown]
 # ## Exercise 4: preferences, collected anew
 #
 # The loop of five steps, as the lecture has it: (1) the policy answers, (2) people compare its answers, (3) a reward
@@ -242,6 +325,14 @@ check("collect_preferences", collect_preferences)
 # Which places of the list of texts belong to prompt number i? What does a pair of equal answers teach (chapter 6,
 # question 4)? Who decides which answer is better: the order, the length, or the annotator?
 # </details>
+# %% tags=["demo"]
+drawings.five_steps()
+
+# %% tags=["demo"]
+writer, annotator = pipeline.Writer(sft, device.seed(1)), pipeline.Annotator(device.seed(1))
+first_pairs = collect_preferences(learned_on, heldout, 2, writer, annotator)
+print(f"{len(learned_on)} questions, {writer.tokens} tokens written, {annotator.asked} comparisons")
+plots.show_table(first_pairs[:4])
 # %% [markdown]
 # ## Exercise 5: the loop of five steps
 #
@@ -333,6 +424,227 @@ def run_pipeline(stages: list[dict], policy, budget: int) -> tuple[object, list[
 # %% nbgrader={"grade": true, "grade_id": "run_pipeline_check", "locked": true, "points": 6, "schema_version": 3, "solution": false, "task": false}
 check("run_pipeline", run_pipeline)
 # %% [markdown]
+# ## All ways, three times each
+#
+# Every way gets the same number of questions to collect pairs from (six times each, two answers), and PPO and GRPO
+# the same number of answers to learn from. The reward model is chapter 4's: a head on the surprises of a frozen
+# reader, learned from *these* pairs. Every way runs under your `run_pipeline`, with one budget of generated tokens.
+#
+# **Predict.** DPO once with all pairs from the fine-tuned model; and DPO in two rounds, half of the pairs from the
+# fine-tuned model and half collected anew. Pairs and updates are equally many. With the second
+#
+# - **a** the policy ends clearly nearer to the reference (its KL is smaller by a fifth or more);
+# - **b** it ends about as far away;
+# - **c** it ends clearly farther away, as it learns from better answers.
+
+# %% tags=["demo"]
+predict("pairs_anew", "")
+
+# %% tags=["demo"]
+BUDGET, REPEATS = 100_000, 6  # generated tokens; how often each question is asked
+SEEDS, UPDATES = range(device.at_most(3)), device.at_most(12, least=2)
+asked = learned_on * device.at_most(REPEATS) if device.at_most(100) == 100 else learned_on[:24]
+half = asked[: len(asked) // 2]
+
+
+def stage(name: str, most: int, run) -> dict:
+    """A stage as run_pipeline takes it: here the policy is a dictionary with all that is known."""
+    return {"name": name, "most": most, "run": run}
+
+
+def new_pairs(prompts: list[str], seed: int) -> dict:
+    """Steps 1 and 2: answers of the present policy, compared."""
+    def run(state: dict) -> tuple[dict, int]:
+        draw = pipeline.Writer(state["policy"], seed)
+        found = collect_preferences(prompts, heldout, 2, draw, pipeline.Annotator(seed))
+        return state | {"pairs": state.get("pairs", []) + found}, draw.tokens
+
+    return stage("pairs", len(prompts) * 2 * pipeline.NEW, run)
+
+
+def reward_model(seed: int) -> dict:
+    """Step 3: a reward model from all pairs that there are."""
+    def run(state: dict) -> tuple[dict, int]:
+        fitted = pipeline.fit_reward(
+            reader, state["pairs"], tokenizer, train_reward_model, last_token_rewards,
+            device.at_most(128, least=8), seed)  # fmt: skip
+        return state | {"reward": fitted}, 0
+
+    return stage("reward model", 0, run)
+
+
+def from_rewards(train, learn, updates: int, seed: int) -> dict:
+    """Step 4: PPO or GRPO with the present reward model, 64 answers an update."""
+    def run(state: dict) -> tuple[dict, int]:
+        policy, tokens = train(state["policy"], state["start"], state["reward"], learned_on,
+                               learn, updates, seed)  # fmt: skip
+        return state | {"policy": policy}, tokens
+
+    return stage(train.__name__, updates * 64 * pipeline.NEW, run)
+
+
+# %% [markdown]
+# DPO is one stage, with your loop inside. One round or two: the policy is asked for `prompts` of each round, and the
+# reference stays the fine-tuned model.
+
+# %% tags=["demo"]
+import copy
+
+
+def dpo(rounds: int, seed: int) -> dict:
+    """DPO with your train_in_rounds, on as many questions in all, however many rounds there are."""
+    parts = [asked[i :: rounds] for i in range(rounds)]
+
+    def run(state: dict) -> tuple[dict, int]:
+        policy, tokens, number = copy.deepcopy(state["policy"]).requires_grad_(), [0], iter(parts)
+
+        def collect(present) -> list[dict]:
+            prompts = next(number)
+            draw = pipeline.Writer(present, seed + len(prompts))
+            annotator = pipeline.Annotator(seed + len(prompts))
+            found = collect_preferences(prompts, heldout, 2, draw, annotator)
+            random.Random(seed).shuffle(found)
+            tokens[0] += draw.tokens
+            return found
+
+        def logps(model, some: list[dict]):
+            both = (pairs.examples(some, k, tokenizer) for k in ("chosen", "rejected"))
+            return pair_logps(model, *both, tokenizer.pad_token_id)
+
+        optimizer = torch.optim.AdamW(policy.parameters(), lr=3e-4, weight_decay=0.0)
+        train_in_rounds(
+            policy, optimizer, collect, lambda some: logps(policy, some),
+            lambda some: logps(state["start"], some), lambda *four: dpo_loss(*four, 0.2),
+            rounds=rounds, epochs=2, size=16)  # fmt: skip
+        return state | {"policy": policy.eval().requires_grad_(False)}, tokens[0]
+
+    return stage("DPO", len(asked) * 2 * pipeline.NEW, run)
+
+
+# %% tags=["demo"]
+def ways(seed: int) -> dict[str, list[dict]]:
+    """The stages of each way, after SFT."""
+    a, b = seed + 100, seed + 200
+    ppo, grpo = (pipeline.ppo, ppo_update), (pipeline.grpo, train_grpo)
+    part = UPDATES // 2
+    twice = [new_pairs(half, seed), reward_model(seed), from_rewards(*ppo, part, seed)]
+    twice += [new_pairs(half, a), reward_model(a), from_rewards(*ppo, UPDATES - part, b)]
+    once = [new_pairs(asked, seed), reward_model(seed)]
+    return {"PPO": [*once, from_rewards(*ppo, UPDATES, seed)], "PPO, twice": twice,
+            "GRPO": [*once, from_rewards(*grpo, UPDATES, seed)],
+            "DPO": [dpo(1, seed)], "DPO, twice": [dpo(2, seed)]}  # fmt: skip
+
+
+def run_way(name: str, stages_of: list[dict], start, seed: int, known=None) -> dict:
+    """One way from a policy, measured, and what it cost."""
+    begun = time.process_time()
+    state = {"policy": start, "start": start} | (known or {})
+    state, spent = run_pipeline(stages_of, state, BUDGET)
+    seconds = time.process_time() - begun
+    return measure(state["policy"], seed + 30) | {
+        "seconds": seconds, "spent": sum(t for _, t in spent), "state": state}  # fmt: skip
+
+
+runs = {}
+for seed in SEEDS:
+    for name, stages_of in tqdm(ways(device.seed(seed)).items(), desc=f"seed {seed}"):
+        runs.setdefault(name, []).append(run_way(name, stages_of, sft, seed))
+
+# %% [markdown]
+# **Predict.** And without SFT? The same reward model (it was learned from pairs of the fine-tuned model), the same
+# GRPO, but from the *base* model. After as many updates its answers
+#
+# - **a** are as good as those of the others, it only takes a detour;
+# - **b** are better than at its start, but far behind the others;
+# - **c** have a utility that is hardly better than at its start.
+
+# %% tags=["demo"]
+predict("without_sft", "")
+
+# %% tags=["demo"]
+for seed in SEEDS:
+    known = {"reward": runs["GRPO"][seed]["state"]["reward"]}
+    alone = [from_rewards(pipeline.grpo, train_grpo, UPDATES, device.seed(seed))]
+    runs.setdefault("GRPO, no SFT", []).append(run_way("no SFT", alone, base, seed, known))
+    begun = time.process_time()
+    best = pipeline.best_of(sft, known["reward"], heldout, ANSWERS, 8, device.seed(seed))
+    best |= {"utility": best["utilities"].mean().item(), "loss": at_sft["loss"],
+             "seconds": time.process_time() - begun, "spent": best["tokens"]}  # fmt: skip
+    runs.setdefault("best of 8", []).append(best)
+gain = median(run["utility"] for run in runs["GRPO, no SFT"]) - at_base["utility"]
+others = median(run["utility"] for run in runs["GRPO"]) - at_base["utility"]
+came = "a" if gain > 0.8 * others else "b" if gain > 0.2 * others else "c"
+end = median(run["utility"] for run in runs["GRPO, no SFT"])
+reveal("without_sft", came, before=at_base["utility"], after=end, gain=gain, others=others)
+
+# %% [markdown]
+# A reward can only choose among what is said. The base model, asked in the chat format, says nothing that the reward
+# could prefer for a good reason. (In chapter 10 reward alone was enough, because the base model was right now and
+# then, and a rule could tell.)
+#
+# ## The table
+
+# %% tags=["demo"]
+holds = pipeline.megabytes(sft, {
+    "best of 8": (0, 2), "PPO": (2, 2), "PPO, twice": (2, 2), "GRPO": (1, 2), "DPO": (1, 1),
+    "DPO, twice": (1, 1), "GRPO, no SFT": (1, 2), "SFT": (1, 0)})  # fmt: skip
+
+
+def three(values: list[float]) -> str:
+    """Median, and in brackets the smallest and the largest over the seeds."""
+    return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+wins, table = {}, []
+for name, found in sorted(runs.items()):
+    ours = torch.cat([run["utilities"] for run in found], 1)  # (questions, answers of all seeds)
+    wins[name] = win_rate_interval(ours, again, resamples, 0.9)
+    table.append({
+        "way": name, "true utility": three([run["utility"] for run in found]),
+        "win rate": "{:.2f} ({:.2f} to {:.2f})".format(*wins[name]),
+        "KL": three([run["kl"] for run in found]), "loss": three([run["loss"] for run in found]),
+        "tokens": int(median(run["spent"] for run in found)),
+        "seconds": median(run["seconds"] for run in found), "MB": holds[name],
+    })  # fmt: skip
+plots.show_table(table, f"{len(SEEDS)} seeds; SFT: utility {at_sft['utility']:.2f}, loss "
+                        f"{at_sft['loss']:.2f}; base: loss {at_base['loss']:.2f}")  # fmt: skip
+drawings.intervals([(name, *found) for name, found in wins.items()])
+# %% [markdown]
+# Utility, KL and loss: the median of the seeds, and the smallest and the largest. Win rate: over the fine-tuned model,
+# all seeds together, with your interval. KL is the distance to the model that a way started from; for best of 8 it is
+# the bound of chapter 4. "MB" is counted: weights, gradients and optimiser of all models that must be there at once.
+# Tokens and seconds are those of the training (for best of 8: of the answers that were measured). SFT took the time
+# that stands below, once, for all ways.
+
+# %% tags=["demo"]
+def middle(name: str, what: str) -> float:
+    """The median of the seeds."""
+    return median(run[what] for run in runs[name])
+
+
+after_sft = at_sft["loss"] - at_base["loss"]
+later = median(middle(name, "loss") - at_sft["loss"] for name in ("PPO", "GRPO", "DPO"))
+came = "a" if after_sft > 2 * abs(later) else "b" if later > 2 * after_sft else "c"
+reveal("who_forgets", came, base=at_base["loss"], sft=at_sft["loss"], later=later)
+nearer = middle("DPO, twice", "kl") / middle("DPO", "kl")
+came = "a" if nearer < 0.8 else "b" if nearer < 1.25 else "c"
+numbers = {n: {w: middle(n, w) for w in ("kl", "utility")} for n in ("DPO", "DPO, twice")}
+reveal("pairs_anew", came, once=numbers["DPO"], twice=numbers["DPO, twice"])
+mixed_in = forgetting(base, reader, *(x.to(DEVICE) for x in documents), 30)["after"]
+print(f"SFT took {sft_seconds:.0f} seconds. A model that was fine-tuned on questions *and* on "
+      f"the corpus (nano-instruct) has a loss of {mixed_in:.2f}.")  # fmt: skip
+
+# %% [markdown]
+# The last line is the usual remedy: some of the old text is mixed in. A KL penalty does not help here, since it holds
+# the policy near to a reference that has forgotten already.
+#
+# Read some answers, too. Numbers are made of them.
+
+# %% tags=["demo"]
+shown_ways = ("PPO", "DPO", "GRPO")
+rows = zip(heldout, *(runs[name][0]["texts"][::ANSWERS] for name in shown_ways))
+plots.show_table([dict(zip(("asked", *shown_ways), row)) for row in rows][:6])
+# %% [markdown]
 # ## Exercise 7: what to choose
 #
 # You have a table, and somebody gives you a budget of KL and of tokens. Which way do you take? Each row was run with
@@ -360,6 +672,73 @@ def best_under_budget(rows: list[dict], max_kl: float, max_tokens: int) -> str |
 
 # %% nbgrader={"grade": true, "grade_id": "best_under_budget_check", "locked": true, "points": 6, "schema_version": 3, "solution": false, "task": false}
 check("best_under_budget", best_under_budget)
+# %% [markdown]
+# Three budgets, and what you would do:
+
+# %% tags=["demo"]
+choices = [
+    {"name": name, "utility": [run["utility"] for run in found],
+     "kl": [run["kl"] for run in found], "tokens": max(run["spent"] for run in found)}
+    for name, found in runs.items()
+]  # fmt: skip
+asks = {"whatever it costs": (1000.0, 10**9), "2 nats": (2.0, 10**9),
+        "12,000 tokens": (1000.0, 12_000)}  # fmt: skip
+chosen = {name: best_under_budget(choices, *budget) for name, budget in asks.items()}
+for name, way in chosen.items():
+    print(f"{name}: {way}")
+
+# %% [markdown]
+# <details><summary><b>To think about</b>: is the choice as sure as it looks?</summary>
+#
+# Look at the ranges in the table. Where the range of the chosen way overlaps with that of the next one, three seeds
+# cannot tell the two apart. And the choice was made with the same questions with which it is reported: the best of
+# several noisy numbers is too high on average. Whoever needs the number itself measures once more, on other questions.
+# </details>
+#
+# ## A file that nobody has to trust
+#
+# A trained policy is handed in as a file. Which file may a stranger open? A *pickle*, in which `torch.save` stores
+# weights, can run any code when it is opened. The *safetensors* format holds a header of JSON and then numbers, and
+# nothing else. Even so its reader has to be strict: the header may lie.
+
+# %% tags=["demo"]
+import json
+import pickle
+import struct
+
+from autograder.tensors import Refused, read_tensors
+
+small = {"lora_A": torch.zeros(3, 8), "lora_B": torch.ones(12, 3)}
+SHAPES = {name: tuple(x.shape) for name, x in small.items()}
+good = save(small)
+length = int.from_bytes(good[:8], "little")
+drawings.checkpoint(json.loads(good[8 : 8 + length]), length, len(good))
+
+# %% tags=["demo"]
+forged = {
+    "as it should be": good,
+    "a pickle": pickle.dumps(small),
+    "other shapes": save(small | {"lora_A": torch.zeros(8, 3)}),
+    "a NaN": save(small | {"lora_A": torch.full((3, 8), float("nan"))}),
+    "a header of 10 GB": struct.pack("<Q", 10**10) + good[8:],
+    "one tensor more": save(small | {"extra": torch.zeros(1)}),
+    "cut off": good[:-20],
+}
+
+
+def said_of(content: bytes, shapes: dict, kinds=("F32",)) -> str:
+    """What the reader says: a refusal is a sentence."""
+    try:
+        return f"read: {', '.join(read_tensors(content, shapes, kinds))}"
+    except Refused as error:
+        return str(error)
+
+
+refusals = {name: said_of(content, SHAPES) for name, content in forged.items()}
+plots.show_table([{"file": name, "what the reader says": s} for name, s in refusals.items()])
+content, shapes = pipeline.as_checkpoint(runs["GRPO"][0]["state"]["policy"])
+whole = said_of(content, shapes, ("F16",))
+print(f"A policy of yours: {len(content):,} bytes, {len(whole.split(','))} tensors read.")
 # %% [markdown]
 # ## Exercise 8: the entry (open)
 #
@@ -434,3 +813,75 @@ def best_entry(
 
 # %% nbgrader={"grade": true, "grade_id": "best_entry_check", "locked": true, "points": 10, "schema_version": 3, "solution": false, "task": false}
 check("best_entry", best_entry)
+# %% [markdown]
+# <details><summary><b>Where to think further</b></summary>
+#
+# - Which policy is best if the utility is known, and how far may it go? (Chapter 3's closed form: the reference's
+#   logits plus utility / β. Which β uses the whole budget?)
+# - 240 comparisons say little about a matrix of 12 × 8 numbers. You know its rank. What else do you know of it, before
+#   you have seen anything?
+# - Which comparisons are worth their price: those of answers that the reference gives, or those that your *new* policy
+#   gives? (The loop of five steps.)
+# </details>
+#
+# ## What you measured
+
+# %% tags=["demo"]
+line = lambda name: f"{middle(name, 'utility'):.2f} at {middle(name, 'kl'):.1f} nats"  # noqa: E731
+print(f"""In this run (medians of {len(SEEDS)} seeds):
+- True utility: base {at_base["utility"]:.2f}, SFT {at_sft["utility"]:.2f}; best of 8 \
+{middle("best of 8", "utility"):.2f};
+  PPO {line("PPO")}; GRPO {line("GRPO")}; DPO {line("DPO")}.
+- The loop twice, with pairs collected anew: PPO {line("PPO, twice")}; DPO {line("DPO, twice")}.
+- Without SFT: from {at_base["utility"]:.2f} to {end:.2f}.
+- Win rate over SFT: PPO {wins["PPO"][0]:.2f} ({wins["PPO"][1]:.2f} to {wins["PPO"][2]:.2f}), DPO \
+{wins["DPO"][0]:.2f} ({wins["DPO"][1]:.2f} to {wins["DPO"][2]:.2f}).
+- Loss on the pre-training's documents: base {at_base["loss"]:.2f}, SFT {at_sft["loss"]:.2f}, then
+  PPO {middle("PPO", "loss"):.2f}, GRPO {middle("GRPO", "loss"):.2f}, DPO \
+{middle("DPO", "loss"):.2f}; with old text mixed in {mixed_in:.2f}.
+- The standard error of the KL of SFT to itself is 0; of PPO's it is \
+{middle("PPO", "drawn error"):.2f} from drawn tokens and {middle("PPO", "kl error"):.2f} by step.
+- Held at once: PPO {holds["PPO"]:.0f} MB, GRPO {holds["GRPO"]:.0f} MB, DPO {holds["DPO"]:.0f} MB.
+- {sum(s.startswith("read") for s in refusals.values())} of {len(refusals)} files were read, \
+the others refused with a sentence.""")
+
+# %% [markdown]
+# ## Questions
+#
+# <details><summary>1. Why are the questions drawn again for an interval, and not the answers?</summary>
+#
+# What you want to say holds for *new questions*. Answers to one question are alike, so twenty answers to one question
+# are not twenty observations. Whoever draws answers again gets an interval for these same questions.
+# </details>
+# <details><summary>2. The reference of the second round: should it be the model after the first round?</summary>
+#
+# One can do that. Then each round may go as far from the last as β allows, and the whole way from $p_0$ is not limited.
+# With $p_0$ as the reference in all rounds the price stays the same one.
+# </details>
+# <details><summary>3. A reward model that was learned in the first round is used in the second. What goes wrong?</summary>
+#
+# It has seen answers of the fine-tuned model. The policy now says other things, and there its scores were never
+# compared with anybody's opinion (chapter 5). New pairs are about what is said now.
+# </details>
+# <details><summary>4. The judge draws its new prompts from a seed that is made of your file. What for?</summary>
+#
+# If the prompts were fixed, one could fit them, or look them up. So every file has its own prompts, nobody knows them
+# before the file is finished, and the same file is always measured in the same way.
+# </details>
+#
+# ## What was not shown
+#
+# Fine-tuning was run once, and three seeds of everything after it say only roughly how much the ways scatter. The rates,
+# β and the numbers of updates were taken from the earlier chapters and not tuned again; with others the order of the
+# ways can be another one. People were simulated, and their taste had a formula. Helpfulness is not the only thing that
+# models are trained for: nothing here was about safety. Large models are trained with more stages than five, and their
+# parts are run side by side on many machines.
+#
+# **To read**: Ouyang et al. 2022, *Training language models to follow instructions with human feedback*
+# (arXiv:2203.02155); Stiennon et al. 2020, *Learning to summarize from human feedback* (arXiv:2009.01325); Bai et al.
+# 2022, *Training a helpful and harmless assistant with reinforcement learning from human feedback* (arXiv:2204.05862),
+# with a model that was trained anew every week; DeepSeek-AI 2025, *DeepSeek-R1* (arXiv:2501.12948); Gao, Schulman and
+# Hilton 2022, *Scaling laws for reward model overoptimization* (arXiv:2210.10760).
+
+# %%
+progress("11_pipeline")

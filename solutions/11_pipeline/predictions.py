@@ -1,0 +1,35 @@
+"""What the reader of chapter 11 guesses before a cell shows it, and what is said afterwards."""
+
+PREDICTIONS = {
+    "who_forgets": {
+        "choices": {
+            "a": "Its documents look like nothing that the model had read, every weight may move, and nothing holds it near the base "
+            "model.",
+            "b": "They pull hard, but with a small rate, few updates and a price on the distance. And by then little was left to forget.",
+            "c": "That could be if both moved the weights equally far. Fine-tuning moves them farther.",
+        },
+        "why": "The loss on documents of the pre-training is {base:.2f} for the base model and {sft:.2f} after fine-tuning. What came "
+        "afterwards changed it by {later:+.2f} (the middle one of PPO, GRPO and DPO).",
+    },
+    "pairs_anew": {
+        "choices": {
+            "a": "New pairs show what the policy says now, and so they correct what the first round has overdone. Old pairs cannot: "
+            "the loss on them only asks for more.",
+            "b": "The loss is the same, and so are β and the number of updates. But the pairs are not, and they decide what is pushed.",
+            "c": "Its answers are better in the second round. That is no reason to go farther: the difference between two of them "
+            "is smaller.",
+        },
+        "why": "Once: a utility of {once[utility]:.2f} at {once[kl]:.1f} nats. In two rounds: {twice[utility]:.2f} at {twice[kl]:.1f} "
+        "nats (medians of the seeds).",
+    },
+    "without_sft": {
+        "choices": {
+            "a": "For that, something like a good answer would have to come up by chance, to be rewarded.",
+            "b": "It would, if among the first answers some were clearly better for a reason that can be learned.",
+            "c": "The answers of the base model in the chat format are all about equally bad. What the reward prefers among them is "
+            "of no use.",
+        },
+        "why": "Without SFT the utility went from {before:.2f} to {after:.2f}, a gain of {gain:.2f}. With SFT first it is {others:.2f} "
+        "above the same start (medians of the seeds).",
+    },
+}
