@@ -179,7 +179,8 @@ def best_of(policy, reward_model, questions: list[str], answers: int, n: int, se
 
 def megabytes(policy, ways: dict[str, tuple[int, int]]) -> dict[str, float]:
     """What each way holds at once, counted: so many models that learn (weights, gradients, AdamW's state) and frozen ones."""
-    learning, frozen = rollouts.bytes_in_training(policy), rollouts.bytes_of(policy)
+    learner = copy.deepcopy(policy).requires_grad_()
+    learning, frozen = rollouts.bytes_in_training(learner), rollouts.bytes_of(policy)
     return {name: (n * learning + m * frozen) / 1e6 for name, (n, m) in ways.items()}
 
 

@@ -265,18 +265,18 @@ plots.show_table([{"asked": q, "base": plots.last_words(a, 6), "SFT": b} for q, 
 # "loss" is that on documents of the pre-training, in nats a token: look at what fine-tuning on questions and answers
 # alone has done to it, and keep your guess in mind.
 #
-# How sure is the win rate of a model against itself? Below it is measured twice: with your intervals, which draw the
-# *questions* again, and as if all answers had been given to different questions. (One breaks a bootstrap in this way
-# more easily than one thinks.)
+# How sure is the win rate of a model against itself? Below your interval draws the *questions* again. Then the same is
+# done wrongly, as is easily done: as if each of the comparisons had a question of its own.
 
 # %% tags=["demo"]
 itself = win_rate_interval(at_sft["utilities"], again, resamples, 0.9)
-flat = [x.reshape(-1, 1) for x in (at_sft["utilities"], again)]
-mixed = torch.randint(len(flat[0]), (1000, len(flat[0])),
-                      generator=torch.Generator().manual_seed(device.seed(10)))  # fmt: skip
-as_if = win_rate_interval(*flat, mixed, 0.9)
-widths = {"questions": itself[2] - itself[1], "answers": as_if[2] - as_if[1]}
-for name, found in (("questions drawn again", itself), ("answers drawn again", as_if)):
+single = (at_sft["utilities"].repeat_interleave(ANSWERS, 1).reshape(-1, 1),
+          again.repeat(1, ANSWERS).reshape(-1, 1))  # fmt: skip
+draws = torch.Generator().manual_seed(device.seed(10))
+mixed = torch.randint(len(single[0]), (1000, len(single[0])), generator=draws)
+as_if = win_rate_interval(*single, mixed, 0.9)
+widths = {"questions": itself[2] - itself[1], "comparisons": as_if[2] - as_if[1]}
+for name, found in (("questions drawn again", itself), ("comparisons drawn again", as_if)):
     print(f"{name}: {found[0]:.3f}, from {found[1]:.3f} to {found[2]:.3f}")
 # %% [markdown]
 # ## Exercise 4: preferences, collected anew
@@ -443,7 +443,7 @@ predict("pairs_anew", "")
 # %% tags=["demo"]
 BUDGET, REPEATS = 100_000, 6  # generated tokens; how often each question is asked
 SEEDS, UPDATES = range(device.at_most(3)), device.at_most(12, least=2)
-asked = learned_on * device.at_most(REPEATS) if device.at_most(100) == 100 else learned_on[:24]
+asked = (learned_on * REPEATS)[: device.at_most(REPEATS * len(learned_on), least=24)]
 half = asked[: len(asked) // 2]
 
 
@@ -496,14 +496,15 @@ def dpo(rounds: int, seed: int) -> dict:
     parts = [asked[i :: rounds] for i in range(rounds)]
 
     def run(state: dict) -> tuple[dict, int]:
-        policy, tokens, number = copy.deepcopy(state["policy"]).requires_grad_(), [0], iter(parts)
+        policy, tokens = copy.deepcopy(state["policy"]).requires_grad_(), [0]
+        rest = iter(enumerate(parts))
 
         def collect(present) -> list[dict]:
-            prompts = next(number)
-            draw = pipeline.Writer(present, seed + len(prompts))
-            annotator = pipeline.Annotator(seed + len(prompts))
+            turn, prompts = next(rest)
+            luck = seed + 500 * turn
+            draw, annotator = pipeline.Writer(present, luck), pipeline.Annotator(luck)
             found = collect_preferences(prompts, heldout, 2, draw, annotator)
-            random.Random(seed).shuffle(found)
+            random.Random(luck).shuffle(found)
             tokens[0] += draw.tokens
             return found
 

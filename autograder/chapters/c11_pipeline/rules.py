@@ -11,7 +11,7 @@ from autograder.judging.compare import Entry, Summary
 from autograder.judging.rules import bars, bounded, checksum, reaches
 from autograder.tensors import Refused, read_tensors
 
-NEW_PROMPTS = 4000
+NEW_PROMPTS = 2000
 LUCK = 0.05  # of the KL: new prompts are not the old ones
 
 
