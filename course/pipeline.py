@@ -62,7 +62,8 @@ def fine_tune(base, records: Sequence[dict], tokenizer, train_sft: Callable, col
 
 
 def fit_reward(
-    reader, records: Sequence[dict], tokenizer, train_reward_model: Callable, last_token_rewards: Callable, updates: int, seed: int
+    reader, records: Sequence[dict], tokenizer, train_reward_model: Callable, last_token_rewards: Callable, updates: int,
+    seed: int,
 ):
     """Chapter 04's reward model, learned from these pairs: a frozen reader, and a head on its surprises."""
 

@@ -16,7 +16,8 @@ def roads() -> Drawing:
     picture.box(6, 96, 96, 46, "base model", GREY)
     picture.arrow(102, 119, 158, 119)
     picture.box(160, 96, 110, 46, "SFT on\ndemonstrations", ORANGE, size=12)
-    ways = (("best of n:\nnothing is trained", SKY), ("reward model, PPO", BLUE), ("DPO, on the pairs", GREEN), ("GRPO, on groups", PURPLE))
+    ways = (("best of n:\nnothing is trained", SKY), ("reward model, PPO", BLUE))
+    ways += (("DPO, on the pairs", GREEN), ("GRPO, on groups", PURPLE))
     for i, (text, color) in enumerate(ways):
         y = 8 + 58 * i
         picture.box(386, y, 208, 44, text, color, size=12)
@@ -33,8 +34,8 @@ def five_steps() -> Drawing:
     """The loop: answer, compare, learn a reward, train the policy, and again with the new policy."""
     picture = Drawing(
         600, 190,
-        alt="Four boxes in a ring: the policy answers; people compare the answers; a reward model learns from the comparisons; the "
-        "policy is trained with it. The fifth step is the arrow back: the new policy answers. DPO joins the third and the fourth.",
+        alt="Four boxes in a ring: the policy answers; people compare the answers; a reward model learns from that; the policy is "
+        "trained with it. The fifth step is the arrow back: the new policy answers. DPO joins 3 and 4.",
     )  # fmt: skip
     steps = (
         (20, 20, "1 the policy answers", BLUE), (330, 20, "2 people compare", ORANGE),

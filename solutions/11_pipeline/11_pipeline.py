@@ -31,14 +31,15 @@ from safetensors.torch import save
 from autograder import check, earlier, predict, progress, reveal
 
 # %% tags=["demo"]
+import copy
 import random
 import time
 
 import matplotlib.pyplot as plt
 from tqdm.auto import tqdm
 
-from course import comparisons, data, device, methods, models, pairs
-from course import pipeline, plots, reward, rewarded, rollouts, stages
+from course import data, device, methods, models, pairs
+from course import pipeline, plots, rewarded, rollouts, stages
 from course.drawings import c11 as drawings
 
 plots.use_style()
@@ -488,9 +489,6 @@ def from_rewards(train, learn, updates: int, seed: int) -> dict:
 # reference stays the fine-tuned model.
 
 # %% tags=["demo"]
-import copy
-
-
 def dpo(rounds: int, seed: int) -> dict:
     """DPO with your train_in_rounds, on as many questions in all, however many rounds there are."""
     parts = [asked[i :: rounds] for i in range(rounds)]
@@ -610,6 +608,17 @@ for name, found in sorted(runs.items()):
 plots.show_table(table, f"{len(SEEDS)} seeds; SFT: utility {at_sft['utility']:.2f}, loss "
                         f"{at_sft['loss']:.2f}; base: loss {at_base['loss']:.2f}")  # fmt: skip
 drawings.intervals([(name, *found) for name, found in wins.items()])
+
+# %% tags=["demo"]
+fig, ax = plt.subplots(figsize=(7, 3.4))
+marks = dict(zip(runs, ("o", "D", "s", "^", "v", "x", "*")))
+for name, color in zip(runs, (*plots.CYCLE, plots.GREY)):
+    points = [(run["kl"], run["utility"]) for run in runs[name] if name != "GRPO, no SFT"]
+    ax.plot(*zip(*points), marks[name], color=color, ms=6, label=name) if points else None
+ax.axhline(at_sft["utility"], color=plots.GREY, lw=1, ls="--")
+ax.set(xlabel="KL to the fine-tuned model, nats", ylabel="true utility", title="Each seed of each way")
+ax.legend(ncol=2)
+plt.show()
 # %% [markdown]
 # Utility, KL and loss: the median of the seeds, and the smallest and the largest. Win rate: over the fine-tuned model,
 # all seeds together, with your interval. KL is the distance to the model that a way started from; for best of 8 it is
@@ -784,22 +793,22 @@ def best_entry(
     def kl_of(logps):
         return (logps.exp() * (logps - ref_logps)).sum(-1).mean().item()
 
+    def surprise():
+        """Minus the log-probability of all that was said, and of these utilities."""
+        x, yes, no = (torch.cat(parts) for parts in zip(*seen))
+        utility = features[x] @ (b @ a).T  # (comparisons so far, answers)
+        margin = utility.gather(1, yes[:, None]) - utility.gather(1, no[:, None])
+        loss = -F.logsigmoid(margin).sum() + 2 * (a.square().sum() + b.square().sum())
+        a.grad = b.grad = None
+        loss.backward()
+        return loss
+
     for _ in range(rounds):
         asked = torch.randint(len(features), (comparisons // rounds,), generator=generator)
         first, second = torch.multinomial(policy[asked].exp(), 2, generator=generator).T
         better = compare(asked, first, second)
         seen.append((asked, torch.where(better, first, second), torch.where(better, second, first)))
-        x, yes, no = (torch.cat(parts) for parts in zip(*seen))
         optimizer = torch.optim.LBFGS([a, b], max_iter=40, line_search_fn="strong_wolfe")
-
-        def surprise(x=x, yes=yes, no=no):
-            optimizer.zero_grad()
-            utility = features[x] @ (b @ a).T  # (comparisons, answers)
-            margin = utility.gather(1, yes[:, None]) - utility.gather(1, no[:, None])
-            loss = -F.logsigmoid(margin).sum() + 2 * (a.square().sum() + b.square().sum())
-            loss.backward()
-            return loss
-
         optimizer.step(surprise)
         utility = features @ (b @ a).detach().T  # (prompts, answers)
         low, high = 0.0, 20.0  # 1 / β

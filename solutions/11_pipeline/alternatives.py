@@ -177,7 +177,7 @@ def an_iterator_of_texts(prompts, heldout, k, draw, prefers):
 def pairs_first_and_labels_after(prompts, heldout, k, draw, prefers):
     """All pairs first; the annotator afterwards."""
     asked = [prompt for prompt in prompts if not any(prompt == other for other in heldout)]
-    many = sum(([prompt] * k for prompt in asked), [])
+    many = [prompt for prompt in asked for _ in [None] * k]
     texts = draw(many)
     found = []
     for i in range(0, len(many), k):

@@ -83,7 +83,7 @@ def _all_entered(answer, seed: int) -> dict:
 
 @best_entry.case(rule="entry_gains_two_fifths")
 def two_fifths_of_the_gain(answer, seed):
-    """The checkpoint can be read, its KL on new prompts is within the budget, and it gains at least 0.40 of what can be gained."""
+    """The checkpoint can be read, its KL on new prompts is within the budget, and it gains at least 0.40 of what is possible."""
     return _all_entered(answer, seed)
 
 

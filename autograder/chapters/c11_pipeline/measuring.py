@@ -1,4 +1,4 @@
-"""Probes of chapter 11's measurements: a win rate with its interval, the KL with its error, forgetting, and a choice by a table."""
+"""Probes of chapter 11's measurements: a win rate with its interval, a KL with its error, forgetting; a choice by a table."""
 
 import torch
 
@@ -247,9 +247,10 @@ def _chosen(found) -> dict:
 def many_rows(answer, seed):
     """Fourteen rows, three seeds each, several budgets: each time the name of the best row that stays within them."""
     budgets = ((5.5, 8000), (4.0, 9000), (3.0, 10_000), (9.0, 4000), (7.0, 6500))
-    return {
-        f"with_kl_{kl:g}_and_{tokens}_tokens": _chosen(answer(_table(seed, 14, 3), kl, tokens))["chosen"] for kl, tokens in budgets
-    }
+    found = {}
+    for kl, tokens in budgets:
+        found[f"with_kl_{kl:g}_and_{tokens}_tokens"] = _chosen(answer(_table(seed, 14, 3), kl, tokens))["chosen"]
+    return found
 
 
 @best_under_budget.case
@@ -257,7 +258,8 @@ def the_largest_kl_counts(answer, seed):
     """A row with a seed beyond the budget of KL is not taken, whatever its other seeds, its mean or its median say."""
     x = 0.01 * (seed % 20)
     steady = _row("steady", [2.0 + x, 2.1, 2.2], [2.5, 2.8, 2.6], 900)
-    beyond = {"one": [1.0, 3.4 + x, 1.2], "two": [0.5, 4.0, 4.0 + x], "two_far": [1.0, 2.9, 9.0 + x], "three": [1.0, 6.0 + x, 9.0]}
+    beyond = {"one": [1.0, 3.4 + x, 1.2], "two": [0.5, 4.0, 4.0 + x]}
+    beyond |= {"one_far": [1.0, 2.9, 9.0 + x], "two_far": [1.0, 6.0 + x, 9.0]}
     found = {}
     for name, kl in beyond.items():
         rows = [steady, _row("now and then", [3.0, 3.2 + x, 3.1], kl, 900)]
@@ -281,7 +283,8 @@ def the_median_counts(answer, seed):
 def an_even_number_of_seeds(answer, seed):
     """With four seeds the median is the mean of the two in the middle."""
     x = 0.01 * (seed % 20)
-    rows = [_row("low", [1.0, 2.2 + x, 2.3 + x, 3.0], [1.0] * 4, 80), _row("wide", [0.0, 1.9, 3.6 + x, 4.0], [1.0] * 4, 80)]
+    rows = [_row("low", [1.0, 2.2 + x, 2.3 + x, 3.0], [1.0] * 4, 80)]
+    rows.append(_row("wide", [0.0, 1.9, 3.6 + x, 4.0], [1.0] * 4, 80))
     high = [_row("far", [0.0, 0.5, 3.5 + x, 4.0], [1.0] * 4, 80), _row("near", [1.0, 2.1 + x, 2.3, 2.4], [1.0] * 4, 80)]
     return {"first": _chosen(answer(rows, 1.0, 100))["chosen"], "second": _chosen(answer(high, 1.0, 100))["chosen"]}
 
@@ -300,7 +303,8 @@ def equally_good(answer, seed):
     x = float(seed % 7)
     rows = [
         _row("dear", [x, x + 1, x + 2], [1.0] * 3, 900), _row("cheap", [x - 3, x + 1, x + 1], [1.5] * 3, 300),
-        _row("dearest", [x + 1] * 3, [1.0] * 3, 990), _row("cheap as well", [x + 1] * 3, [0.1] * 3, 300), _row("cheapest", [x, x, x], [0.1] * 3, 1),
+        _row("dearest", [x + 1] * 3, [1.0] * 3, 990), _row("cheap as well", [x + 1] * 3, [0.1] * 3, 300),
+        _row("cheapest", [x, x, x], [0.1] * 3, 1),
     ]  # fmt: skip
     return _chosen(answer(rows, 2.0, 1000))
 

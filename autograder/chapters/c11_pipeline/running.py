@@ -265,7 +265,7 @@ def exactly_what_is_left(answer, seed):
 
 @run_pipeline.case
 def a_stage_that_spends_too_much(answer, seed):
-    """A stage that spends more than its most, within the budget or beyond it: a ValueError that names it; nothing more is started."""
+    """A stage that spends more than its most, within the budget or beyond it: a ValueError that names it; then nothing more."""
     x = seed % 30
     within = _pipeline(answer, 1000, ("first", 50, 40), ("greedy", 60, 61 + x), ("third", 10, 10))
     beyond = _pipeline(answer, 100, ("small", 30, 20), ("greedy", 80, 90 + x), ("third", 0, 0))
