@@ -9,8 +9,7 @@ from notebook_runs import MINUTES, run_and_assert
 def claims(values: dict) -> None:
     """What the prose claims of the numbers in solutions/11_pipeline/measured.py."""
     runs, base, sft = values["runs"], values["base"], values["sft"]
-    middle = {name: {what: median(run[what] for run in found if what in run) for what in ("utility", "kl", "loss", "seconds", "spent")}
-              for name, found in runs.items()}  # fmt: skip
+    middle = {name: {what: median(run[what] for run in found) for what in ("utility", "loss")} for name, found in runs.items()}
     assert set(runs) == {"PPO", "PPO, twice", "GRPO", "DPO", "DPO, twice", "GRPO, no SFT", "best of 8"}
     assert sft["utility"] > base["utility"] + 2, "fine-tuning makes answers of what was none"
     for name in ("PPO", "PPO, twice", "GRPO", "DPO, twice", "best of 8"):

@@ -640,13 +640,11 @@ nearer = middle("DPO, twice", "kl") / middle("DPO", "kl")
 came = "a" if nearer < 0.8 else "b" if nearer < 1.25 else "c"
 numbers = {n: {w: middle(n, w) for w in ("kl", "utility")} for n in ("DPO", "DPO, twice")}
 reveal("pairs_anew", came, once=numbers["DPO"], twice=numbers["DPO, twice"])
-mixed_in = forgetting(base, reader, *(x.to(DEVICE) for x in documents), 30)["after"]
-print(f"SFT took {sft_seconds:.0f} seconds. A model that was fine-tuned on questions *and* on "
-      f"the corpus (nano-instruct) has a loss of {mixed_in:.2f}.")  # fmt: skip
+print(f"SFT took {sft_seconds:.0f} seconds.")
 
 # %% [markdown]
-# The last line is the usual remedy: some of the old text is mixed in. A KL penalty does not help here, since it holds
-# the policy near to a reference that has forgotten already.
+# The usual remedy is to mix some of the old text into the fine-tuning. A KL penalty does not help here: it holds the
+# policy near to a reference that has forgotten already.
 #
 # Read some answers, too. Numbers are made of them.
 
