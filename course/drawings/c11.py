@@ -34,7 +34,7 @@ def five_steps() -> Drawing:
     """The loop: answer, compare, learn a reward, train the policy, and again with the new policy."""
     picture = Drawing(
         600, 190,
-        alt="Four boxes in a ring: the policy answers; people compare the answers; a reward model learns from that; the policy is "
+        alt="Four boxes in a ring: the policy answers; people compare the answers; a reward model learns from it; the policy is "
         "trained with it. The fifth step is the arrow back: the new policy answers. DPO joins 3 and 4.",
     )  # fmt: skip
     steps = (
