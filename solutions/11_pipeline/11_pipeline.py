@@ -74,7 +74,7 @@ def win_rate_interval(
     resamples: (many, any number), numbers of prompts; each row is a sample drawn with
     replacement, and gives a rate of its own. The interval goes from the quantile
     (1 - level) / 2 of these rates to the quantile 1 - (1 - level) / 2, with straight lines
-    between neighbours, as in torch.quantile. Three plain numbers: rate, lower end, upper end.
+    between neighbours, as in torch.quantile. Three numbers: rate, lower end, upper end.
     """
     ### BEGIN SOLUTION
     ahead = ours[:, :, None] - theirs[:, None, :]  # (prompts, k, m)
@@ -117,7 +117,7 @@ def kl_with_error(
     logits, ref_logits: (answers, seq, vocab), of policy and reference, at the places where the
     tokens of the answers were drawn. tokens: (answers, seq). mask: (answers, seq) of integers,
     1 on the tokens of an answer and 0 on padding, where everything is finite and means
-    nothing. Returns {"drawn": (kl, error), "by step": (kl, error)}, plain numbers: the mean
+    nothing. Returns {"drawn": (kl, error), "by step": (kl, error)}: the mean
     over the answers in nats for a whole answer, and the standard error of that mean (the
     standard deviation has the number of answers minus 1 in it).
     """

@@ -163,6 +163,8 @@ changes("forgetting", _forgetting, [
      "(after > before).float().sum()"),
     ("worse_weighs_tokens", "\"worse\" counts documents: a long one counts no more than a short one.", "float((after > before).float().mean())",
      "float(((after > before) * tokens).sum() / total)"),
+    ("mask_kept_back", "You do not hand on the attention mask. On the right that does no harm to a causal model; the page asks for it, since "
+     "other models need it.", "attention_mask=mask).logits", "attention_mask=torch.ones_like(mask)).logits"),
     ("graph_is_built", "A graph is built in every forward pass, and nobody needs it. torch.no_grad() belongs around them.",
      "with torch.no_grad():", "with torch.enable_grad():"),
     ("everything_at_once", "All documents go through the model at once. At most `size` may.", "range(0, len(input_ids), size)", "range(1)",

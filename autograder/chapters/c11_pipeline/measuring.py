@@ -75,9 +75,9 @@ kl_with_error = Exercise("kl_with_error", TOPIC, "Exercise 2: how far it has gon
 _KINDS = ("drawn", "by step")
 
 
-def _rollout(seed: int, lengths: list[int], vocab: int, apart: float = 0.8):
+def _rollout(seed: int, lengths: list[int], vocab: int, apart: float = 0.8, spare: int = 2):
     """Logits of policy and reference at the places of some answers, the tokens drawn there, and the mask."""
-    g, seq = seeded(seed), max(lengths) + 2
+    g, seq = seeded(seed), max(lengths) + spare
     logits = 1.5 * torch.randn(len(lengths), seq, vocab, generator=g)
     ref_logits = logits + apart * torch.randn(logits.shape, generator=g) + 3.0
     tokens = torch.multinomial(logits.softmax(-1).flatten(0, 1), 1, generator=g).view(len(lengths), seq)
@@ -109,6 +109,12 @@ def answers_of_one_length(answer, seed):
 
 
 @kl_with_error.case
+def answers_of_one_token(answer, seed):
+    """Six answers of a single token each, and no padding."""
+    return _estimates(answer(*_rollout(seed, [1] * 6, 5, spare=0))) | {"_sizes": {"the number of answers": 6}}
+
+
+@kl_with_error.case
 def what_stands_on_padding(answer, seed):
     """Logits and tokens behind an answer's end mean nothing, however large they are."""
     logits, ref_logits, tokens, mask = _rollout(seed, [4, 1, 6], 9)
@@ -135,11 +141,11 @@ _FORGOT = ("before", "after", "worse")
 
 
 class _Watched(torch.nn.Module):
-    """A model that notes how many rows it was given at a time, and whether a graph was built."""
+    """A model that notes how many rows it was given at a time, how many tokens it may read, and whether a graph was built."""
 
     def __init__(self, model):
         super().__init__()
-        self.model, self.rows, self.graphs = model, [], []
+        self.model, self.rows, self.tokens, self.graphs = model, [], [], []
 
     @property
     def device(self):
@@ -149,13 +155,14 @@ class _Watched(torch.nn.Module):
         if input_ids is None or attention_mask is None:
             raise Unexpected("The models should be called with input_ids and attention_mask, by name.")
         self.rows.append(len(input_ids))
+        self.tokens.append(int(attention_mask.sum()))
         self.graphs.append(torch.is_grad_enabled())
         return self.model(input_ids=input_ids, attention_mask=attention_mask, **more)
 
 
 def _documents(seed: int, lengths: list[int], vocab: int):
     """Documents as rows, padded on the right with a token that occurs in them too."""
-    mask = mask_of(lengths, max(lengths) + 1)
+    mask = mask_of(lengths, max(lengths) + seed % 2)
     ids = torch.randint(1, vocab, mask.shape, generator=seeded(seed))
     return ids.masked_fill(mask == 0, 3), mask
 
@@ -204,13 +211,14 @@ def most_got_worse(answer, seed):
 
 @forgetting.case
 def how_the_models_are_read(answer, seed):
-    """At most `size` rows at a time, in as few calls as that allows, and without building a graph."""
+    """At most `size` rows at a time, in as few calls as that allows, with the attention mask, and without building a graph."""
     watched = _forgot(answer, seed, [4, 3, 6, 2, 5, 7, 3], 3)["_watched"]
     if any(not model.rows for model in watched):
         raise Unexpected("One of the two models was never called.")
     return {
         "most_rows_at_a_time": max(max(model.rows) for model in watched),
         "calls": sum(len(model.rows) for model in watched),
+        "ones_in_the_attention_masks": sum(sum(model.tokens) for model in watched),
         "builds_a_graph": any(any(model.graphs) for model in watched),
     }
 
