@@ -766,7 +766,7 @@ print(f"A policy of yours: {len(content):,} bytes, {len(whole.split(','))} tenso
 # prompts, with a seed made from your bytes, so that nobody can have seen them. There it measures your KL, which must be
 # at most 1 nat (5 % more is forgiven, as new prompts are not the old ones), and your true utility: the gain over the
 # reference, as a share of what somebody who knows $u$ could gain with this KL. It is the mean over four worlds. The
-# bars: 0.40, 0.60, 0.70 and 0.76.
+# bars: 0.40, 0.55, 0.65 and 0.72.
 
 
 # %% nbgrader={"grade": false, "grade_id": "best_entry", "locked": false, "schema_version": 3, "solution": true, "task": false}

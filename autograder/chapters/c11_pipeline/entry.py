@@ -87,19 +87,19 @@ def two_fifths_of_the_gain(answer, seed):
     return _all_entered(answer, seed)
 
 
-@best_entry.case(rule="entry_gains_three_fifths")
-def three_fifths_of_the_gain(answer, seed):
-    """The same with a bar of 0.60."""
+@best_entry.case(rule="entry_gains_half")
+def half_of_the_gain(answer, seed):
+    """The same with a bar of 0.55."""
     return _all_entered(answer, seed)
 
 
-@best_entry.case(rule="entry_gains_most")
-def most_of_the_gain(answer, seed):
-    """The same with a bar of 0.70."""
+@best_entry.case(rule="entry_gains_two_thirds")
+def two_thirds_of_the_gain(answer, seed):
+    """The same with a bar of 0.65."""
     return _all_entered(answer, seed)
 
 
-@best_entry.case(rule="entry_gains_nearly_all")
-def nearly_all_of_the_gain(answer, seed):
-    """The same with a bar of 0.76."""
+@best_entry.case(rule="entry_gains_nearly_three_quarters")
+def nearly_three_quarters_of_the_gain(answer, seed):
+    """The same with a bar of 0.72."""
     return _all_entered(answer, seed)
