@@ -23,6 +23,7 @@ def claims(values: dict) -> None:
     assert values["after_sft"] > 1 and values["after_sft"] > 2 * abs(values["later"]), "fine-tuning is what forgets"
     assert sft["worse"] > 0.9
     assert values["gain"] < 0.5 * values["others"], "without SFT, the reward finds little to choose"
+    assert values["right"]["GRPO, no SFT"] < 0.05 and values["right"]["GRPO"] > 0.25, "and no right answer"
     for name in ("PPO", "GRPO", "DPO"):
         assert all(run["kl error"] < run["drawn error"] for run in runs[name]), "by step, the error is smaller"
     assert abs(sft["kl"]) < 1e-5 and sft["drawn error"] < 1e-5

@@ -577,14 +577,20 @@ for seed in SEEDS:
     runs.setdefault("best of 8", []).append(best)
 gain = median(run["utility"] for run in runs["GRPO, no SFT"]) - at_base["utility"]
 others = median(run["utility"] for run in runs["GRPO"]) - at_base["utility"]
-came = "a" if gain > 0.8 * others else "b" if gain > 0.2 * others else "c"
+came = "a" if gain > 0.8 * others else "b" if gain > 0.1 * others else "c"
 end = median(run["utility"] for run in runs["GRPO, no SFT"])
 reveal("without_sft", came, before=at_base["utility"], after=end, gain=gain, others=others)
+every = [question for question in heldout for _ in range(ANSWERS)]
+right = {name: median(rollouts.kinds_of_answers(every, run["texts"])["right"] for run in found)
+         for name, found in runs.items() if name != "best of 8"}  # fmt: skip
+print(", ".join(f"{name}: {share:.0%} right" for name, share in right.items()))
+texts = runs["GRPO, no SFT"][0]["texts"][::ANSWERS]
+plots.show_table([{"asked": q, "without SFT": a} for q, a in zip(heldout, texts)][:3])
 
 # %% [markdown]
-# A reward can only choose among what is said. The base model, asked in the chat format, says nothing that the reward
-# could prefer for a good reason. (In chapter 10 reward alone was enough, because the base model was right now and
-# then, and a rule could tell.)
+# A reward can only choose among what is said. Some things can be learned from any start: to be shorter, to end with a
+# full stop. But a right answer can be rewarded only where one comes up. (In chapter 10 reward alone was enough, since
+# that base model was right now and then, and a rule could tell.)
 #
 # ## The table
 
@@ -667,8 +673,8 @@ plots.show_table([dict(zip(("asked", *shown_ways), row)) for row in rows][:6])
 
 
 # %% nbgrader={"grade": false, "grade_id": "best_under_budget", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def best_under_budget(rows: list[dict], max_kl: float, max_tokens: int) -> str | None:
-    """The name of the row to choose, or None where no row is within both budgets.
+def best_under_budget(rows: list[dict], max_kl: float, max_tokens: int) -> str:
+    """The name of the row to choose; an empty text where no row is within both budgets.
 
     Each row: "name"; "utility" and "kl", lists of numbers, one for each seed; and "tokens", an
     integer. A row is within the budgets if the KL of none of its seeds is larger than max_kl,
@@ -679,7 +685,7 @@ def best_under_budget(rows: list[dict], max_kl: float, max_tokens: int) -> str |
     ### BEGIN SOLUTION
     fitting = [row for row in rows if max(row["kl"]) <= max_kl and row["tokens"] <= max_tokens]
     if not fitting:
-        return None
+        return ""
     best = max(fitting, key=lambda row: (median(row["utility"]), -row["tokens"]))
     return best["name"]
     ### END SOLUTION

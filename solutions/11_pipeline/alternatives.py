@@ -346,7 +346,7 @@ def sorted_rows(rows, max_kl, max_tokens):
 
     kept = [r for r in rows if all(kl <= max_kl for kl in r["kl"]) and not r["tokens"] > max_tokens]
     kept.sort(key=lambda r: (-middle(r["utility"]), r["tokens"]))
-    return kept[0]["name"] if kept else None
+    return kept[0]["name"] if kept else ""
 
 
 @alternative("best_under_budget")
@@ -355,13 +355,13 @@ def numpy_medians(rows, max_kl, max_tokens):
     kept = [r for r in rows if np.max(r["kl"]) <= max_kl if r["tokens"] <= max_tokens]
     medians = [float(np.median(r["utility"])) for r in kept]
     best = [r for r, m in zip(kept, medians, strict=True) if m == max(medians)]
-    return min(best, key=lambda r: r["tokens"])["name"] if best else None
+    return min(best, key=lambda r: r["tokens"])["name"] if best else ""
 
 
 @alternative("best_under_budget")
 def torch_quantiles(rows, max_kl, max_tokens):
     """torch.quantile at one half, which takes the mean of the two in the middle."""
-    best, name = (-float("inf"), -float("inf")), None
+    best, name = (-float("inf"), -float("inf")), ""
     for row in rows:
         if torch.tensor(row["kl"], dtype=torch.float64).max() <= max_kl and row["tokens"] <= max_tokens:
             key = torch.quantile(torch.tensor(row["utility"], dtype=torch.float64), 0.5).item(), -row["tokens"]

@@ -193,7 +193,7 @@ def _best_under_budget(rows, max_kl, max_tokens):
         key = statistics.median(row["utility"])
         if best is None or key > best[0] or (key == best[0] and row["tokens"] < best[1]):
             best = (key, row["tokens"], row["name"])
-    return None if best is None else best[2]
+    return "" if best is None else best[2]
 
 
 _KEY = 'statistics.median(row["utility"])'
@@ -230,11 +230,11 @@ changes("best_under_budget", _best_under_budget, [
      "(True and "),
     ("worst_row", "You take the row with the smallest utility.", "key > best[0]", "key < best[0]"),
     ("row_for_its_name", "You return the row. Its name is asked for.", 'row["tokens"], row["name"])', 'row["tokens"], row)'),
-    ("text_for_none", "Where nothing fits you return an empty text. Asked for is None.", "None if best is None", '"" if best is None'),
+    ("none_for_a_text", "Where nothing fits you return None. Asked for is an empty text.", '"" if best is None', "None if best is None"),
 ])  # fmt: skip
 
 
 @mistake("best_under_budget")
 def first_row_where_nothing_fits(rows, max_kl, max_tokens):
-    """Where nothing fits you return a row all the same. Asked for is None."""
+    """Where nothing fits you return a row all the same. Asked for is an empty text."""
     return _best_under_budget(rows, max_kl, max_tokens) or (rows[0]["name"] if rows else None)

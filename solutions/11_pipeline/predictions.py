@@ -25,9 +25,10 @@ PREDICTIONS = {
     "without_sft": {
         "choices": {
             "a": "For that, something like a good answer would have to come up by chance, to be rewarded.",
-            "b": "It would, if among the first answers some were clearly better for a reason that can be learned.",
-            "c": "The answers of the base model in the chat format are all about equally bad. What the reward prefers among them is "
-            "of no use.",
+            "b": "What any text can have, it can learn: to be shorter, to end with a full stop. What no answer shows it cannot: to be "
+            "right.",
+            "c": "So it would be if all answers of the base model were equally bad. Some are a little shorter than others, or end with a "
+            "full stop.",
         },
         "why": "Without SFT the utility went from {before:.2f} to {after:.2f}, a gain of {gain:.2f}. With SFT first it is {others:.2f} "
         "above the same start (medians of the seeds).",

@@ -25,7 +25,7 @@ def _resamples(seed: int, prompts: int, count: int) -> torch.Tensor:
 
 def _interval(found) -> dict:
     if not isinstance(found, (tuple, list)) or len(found) != 3:
-        raise Unexpected("Three numbers should come back: the rate, and the two ends of its interval.")
+        raise Unexpected(f"Three numbers should come back: rate, lower end, upper end. Yours is a {type(found).__name__}.")
     rate, low, high = (as_number(x, name) for x, name in zip(found, ("The rate", "The lower end", "The upper end"), strict=True))
     return {"rate": rate, "low": low, "high": high}
 
@@ -86,7 +86,7 @@ def _rollout(seed: int, lengths: list[int], vocab: int, apart: float = 0.8, spar
 
 def _estimates(found) -> dict:
     if not isinstance(found, dict) or set(found) != set(_KINDS):
-        raise Unexpected('A dictionary with "drawn" and "by step" should come back.')
+        raise Unexpected(f'A dictionary with "drawn" and "by step" should come back; yours is a {type(found).__name__}.')
     data = {}
     for kind in _KINDS:
         pair = found[kind]
@@ -177,7 +177,7 @@ def _forgot(answer, seed: int, lengths: list[int], size: int, vocab: int = 13, m
     watched = [_Watched(before).eval(), _Watched(after).eval()]
     found = answer(*watched, *_documents(seed, lengths, vocab), size)
     if not isinstance(found, dict) or set(found) != set(_FORGOT):
-        raise Unexpected('A dictionary with "before", "after" and "worse" should come back.')
+        raise Unexpected(f'A dictionary with "before", "after" and "worse" should come back; it is a {type(found).__name__}.')
     return {name: as_number(found[name], f'"{name}"') for name in _FORGOT} | {"_watched": watched}
 
 
@@ -246,9 +246,9 @@ def _table(seed: int, rows: int, seeds: int) -> list[dict]:
 
 
 def _chosen(found) -> dict:
-    if found is not None and not isinstance(found, str):
-        raise Unexpected(f"The name of a row should come back, or None; yours is a {type(found).__name__}.")
-    return {"chosen": "none" if found is None else found}
+    if not isinstance(found, str):
+        raise Unexpected(f"The name of a row should come back, or an empty text; yours is a {type(found).__name__}.")
+    return {"chosen": found}
 
 
 @best_under_budget.case
@@ -319,7 +319,7 @@ def equally_good(answer, seed):
 
 @best_under_budget.case
 def nothing_fits(answer, seed):
-    """No row stays within both budgets: None."""
+    """No row stays within both budgets: an empty text."""
     rows = [_row("far", [1.0, 2.0, 3.0], [5.0 + seed % 3] * 3, 10), _row("long", [1.0, 2.0, 3.0], [0.1] * 3, 99_999)]
-    tables = {"both": rows, "far_alone": rows[:1], "long_alone": rows[1:], "no_rows": []}
+    tables = {"both": rows, "far_alone": rows[:1], "long_alone": rows[1:]}
     return {name: _chosen(answer(table, 3.0, 1000))["chosen"] for name, table in tables.items()}
