@@ -437,11 +437,11 @@ check("run_pipeline", run_pipeline)
 # reader, learned from *these* pairs. Every way runs under your `run_pipeline`, with one budget of generated tokens.
 #
 # **Predict.** DPO once with all pairs from the fine-tuned model; and DPO in two rounds, half of the pairs from the
-# fine-tuned model and half collected anew. Pairs and updates are equally many. With the second
+# fine-tuned model and half collected anew. Questions and epochs are equally many. The second policy's true utility is
 #
-# - **a** the policy ends clearly nearer to the reference (its KL is smaller by a fifth or more);
-# - **b** it ends about as far away;
-# - **c** it ends clearly farther away, as it learns from better answers.
+# - **a** clearly higher (by 0.2 or more): its pairs are about what it says now;
+# - **b** about the same;
+# - **c** clearly lower.
 
 # %% tags=["demo"]
 predict("pairs_anew", "")
@@ -515,7 +515,7 @@ def dpo(rounds: int, seed: int) -> dict:
             both = (pairs.examples(some, k, tokenizer) for k in ("chosen", "rejected"))
             return pair_logps(model, *both, tokenizer.pad_token_id)
 
-        optimizer = torch.optim.AdamW(policy.parameters(), lr=3e-4, weight_decay=0.0)
+        optimizer = torch.optim.AdamW(policy.parameters(), lr=1e-4, weight_decay=0.0)
         train_in_rounds(
             policy, optimizer, collect, lambda some: logps(policy, some),
             lambda some: logps(state["start"], some), lambda *four: dpo_loss(*four, 0.2),
@@ -649,14 +649,18 @@ after_sft = at_sft["loss"] - at_base["loss"]
 later = median(middle(name, "loss") - at_sft["loss"] for name in ("PPO", "GRPO", "DPO"))
 came = "a" if after_sft > 2 * abs(later) else "b" if later > 2 * after_sft else "c"
 reveal("who_forgets", came, base=at_base["loss"], sft=at_sft["loss"], later=later)
-nearer = middle("DPO, twice", "kl") / middle("DPO", "kl")
-came = "a" if nearer < 0.8 else "b" if nearer < 1.25 else "c"
+anew = middle("DPO, twice", "utility") - middle("DPO", "utility")
+came = "a" if anew > 0.2 else "c" if anew < -0.2 else "b"
 numbers = {n: {w: middle(n, w) for w in ("kl", "utility")} for n in ("DPO", "DPO, twice")}
 reveal("pairs_anew", came, once=numbers["DPO"], twice=numbers["DPO, twice"])
 print(f"SFT took {sft_seconds:.0f} seconds.")
 
 # %% [markdown]
-# The usual remedy is to mix some of the old text into the fine-tuning. A KL penalty does not help here: it holds the
+# So collecting anew is no gain by itself; compare both "twice" rows with the rows without. As long as a policy still says
+# much of what the old pairs are about, those serve as well. It is when it has gone far that they say nothing of it any
+# more (chapter 5's reward hacking, chapter 6's "too much").
+#
+# And against forgetting? The usual remedy is to mix some of the old text into the fine-tuning. A KL penalty does not help here: it holds the
 # policy near to a reference that has forgotten already.
 #
 # Read some answers, too. Numbers are made of them.

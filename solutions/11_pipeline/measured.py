@@ -10,6 +10,6 @@ def _plain(found: dict) -> dict:
 MEASURED = {
     "base": _plain(at_base), "sft": _plain(at_sft), "itself": itself, "widths": widths,
     "runs": {name: [_plain(run) for run in found] for name, found in runs.items()}, "wins": wins,
-    "holds": holds, "nearer": nearer, "gain": gain, "others": others, "after_sft": after_sft, "later": later, "right": right,
+    "holds": holds, "anew": anew, "gain": gain, "others": others, "after_sft": after_sft, "later": later, "right": right,
     "choices": chosen, "refusals": refusals, "bytes": len(content), "sft_seconds": sft_seconds,
 }

@@ -13,11 +13,12 @@ PREDICTIONS = {
     },
     "pairs_anew": {
         "choices": {
-            "a": "New pairs show what the policy says now, and so they correct what the first round has overdone. Old pairs cannot: "
-            "the loss on them only asks for more.",
-            "b": "The loss is the same, and so are β and the number of updates. But the pairs are not, and they decide what is pushed.",
-            "c": "Its answers are better in the second round. That is no reason to go farther: the difference between two of them "
-            "is smaller.",
+            "a": "That is the reason for the loop, and where a policy has overdone something, new pairs show it. With so few steps "
+            "there may be little to correct.",
+            "b": "Pairs of the fine-tuned model are about what a policy says that is still near to it. Then old and new ones teach much "
+            "the same.",
+            "c": "New answers are more alike than old ones, so a comparison of two says less; and the old pairs were seen only in the "
+            "first half.",
         },
         "why": "Once: a utility of {once[utility]:.2f} at {once[kl]:.1f} nats. In two rounds: {twice[utility]:.2f} at {twice[kl]:.1f} "
         "nats (medians of the seeds).",
