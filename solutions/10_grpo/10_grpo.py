@@ -1015,9 +1015,10 @@ rows = zip(asked, texts)
 plots.show_table([{"asked": p.text, "truth": p.truth, "answered": t} for p, t in rows])
 
 # %% [markdown]
-# The careless verifier pays every right answer. But there is an easier way to be paid than to be right: to write many
-# numbers. A text with more totals in it is paid more often, and in the end the policy does little else. Compare the two
-# curves. The one that is paid looks like success, and nothing in it says that the answers are wrong.
+# The careless verifier pays every right answer. But there is an easier way to be paid than to answer. A work sheet is a
+# list of numbers, and the truth is often one of them. So the policy learns to write numbers and to give no answer; with
+# some seeds the lists get longer and longer. Compare the two curves. What is paid looks like success, and nothing in it
+# says that the answers are missing.
 #
 # ### Rejection sampling, with a control
 #
