@@ -584,8 +584,8 @@ every = [question for question in heldout for _ in range(ANSWERS)]
 right = {name: median(rollouts.kinds_of_answers(every, run["texts"])["right"] for run in found)
          for name, found in runs.items() if name != "best of 8"}  # fmt: skip
 print(", ".join(f"{name}: {share:.0%} right" for name, share in right.items()))
-texts = runs["GRPO, no SFT"][0]["texts"][::ANSWERS]
-plots.show_table([{"asked": q, "without SFT": a} for q, a in zip(heldout, texts)][:3])
+rows = zip(heldout, runs["GRPO, no SFT"][0]["texts"][::ANSWERS])
+plots.show_table([{"asked": q, "without SFT": a} for q, a in rows][:3])
 
 # %% [markdown]
 # A reward can only choose among what is said. Some things can be learned from any start: to be shorter, to end with a
