@@ -22,8 +22,8 @@ def roads() -> Drawing:
         y = 8 + 58 * i
         picture.box(386, y, 208, 44, text, color, size=12)
         picture.arrow(270, 119, 384, y + 22)
-    picture.text(276, 40, "pairs of answers,", 12)
-    picture.text(276, 56, "compared", 12)
+    picture.text(160, 58, "then pairs of answers,", 12)
+    picture.text(160, 76, "compared by people", 12)
     picture.path([(54, 142), (54, 212), (380, 212)], VERMILION, dashed=True)
     picture.arrow(376, 212, 384, 210, color=VERMILION)
     picture.text(64, 230, "without SFT: does that work?", 12, color=VERMILION)

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 11 · The whole pipeline
 #
-# Every stage of the lecture now has a chapter. Here they are put together: a base model, fine-tuning on demonstrations,
+# Every stage of training now has a chapter. Here they are put together: a base model, fine-tuning on demonstrations,
 # and four ways on from there. You measure all of them in the same way, with seeds and intervals, and then decide.
 #
 # **You will be able to**
@@ -283,7 +283,7 @@ for name, found in (("questions drawn again", itself), ("comparisons drawn again
 # %% [markdown]
 # ## Exercise 4: preferences, collected anew
 #
-# The loop of five steps, as the lecture has it: (1) the policy answers, (2) people compare its answers, (3) a reward
+# The loop of five steps, as it is often written down: (1) the policy answers, (2) people compare its answers, (3) a reward
 # model learns from that, (4) the policy is trained with it, (5) back to 1 with the new policy. Steps 1 and 2 are
 # yours. The comparisons must be of answers that *this* policy gives. And the questions that we measure with must not
 # be among them.
@@ -429,6 +429,13 @@ def run_pipeline(
 
 # %% nbgrader={"grade": true, "grade_id": "run_pipeline_check", "locked": true, "points": 6, "schema_version": 3, "solution": false, "task": false}
 check("run_pipeline", run_pipeline)
+
+# %% [markdown]
+# <details><summary><b>Hint</b></summary>
+#
+# When do you know what a stage needs, and when what it has needed? With which of the two numbers do you decide whether
+# to start it, and which one do you take off the budget?
+# </details>
 # %% [markdown]
 # ## All ways, three times each
 #
@@ -584,8 +591,8 @@ every = [question for question in heldout for _ in range(ANSWERS)]
 right = {name: median(rollouts.kinds_of_answers(every, run["texts"])["right"] for run in found)
          for name, found in runs.items() if name != "best of 8"}  # fmt: skip
 print(", ".join(f"{name}: {share:.0%} right" for name, share in right.items()))
-texts = runs["GRPO, no SFT"][0]["texts"][::ANSWERS]
-plots.show_table([{"asked": q, "without SFT": a} for q, a in zip(heldout, texts)][:3])
+rows = zip(heldout, runs["GRPO, no SFT"][0]["texts"][::ANSWERS])
+plots.show_table([{"asked": q, "without SFT": a} for q, a in rows][:3])
 
 # %% [markdown]
 # A reward can only choose among what is said. Some things can be learned from any start: to be shorter, to end with a
@@ -698,6 +705,12 @@ def best_under_budget(rows: list[dict], max_kl: float, max_tokens: int) -> str:
 # %% nbgrader={"grade": true, "grade_id": "best_under_budget_check", "locked": true, "points": 6, "schema_version": 3, "solution": false, "task": false}
 check("best_under_budget", best_under_budget)
 # %% [markdown]
+# <details><summary><b>Hint</b></summary>
+#
+# Which of a row's three KLs has to be within the budget so that all of them are? What does `statistics.median` give for
+# four numbers, and what `torch.median`? If two rows are equally good, what is left to compare?
+# </details>
+#
 # Three budgets, and what you would do:
 
 # %% tags=["demo"]
@@ -912,7 +925,7 @@ print(f"""In this run (medians of {len(SEEDS)} seeds):
 # **To read**: Ouyang et al. 2022, *Training language models to follow instructions with human feedback*
 # (arXiv:2203.02155); Stiennon et al. 2020, *Learning to summarize from human feedback* (arXiv:2009.01325); Bai et al.
 # 2022, *Training a helpful and harmless assistant with reinforcement learning from human feedback* (arXiv:2204.05862),
-# with a model that was trained anew every week; DeepSeek-AI 2025, *DeepSeek-R1* (arXiv:2501.12948); Gao, Schulman and
+# whose models were trained anew about once a week; DeepSeek-AI 2025, *DeepSeek-R1* (arXiv:2501.12948); Gao, Schulman and
 # Hilton 2022, *Scaling laws for reward model overoptimization* (arXiv:2210.10760).
 
 # %%
