@@ -9,6 +9,13 @@ import torch.nn.functional as F
 
 from course import methods
 
+
+def _step(optimizer, model, longest: float) -> None:
+    """Change the weights, by a gradient of at most that length."""
+    torch.nn.utils.clip_grad_norm_(model.parameters(), longest)
+    optimizer.step()
+
+
 # --- Chapter 02: fine-tuning
 
 
@@ -23,12 +30,11 @@ def train_sft(model, updates, optimizer, lr_at, max_norm: float = 1.0, after_ste
         tokens = max(1, sum(int((part["labels"][:, 1:] != -100).sum()) for part in parts))
         total = 0.0
         for part in parts:
-            logits = model(input_ids=part["input_ids"], attention_mask=part["attention_mask"]).logits
-            loss = -methods.sequence_logprob(logits, part["labels"]).sum() / tokens
+            read = model(input_ids=part["input_ids"], attention_mask=part["attention_mask"])
+            loss = -methods.sequence_logprob(read.logits, part["labels"]).sum() / tokens
             loss.backward()
             total += loss.item()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm)
-        optimizer.step()
+        _step(optimizer, model, max_norm)
         losses.append(total)
         if after_step is not None:
             after_step(step, total)
@@ -40,8 +46,8 @@ def train_sft(model, updates, optimizer, lr_at, max_norm: float = 1.0, after_ste
 
 def last_token_rewards(token_rewards: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
     """The head's output at each row's last real token, (batch,); padding may stand on either side."""
-    places = torch.arange(attention_mask.shape[1], device=attention_mask.device)
-    last = torch.where(attention_mask.bool(), places, -1).amax(1)
+    columns = torch.arange(token_rewards.shape[1], device=token_rewards.device)
+    last = torch.where(attention_mask.bool(), columns, -1).amax(1)
     return token_rewards[torch.arange(len(last), device=last.device), last]
 
 
@@ -52,12 +58,12 @@ def train_reward_model(model, batches, optimizer, lr_at, max_norm: float = 1.0, 
     for step, batch in enumerate(batches):
         for group in optimizer.param_groups:
             group["lr"] = lr_at(step)
-        chosen, rejected = model(**batch).chunk(2)
-        loss = -F.logsigmoid(chosen - rejected).mean()
+        scores = model(**batch)
+        better, worse = scores.tensor_split(2)
+        loss = F.softplus(worse - better).mean()  # -log sigmoid(better - worse)
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm)
-        optimizer.step()
+        _step(optimizer, model, max_norm)
         losses.append(loss.item())
         if after_step is not None:
             after_step(step, losses[-1])
@@ -78,8 +84,8 @@ def dpo_loss(
 def pair_logps(model, chosen: list, rejected: list, pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
     """log p of the chosen and of the rejected answers, each (pairs,), by one pass through the model."""
     batch = {name: x.to(model.device) for name, x in methods.collate([*chosen, *rejected], pad_id).items()}
-    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-    logps = methods.sequence_logprob(logits, batch["labels"])
+    read = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+    logps = methods.sequence_logprob(read.logits, batch["labels"])
     return logps[: len(chosen)], logps[len(chosen) :]
 
 
@@ -109,7 +115,6 @@ def train_grpo(
                 loss = terms.sum() / (mask.sum() if per == "token" else len(mask) * max_tokens)
             optimizer.zero_grad()
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(policy.parameters(), max_norm)
-            optimizer.step()
-        earned.append(rewards.mean().item())
+            _step(optimizer, policy, max_norm)
+        earned.append(float(rewards.mean()))
     return earned

@@ -241,7 +241,7 @@ def flat_list_of_steps(policy, optimizer, collect, logps_of, ref_logps_of, loss_
 @alternative("train_in_rounds")
 def gradients_by_autograd(policy, optimizer, collect, logps_of, ref_logps_of, loss_of, *, rounds, epochs, size, max_norm=1.0):
     """torch.autograd.grad, and the norm by hand; the reference's numbers are detached and cut beforehand."""
-    weights = [p for group in optimizer.param_groups for p in group["params"]]
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
 
     def one_round():
         pairs = collect(policy)
@@ -252,10 +252,10 @@ def gradients_by_autograd(policy, optimizer, collect, logps_of, ref_logps_of, lo
             for i in range(0, len(pairs), size):
                 ref = (torch.tensor(x[i : i + size]) for x in numbers)
                 loss = loss_of(*logps_of(pairs[i : i + size]), *ref)
-                gradients = torch.autograd.grad(loss, weights)
+                gradients = torch.autograd.grad(loss, trained)
                 norm = torch.cat([g.flatten() for g in gradients]).norm()
                 shrink = min(1.0, max_norm / (norm.item() + 1e-6))
-                for weight, gradient in zip(weights, gradients, strict=True):
+                for weight, gradient in zip(trained, gradients, strict=True):
                     weight.grad = gradient * shrink
                 optimizer.step()
                 losses += [loss.item()]

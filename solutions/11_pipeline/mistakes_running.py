@@ -71,7 +71,7 @@ changes("collect_preferences", _collect_preferences, [
 
 
 def _train_in_rounds(policy, optimizer, collect, logps_of, ref_logps_of, loss_of, *, rounds, epochs, size, max_norm=1.0):
-    weights = [p for group in optimizer.param_groups for p in group["params"]]
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
     history = []
     for _ in range(rounds):
         pairs = collect(policy)
@@ -86,7 +86,7 @@ def _train_in_rounds(policy, optimizer, collect, logps_of, ref_logps_of, loss_of
                 loss = loss_of(chosen, rejected, ref_chosen, ref_rejected)
                 optimizer.zero_grad()
                 loss.backward()
-                torch.nn.utils.clip_grad_norm_(weights, max_norm)
+                torch.nn.utils.clip_grad_norm_(trained, max_norm)
                 optimizer.step()
                 losses.append(loss.item())
         history.append(losses)
@@ -95,7 +95,7 @@ def _train_in_rounds(policy, optimizer, collect, logps_of, ref_logps_of, loss_of
 
 _COLLECT = "    for _ in range(rounds):\n        pairs = collect(policy)\n"
 _REF = "ref_chosen, ref_rejected = (x[begin : begin + size] for x in ref)"
-_CLIP = "torch.nn.utils.clip_grad_norm_(weights, max_norm)"
+_CLIP = "torch.nn.utils.clip_grad_norm_(trained, max_norm)"
 
 changes("train_in_rounds", _train_in_rounds, [
     ("pairs_collected_once", "You collect pairs once, before the first round, and learn from these old ones in every round. The point of rounds "
@@ -138,9 +138,9 @@ changes("train_in_rounds", _train_in_rounds, [
      "                optimizer.step()\n", "                if begin + size >= len(pairs):\n                    optimizer.step()\n"),
     ("norm_not_limited", "The norm of the gradient is not clipped.", _CLIP, "pass"),
     ("norm_of_each_weight", "You clip each parameter by itself. The norm is that of all of them together.", _CLIP,
-     "[torch.nn.utils.clip_grad_norm_([p], max_norm) for p in weights]"),
+     "[torch.nn.utils.clip_grad_norm_([p], max_norm) for p in trained]"),
     ("values_clipped", "You clip each number of the gradient. It is the norm.", "clip_grad_norm_", "clip_grad_value_"),
-    ("norm_is_always_one", "You clip to 1, whatever max_norm says.", "(weights, max_norm)", "(weights, 1.0)"),
+    ("norm_is_always_one", "You clip to 1, whatever max_norm says.", "(trained, max_norm)", "(trained, 1.0)"),
     ("norm_of_one_group", "You clip the first group of the optimizer only.", "for group in optimizer.param_groups for",
      "for group in optimizer.param_groups[:1] for"),
     ("losses_in_one_list", "You return one list for all rounds. Each round has a list of its own.", "return history",
