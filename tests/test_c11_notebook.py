@@ -14,7 +14,7 @@ def claims(values: dict) -> None:
     assert sft["utility"] > base["utility"] + 2, "fine-tuning makes answers of what was none"
     for name in ("PPO", "PPO, twice", "GRPO", "DPO", "best of 8"):
         assert middle[name]["utility"] > sft["utility"] + 0.4, f"{name} improves on it"
-    assert middle["DPO, twice"]["utility"] > sft["utility"]
+    assert middle["DPO, twice"]["utility"] > sft["utility"] and values["anew"] < 0.4, "anew is no gain by itself"
     for name in ("PPO", "GRPO", "DPO"):
         assert values["wins"][name][1] > 0.5, f"{name} wins, with its whole interval"
     rate, low, high = values["itself"]

@@ -17,8 +17,8 @@ PREDICTIONS = {
             "there may be little to correct.",
             "b": "Pairs of the fine-tuned model are about what a policy says that is still near to it. Then old and new ones teach much "
             "the same.",
-            "c": "New answers are more alike than old ones, so a comparison of two says less; and the old pairs were seen only in the "
-            "first half.",
+            "c": "Each pair is seen in its own round only, and those of the first round not again. What the new ones add has to make "
+            "up for that.",
         },
         "why": "Once: a utility of {once[utility]:.2f} at {once[kl]:.1f} nats. In two rounds: {twice[utility]:.2f} at {twice[kl]:.1f} "
         "nats (medians of the seeds).",
