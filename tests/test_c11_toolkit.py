@@ -15,7 +15,8 @@ from course import data, methods, models, pipeline, rewarded, rollouts, stages
 from course.drawings import c11 as drawings
 from data.utility import utility
 
-METHODS = {n: f for n, f in vars(stages).items() if callable(f) and getattr(f, "__module__", "") == "course.stages"}
+PUBLIC = {n: f for n, f in vars(stages).items() if not n.startswith("_")}
+METHODS = {n: f for n, f in PUBLIC.items() if callable(f) and getattr(f, "__module__", "") == "course.stages"}
 QUESTIONS = ["what is the capital of arlen ?", "what animal has gorland ?"]
 
 
