@@ -179,8 +179,8 @@ def one_large_group(answer, seed):
 
 @reference_logps.case
 def how_many_rows_at_a_time(answer, seed):
-    """No forward pass reads more than `size` pairs; five pairs, two at a time, are three passes."""
-    _, model = _precomputed(answer, seed, 5, 2)
+    """No forward pass reads more than `size` pairs; nine pairs, four at a time, are three passes."""
+    _, model = _precomputed(answer, seed, 9, 4)
     return {"rows_of_each_call": torch.tensor(model.rows)}
 
 
