@@ -151,6 +151,14 @@ def test_reference_passes_with_other_draws(name):
     assert verdict.passed and verdict.score == 1, to_text(verdict)
 
 
+def test_the_reference_reaches_every_bar_of_an_open_task(name):
+    """A bar that it missed on some seed would be missed rightly, and reached wrongly."""
+    oracle, exercise = reference_for(name), find_exercise(name)
+    for case, seed in ((c, s) for c in exercise.cases if exercise.open and c.probe for s in SEEDS):
+        told = [entry for entry in oracle.expected(exercise, case, seed).values() if entry.says]
+        assert told and [entry.says for entry in told if not entry.value] == [], f"{case.name}, seed {seed}"
+
+
 def test_there_are_enough_mistakes_and_alternatives(name):
     assert len(reference_for(name).mistake_functions(name)) >= LEAST_MISTAKES
     assert len(reference_for(name).alternative_functions(name)) >= LEAST_ALTERNATIVES
