@@ -17,11 +17,16 @@ from autograder.workshop.madeup import Answers, make_class, source_as_answer, wo
 from autograder.workshop.release import chapters, source_notebook
 
 MODULE = '''
+import functools
 import math
 from collections import Counter, defaultdict
 from autograder.judging.catalogue import mistake
 
 LIMIT = 3
+
+
+def twice(function):
+    return functools.wraps(function)(lambda *given: 2 * function(*given))
 
 
 def _unused(x):
@@ -39,6 +44,7 @@ def first(x):
 
 
 @mistake("answer")
+@twice
 def second(x, shape=_cosine):
     """The hint of the second."""
     return first(x) + shape(x)
@@ -71,7 +77,7 @@ def test_every_mistake_and_alternative_can_be_handed_in(topic):
     reference = Reference(topic)
     for exercise in Answers(reference).exercises:
         for name, function in (reference.mistake_functions(exercise) | reference.alternative_functions(exercise)).items():
-            module = Path(function.__globals__["__file__"]).read_text(encoding="utf-8")
+            module = Path(inspect.unwrap(function).__globals__["__file__"]).read_text(encoding="utf-8")
             source = source_as_answer(module, inspect.getsource(function), exercise)
             namespace: dict = {}
             exec(source, namespace)
