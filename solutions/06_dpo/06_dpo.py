@@ -1030,7 +1030,7 @@ by_rate = [settings[name]["kl"] for name in ("rate 1e-4", "rate 1e-3")]
 # Here are 96 prompts with 12 answers each, and ten labelled pairs a prompt. Answer $j$ is, for every prompt, an answer
 # in manner $j$ (short, polite, …). Make the policy of which $\mathbb{E}[u] - \beta\,\mathrm{KL}$ is largest, where $u$
 # is the true utility, which your function never sees. What is measured is the gain over the reference, as a share of
-# what somebody who knows $u$ could gain, in six such worlds together. The bars: 0.25, 0.36, 0.46 and 0.52. DPO's
+# what somebody who knows $u$ could gain, in six such worlds together. The bars: 0.25, 0.36, 0.46 and 0.5. DPO's
 # loss, minimised to the end, misses the first. IPO with a good τ reaches it.
 
 

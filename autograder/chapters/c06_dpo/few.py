@@ -77,5 +77,5 @@ def nearly_a_half(answer, seed):
 
 @policy_from_pairs.case(rule="gains_more_than_a_half")
 def more_than_a_half(answer, seed):
-    """The same with a bar of 0.52."""
+    """The same with a bar of 0.5."""
     return _tried(answer, seed)

@@ -38,6 +38,6 @@ PAIRS_BARS = {
     "gains_a_quarter_from_pairs": 0.25,  # something holds the policy back: IPO, smoothing, or few steps
     "gains_more_than_a_third": 0.36,  # rewards are drawn towards 0, as far as the pairs are few
     "gains_nearly_a_half": 0.46,  # something is learned from other prompts
-    "gains_more_than_a_half": 0.52,  # both
+    "gains_more_than_a_half": 0.5,  # both
 }
 bars(_gain, PAIRS_BARS)
