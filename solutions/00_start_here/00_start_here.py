@@ -189,7 +189,7 @@ progress()
 # | $\log p_\theta(y_t \mid x, y_{\lt t})$ | `logps` | log-probabilities of the tokens of an answer |
 # | $p_0$ | `reference`, `ref_logps` | the **reference**: the frozen model from which training starts |
 # | $r(x, y)$, $r_t$ | `rewards` | a **reward**: a number that says how good an answer was, and that training makes large (the lecture's $Q$); the part of it that one token gets |
-# | $r_\varphi(x, y)$ | `scores` | a reward that a model has *learned*: a **score** |
+# | $r_\varphi(x, y)$ | `scores`; in chapter 04 `rewards` | a reward that a model has *learned*: a **score** |
 # | $u(x, y)$ | `utility` | the **true utility** of an answer. Only a made-up world has one |
 # | $A$ | `advantages` | how much better an answer, or a token, was than expected |
 # | $V_\psi$ | `values` | what a value model expects |

@@ -22,8 +22,8 @@
 # | 4 what pairs cannot tell | ● ● ○ | 5 | | 9 what best of n samples from | ● ● ● | 10 |
 # | 5 one number for an answer | ● ● ○ | 5 | | 10 few comparisons (open) | ● ● ● | 15 |
 #
-# You need chapter 2, or to know what a chat template and a padded batch are. Hints are folded, and stand behind each
-# check. The notation is that of [chapter 0](../00_start_here/00_start_here.ipynb): $x$ is a prompt, $y$ an answer,
+# You need chapter 2, or to know what a chat template and a padded batch are. Hints are folded, and stand behind most
+# checks. The notation is that of [chapter 0](../00_start_here/00_start_here.ipynb): $x$ is a prompt, $y$ an answer,
 # $u(x, y)$ the true utility, and $r_\varphi(x, y)$ a reward that was learned. Code calls the rewards `rewards`; one
 # of them is also called a **score**.
 
@@ -45,7 +45,7 @@ from data.questions import understand
 from data.utility import appraise, utility
 
 plots.use_style()
-torch.set_num_threads(1)  # more gain the nano model little, and cost much on shared cores
+torch.set_num_threads(1)  # more threads gain the nano model little
 print(device.describe_machine())
 DEVICE = device.device()
 
@@ -59,8 +59,8 @@ DEVICE = device.device()
 # other.
 #
 # These labels were drawn by a program, so here we know what real projects do not know. Every answer of this world has
-# a true **utility**: points for a right answer and for a polite opening and closing (*courtesies*), less for too many
-# courtesies and for too many words. No model of this chapter sees the utility. We use it only to measure how much of
+# a true **utility**: points for a right answer and for a polite opening and closing (*courtesies*). Points are taken away
+# for too many courtesies, for too many words, and for an end without a full stop. No model of this chapter sees the utility. We use it only to measure how much of
 # it a model has found.
 
 # %% tags=["demo"]
@@ -147,7 +147,7 @@ widgets.annotator_explorer(preference_probability)
 # ## Exercise 2: the loss of the pairs
 #
 # The labels are known, the rewards are not. The likelihood of all labels is a product over the pairs; its logarithm,
-# with a minus and divided by the number of pairs, is the loss of every reward model:
+# with a minus and divided by the number of pairs, is the usual loss of a reward model:
 #
 # $$ \mathcal{L} = -\frac{1}{N} \sum_{i=1}^{N} \log \sigma\big(r(x_i, y_i^{+}) - r(x_i, y_i^{-})\big), $$
 #
@@ -693,7 +693,8 @@ repairs = [
 gaps = {name: median(repaired(end["effect"], names) for end in ends) for name, names in repairs}
 plots.show_table([{"set to its true price": n, "accuracy": a, "below the ceiling": ceiling - a}
                   for n, a in gaps.items()], caption="medians over the seeds")  # fmt: skip
-by_seed, true = [round(e["being right"], 2) + 0.0 for e in ends], true_prices["being right"]
+by_seed = [round(end["being right"], 2) + 0.0 for end in ends]
+true = true_prices["being right"]
 print(f"paid for being right: {by_seed} by seed; the annotators pay {true:.2f}")
 begun = sum(price > true / 3 for price in by_seed)
 print(f"{begun} of {len(ends)} pay a third of it, or more, after {TEXTBOOK['updates']} updates")
@@ -1307,7 +1308,7 @@ print(f"""In this run:
 # <details><summary><b>3. Our features explain a pair's choice, but a model sees the courtesies only. Are the prices that it
 # finds for them the true ones?</b></summary>
 #
-# Smaller ones. What it does not see (who is right) acts like more carelessness: choices are less predictable, and the
+# No, they are smaller. What it does not see (who is right) acts like more carelessness: choices are less predictable, and the
 # best scale for what it does see is smaller, as with flipped labels. Look at the prices of the model by the book
 # again.
 # </details>
