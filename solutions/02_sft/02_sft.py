@@ -1200,8 +1200,8 @@ reveal("loss_turns", came, first=history[0], best=best, later=later, last=last)
 
 # %% [markdown]
 # (The loss may fall again afterwards: that depends on the seed.) The third picture measures the usual explanation of
-# such a rise: as training goes on, the model gives more
-# probability to its first choice *where that choice is wrong*, and this makes the loss larger. The share of right
+# such a rise: as training goes on, the model gives more probability to its first choice *where that choice is wrong*,
+# and this makes the loss larger. The share of right
 # answers does not measure this. The opposite also happens: a loss can fall because of words that do not matter. What
 # we need is a way to train on what we *want*: a reward. That is the next chapter.
 #
