@@ -704,9 +704,9 @@ print(f"{begun} of {len(ends)} pay a third of it, or more, after {TEXTBOOK['upda
 # that came. The body knows the right word: it was trained to expect it. But that comparison was made in the head for
 # words, which we have taken off. So the body has to learn a new one, from labels of which many are chance. Or it
 # learns by heart which word goes with which of the few training prompts, which would help on these alone. A seed begins
-# to see which answer is right rather suddenly, and not all at the same time: the last line counts those that have
-# begun. Such a curve may still rise at the end, so more updates may help: on a GPU this section takes three times as
-# many. This run does not say how far a larger model gets, or one that saw more prompts.
+# to see which answer is right rather suddenly, and the seeds need not begin at the same time: the last line counts
+# those that have begun. Such a curve may still rise at the end, so more updates may help: on a GPU this section takes
+# three times as many. This run does not say how far a larger model gets, or one that saw more prompts.
 #
 # ## What did it expect?
 #
