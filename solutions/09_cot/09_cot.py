@@ -23,7 +23,6 @@
 # learned from). The letters are those of the [table in chapter 0](../00_start_here/00_start_here.ipynb).
 
 # %% tags=["imports"]
-import math
 import re
 from collections import Counter
 
@@ -793,7 +792,7 @@ plots.show_table([{"model": name, "answer follows the wrong step": follow, "stay
 # model takes something back. Here each output comes with its answer and with five such features, and nobody tells
 # which of them matter. For some questions the truth is known. Choose the answers to the others.
 #
-# What is measured is the share of right answers to 1000 new questions. There are four bars: 0.52, 0.61, 0.68 and 0.73.
+# What is measured is the share of right answers to 3,000 new questions. There are four bars: 0.55, 0.65, 0.73 and 0.81.
 # Your vote reaches the first one.
 
 # %% nbgrader={"grade": false, "grade_id": "choose_answers", "locked": false, "schema_version": 3, "solution": true, "task": false}

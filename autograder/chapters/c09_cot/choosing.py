@@ -8,7 +8,7 @@ from autograder.chapters.probing import as_tensor, seeded
 from autograder.exercise import Exercise, Unexpected
 
 TOPIC = "09_cot"
-LABELLED, NEW, OUTPUTS, FEATURES = 300, 1000, 9, 5
+LABELLED, NEW, OUTPUTS, FEATURES = 300, 3000, 13, 5
 PRICES = (0.8, -0.64, 0.0, 0.48, 0.0)  # by how much a right output's features are higher
 TEMPTED = 0.55  # of the wrong outputs fall for the same wrong answer
 
@@ -51,23 +51,23 @@ def _chosen(answer, seed: int) -> dict:
 
 @choose_answers.case(rule="chosen_as_a_vote")
 def as_a_vote(answer, seed):
-    """Of the new questions at least 0.52 are answered rightly."""
+    """Of the new questions at least 0.55 are answered rightly."""
     return _chosen(answer, seed)
 
 
 @choose_answers.case(rule="chosen_better_than_a_vote")
 def better_than_a_vote(answer, seed):
-    """The same with a bar of 0.61."""
+    """The same with a bar of 0.65."""
     return _chosen(answer, seed)
 
 
 @choose_answers.case(rule="chosen_with_care")
 def with_care(answer, seed):
-    """The same with a bar of 0.68."""
+    """The same with a bar of 0.73."""
     return _chosen(answer, seed)
 
 
 @choose_answers.case(rule="chosen_by_all_that_is_known")
 def by_all_that_is_known(answer, seed):
-    """The same with a bar of 0.73."""
+    """The same with a bar of 0.81."""
     return _chosen(answer, seed)

@@ -40,10 +40,11 @@ def a_clear_winner(answer, seed):
 def ties(answer, seed):
     """Several have the most votes: of these the one that was drawn first, whether it is large or small."""
     low, high, other, more = *sorted(_four(seed)[:2]), 70.5, -4
+    a, b, c = (8 * (seed % 3) + n for n in (16, 17, 24))  # in a set of these, Python has b behind a, and behind c
     return _voted(answer, {
         "low_first": [low, high, high, low], "high_first": [high, low, low, high], "all_different": [other, low, high],
         "all_different_2": [more, high, low], "all_different_3": [high, more, other, low], "not_the_first_of_all": [more, high, low, low, high],
-        "turned_round": [more, low, high, low, high],
+        "turned_round": [more, low, high, low, high], "near": [b, a, a, b], "near_too": [b, c, c, b], "near_and_turned": [c, b, b, c],
     })  # fmt: skip
 
 

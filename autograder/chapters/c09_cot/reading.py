@@ -18,7 +18,7 @@ def _read(answer, texts: list[str]) -> dict:
         value = answer(text)
         if isinstance(value, str):
             raise Unexpected("A number or None is asked for; your function returned text.")
-        found[text.replace("\n", " ⏎ ")] = None if value is None else as_number(value, "The answer")
+        found[text.replace("\n", " ⏎ ") or "(an empty text)"] = None if value is None else as_number(value, "The answer")
     return found
 
 
@@ -33,7 +33,7 @@ def said_with_the_word(answer, seed):
     a, b, c, d, e, f = _numbers(seed)
     return _read(answer, [
         f"The answer is {a}.", f"{b} + {c} = {d}. So the answer is {d} apples.", f"Step 1: {e} eggs.\nAnswer: {f}",
-        f"THE ANSWER IS {b}!", f" the final answer: {c}", f"**Answer: {e}**", f"answer:{a}",
+        f"THE ANSWER IS {b}! (And not {c}.)", f" the final answer: {c}", f"**Answer: {e}**", f"answer:{a}",
     ])  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def not_the_last_number(answer, seed):
     a, b, c, d, e, f = _numbers(seed)
     return _read(answer, [
         f"The answer is {a}, because {b} + {c} = {a} and {d} is too many.", f"Answer: {e} of {f}.",
-        f"The answer is, in euros, {c} and {d} cents.",
+        f"The answer is, in euros, {c} and {d} cents.", f"so, answer: {d}, since {b} < {c}", f"The Answer Is {f} for {a}",
     ])  # fmt: skip
 
 
