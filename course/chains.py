@@ -1,12 +1,12 @@
 """Puzzles on a ring of ten numbers that are solved step by step, and models that read them. Given to chapter 09.
 
-A puzzle is a number and up to six moves in six boxes: "3 +4 x7 +9 _ _ _ =". After 9 comes 0: what counts is the last digit.
+A puzzle is a number and up to six moves in six boxes: "3 +4 x7 +2 _ _ _ =". After 9 comes 0: what counts is the last digit.
 Every move can be undone, so that all answers are equally likely, and a guess is right one time in ten. A puzzle's *depth* is
 the number of its moves. Behind the = stands what a model has to write:
 
-    direct   # 8
-    chain    7 9 8 # 8       the running totals, and the answer behind #
-    dots     . . . # 8       as many tokens as a chain has, without anything in them
+    direct   # 1
+    chain    7 9 1 # 1       the running totals, and the answer behind #
+    dots     . . . # 1       as many tokens as a chain has, without anything in them
 """
 
 import random
@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 
 PAD, BOS, END = 0, 1, 2
-MOVES = (*(f"+{n}" for n in range(1, 10)), "x3", "x7", "x9")
+MOVES = ("+1", "+2", "+3", "+4", "x3", "x7")
 WORDS = ("<pad>", "<bos>", "<end>", "=", "#", ".", "_", "hint", *"0123456789", *MOVES)
 IDS = {word: i for i, word in enumerate(WORDS)}
 FORMS = ("direct", "chain", "dots")

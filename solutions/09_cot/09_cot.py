@@ -326,7 +326,7 @@ drawings.rounds(levels)
 # %% [markdown]
 # So d moves can be done in $\lceil\log_2 d\rceil$ rounds, if all joins of a round happen side by side, as they do in a
 # layer. Liu et al. 2023 (*Transformers learn shortcuts to automata*, arXiv:2210.10749) show that transformers of few
-# layers can be built this way, and sometimes learn it. But the joined moves are many: here one move is one of 12, and
+# layers can be built this way, and sometimes learn it. But the joined moves are many: here one move is one of 6, and
 # joined ones are any of 40. It would all have to be learned from the final answers alone. What is possible and what is
 # learned are two questions. The second one we measure.
 #
@@ -406,14 +406,16 @@ predict("how_deep", "")
 
 # %% tags=["demo"]
 SEEDS = [device.seed(n) for n in range(device.at_most(3))]
-BUDGET, BATCH, DEPTHS = device.at_most(400_000, least=8_000), 32, range(1, chains.BOXES + 1)
+BUDGET, BATCH = device.at_most(300_000, least=8_000), 32
+DEPTHS, OFTEN = range(1, chains.BOXES + 1), (6, 4, 2, 1, 1, 1)  # easy puzzles are more frequent
 
 
 def practice(form: str, seed: int):
     """Batches without end: puzzles of all depths, none of them held out."""
     rng = random.Random(seed)
     while True:
-        puzzles = [chains.new_puzzle(rng, rng.choice(DEPTHS)) for _ in range(BATCH)]
+        depths = rng.choices(DEPTHS, OFTEN, k=BATCH)
+        puzzles = [chains.new_puzzle(rng, depth) for depth in depths]
         yield chains.batch_of([(p.text, chains.written(p, form)) for p in puzzles], DEVICE)
 
 
@@ -473,7 +475,7 @@ plots.show_table([{"model": name} | {f"depth {d}": x for d, x in zip(DEPTHS, lin
 # %% [markdown]
 # Chain and direct answer have read the same number of tokens, and no held-out puzzle was among them. The tables of
 # single moves are learned by all. The chain needs nothing else: each of its steps is one move from a number that it
-# can read. The direct answer has to put moves together inside the layers, and with every move more there are twelve
+# can read. The direct answer has to put moves together inside the layers, and with every move more there are six
 # times as many puzzles of which nothing but the end is told.
 #
 # More layers are more looks, and the orange line says how much they helped here. That the dots do not help is the
