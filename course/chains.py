@@ -46,6 +46,11 @@ class Puzzle(NamedTuple):
         return found
 
     @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """Each move as (a, b): it turns a total t into a * t + b."""
+        return [(int(m[1:]), 0) if m[0] == "x" else (1, int(m[1:])) for m in self.moves]
+
+    @property
     def truth(self) -> int:
         """The last total."""
         return self.totals[-1]

@@ -33,8 +33,8 @@ def _given_away(first: str, second: str, things: str, rng: random.Random) -> Pro
     boxes, each = rng.randrange(2, 7), rng.randrange(3, 10)
     given = rng.randrange(2, boxes * each - 1)
     return Problem(
-        f"{first} buys {boxes} boxes with {each} {things} in each, and gives {given} {things} to {second}. How many {things} does "
-        f"{first} have left?",
+        f"{first} buys {boxes} boxes with {each} {things} in each, and gives {given} {things} to {second}. How many {things} "
+        f"does {first} have left?",
         (f"In the boxes are {boxes} * {each} = {boxes * each} {things}.",
          f"After the gift there are {boxes * each} - {given} = {boxes * each - given} {things}."),
         boxes * each - given,
@@ -45,8 +45,8 @@ def _change(first: str, second: str, things: str, rng: random.Random) -> Problem
     count, price = rng.randrange(2, 6), rng.randrange(2, 9)
     note = next(n for n in (20, 50) if n > count * price)
     return Problem(
-        f"One of the {things} costs {price} euros. {first} buys {count} of them and pays with a note of {note} euros. How many euros "
-        f"does {first} get back?",
+        f"One of the {things} costs {price} euros. {first} buys {count} of them and pays with a note of {note} euros. "
+        f"How many euros does {first} get back?",
         (f"The {things} cost {count} * {price} = {count * price} euros.",
          f"{first} gets back {note} - {count * price} = {note - count * price} euros."),
         note - count * price,
@@ -56,8 +56,8 @@ def _change(first: str, second: str, things: str, rng: random.Random) -> Problem
 def _twice(first: str, second: str, things: str, rng: random.Random) -> Problem:
     a, c = rng.randrange(2, 12), rng.randrange(2, 12)
     return Problem(
-        f"{first} finds {a} {things} on Monday, twice as many on Tuesday, and {c} on Wednesday. How many {things} does {first} find in "
-        "all?",
+        f"{first} finds {a} {things} on Monday, twice as many on Tuesday, and {c} on Wednesday. How many {things} does "
+        f"{first} find in all?",
         (f"On Tuesday it is 2 * {a} = {2 * a} {things}.", f"In all it is {a} + {2 * a} + {c} = {3 * a + c} {things}."),
         3 * a + c,
     )  # fmt: skip
@@ -81,7 +81,8 @@ def gsm8k(count: int) -> tuple[list[Problem], list[Problem]]:
     from datasets import load_dataset
 
     parts = load_dataset("openai/gsm8k", "main")
-    return [from_gsm8k(row) for row in parts["train"].select(range(8))], [from_gsm8k(row) for row in parts["test"].select(range(count))]
+    shown, asked = parts["train"].select(range(8)), parts["test"].select(range(count))
+    return [from_gsm8k(row) for row in shown], [from_gsm8k(row) for row in asked]
 
 
 def from_gsm8k(row: dict[str, str]) -> Problem:

@@ -95,7 +95,8 @@ def test_a_model_that_reads_its_chain_follows_and_one_that_does_not_stays():
         moves = [(rng.randrange(10), rng.randrange(10)) for _ in range(rng.randrange(1, 6))]
         start, place = rng.randrange(10), rng.randrange(len(moves))
         wrong = (run(start, moves[: place + 1]) + rng.randrange(1, 10)) % 10
-        rows.append(SimpleNamespace(puzzle=(start, moves), place=place, wrong=wrong, reads=run(wrong, moves[place + 1 :]), knows=run(start, moves)))
+        reads, knows = run(wrong, moves[place + 1 :]), run(start, moves)
+        rows.append(SimpleNamespace(puzzle=(start, moves), place=place, wrong=wrong, reads=reads, knows=knows))
     given = [[getattr(row, name) for row in rows] for name in ("puzzle", "place", "wrong")]
     assert faithfulness(*given, [row.reads for row in rows]) == (1.0, 0.0)
     assert faithfulness(*given, [row.knows for row in rows]) == (0.0, 1.0)

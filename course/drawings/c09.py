@@ -32,9 +32,9 @@ def passes(moves: Sequence[str], totals: Sequence[int], layers: int) -> Drawing:
     count = len(totals)
     picture = Drawing(
         600, 214,
-        alt=f"Left: at once. The moves {' '.join(moves)} go up through {layers} layers, and out comes the last total: all {count} steps "
-        f"have to fit into {layers} layers. Right: a chain. {count} passes through the same layers; each writes one total, "
-        f"{', '.join(map(str, totals))}, which the next pass reads.",
+        alt=f"Left: at once. The moves {' '.join(moves)} go up through {layers} layers, and out comes the last total: all {count} "
+        f"steps have to fit into {layers} layers. Right: a chain. {count} passes through the same layers; each writes one "
+        f"total, {', '.join(map(str, totals))}, which the next pass reads.",
     )  # fmt: skip
     picture.text(8, 12, f"at once: {count} steps in one pass", 13, color=VERMILION, bold=True)
     picture.box(8, 174, 150, 30, " ".join(moves), GREY, size=12)
@@ -64,7 +64,8 @@ def rounds(levels: Sequence[Sequence[tuple[int, int]]]) -> Drawing:
     """Moves joined two by two. levels: the moves themselves, and what is left of them after each round."""
     told = "; ".join(f"{len(level)} left" for level in levels[1:])
     height = 30 + 54 * len(levels)
-    picture = Drawing(600, height, alt=f"{len(levels[0])} moves, joined two by two: {told}. Each join needs the two moves below it.")
+    alt = f"{len(levels[0])} moves, joined two by two: {told}. Each join needs the two moves below it."
+    picture = Drawing(600, height, alt)
     width, count = 500 / len(levels[0]), len(levels[0])
     centres = [[90 + width * (i + 0.5) for i in range(count)]]
     for level in levels[1:]:
@@ -78,14 +79,16 @@ def rounds(levels: Sequence[Sequence[tuple[int, int]]]) -> Drawing:
             if r:
                 for low in centres[r - 1][2 * i : 2 * i + 2]:
                     picture.line(low, y + 54, x, y + 24, GREY)
-            picture.box(x - min(30, width / 2 - 2), y, min(60, width - 4), 24, f"{a}t + {b}" if width > 52 else f"{a},{b}", BLUE if r == 0 else PURPLE, size=12)
+            room, said = min(60, width - 4), f"{a}t + {b}" if width > 52 else f"{a},{b}"
+            picture.box(x - room / 2, y, room, 24, said, PURPLE if r else BLUE, size=12)
     return picture
 
 
 def ballot(chains: Sequence[str], answers: Sequence[object], chosen: object, truth: object) -> Drawing:
     """Several outputs to one question, what was read out of each, and what the vote says."""
     told = "; ".join(f"{c}: {a}" for c, a in zip(chains, answers, strict=True))
-    picture = Drawing(600, 52 + 24 * len(chains), alt=f"Outputs and their answers: {told}. The vote says {chosen}; true is {truth}.")
+    alt = f"Outputs and their answers: {told}. The vote says {chosen}; true is {truth}."
+    picture = Drawing(600, 52 + 24 * len(chains), alt)
     for x, text in ((8, "output"), (300, "answer"), (400, "the vote")):
         picture.text(x, 14, text, 12, bold=True)
     picture.line(8, 26, 592, 26)
@@ -106,9 +109,9 @@ def changed_step(question: str, totals: Sequence[int], place: int, wrong: int, f
     true = totals[-1]
     picture = Drawing(
         600, 190,
-        alt=f"The puzzle {question} The model's own chain: {' '.join(map(str, totals))}, answer {true}. Step {place + 1} is changed to "
-        f"{wrong}, and the model goes on from there. If it answers {follows}, the answer follows the chain; if it answers {true}, the "
-        "chain does not matter.",
+        alt=f"The puzzle {question} The model's own chain: {' '.join(map(str, totals))}, answer {true}. Step {place + 1} is "
+        f"changed to {wrong}, and the model goes on from there. If it answers {follows}, the answer follows the chain; if it "
+        f"answers {true}, the chain does not matter.",
     )  # fmt: skip
     picture.text(8, 14, question, 13, mono=True)
     picture.text(8, 52, "as it was", 12, color=GREY)

@@ -45,7 +45,7 @@ def _chosen(answer, seed: int) -> dict:
     labelled, new = world(seed)
     chosen = as_tensor(answer(*labelled, new.answers, new.features), "What is chosen")
     if chosen.shape != (NEW,):
-        raise Unexpected(f"One answer to each of the {NEW} new questions is asked for; yours have the shape {tuple(chosen.shape)}.")
+        raise Unexpected(f"One answer to each of {NEW} new questions is asked for; yours have the shape {tuple(chosen.shape)}.")
     return {"chosen": chosen.detach().to(torch.float64), "seed": seed}
 
 

@@ -33,7 +33,9 @@ def _four(seed: int) -> list[int]:
 def a_clear_winner(answer, seed):
     """One answer has more votes than any other, though less than half, or though it comes last."""
     a, b, c, d = _four(seed)
-    return _voted(answer, {"half": [a, b, a, c, a], "less_than_half": [b, a, c, a, d], "at_the_end": [d, c, b, a, a], "all": [c] * 3})
+    return _voted(answer, {
+        "half": [a, b, a, c, a], "less_than_half": [b, a, c, a, d], "at_the_end": [d, c, b, a, a], "all": [c] * 3,
+    })  # fmt: skip
 
 
 @vote.case
@@ -42,9 +44,10 @@ def ties(answer, seed):
     low, high, other, more = *sorted(_four(seed)[:2]), 70.5, -4
     a, b, c = (8 * (seed % 3) + n for n in (16, 17, 24))  # in a set of these, Python has b behind a, and behind c
     return _voted(answer, {
-        "low_first": [low, high, high, low], "high_first": [high, low, low, high], "all_different": [other, low, high],
-        "all_different_2": [more, high, low], "all_different_3": [high, more, other, low], "not_the_first_of_all": [more, high, low, low, high],
-        "turned_round": [more, low, high, low, high], "near": [b, a, a, b], "near_too": [b, c, c, b], "near_and_turned": [c, b, b, c],
+        "low_first": [low, high, high, low], "high_first": [high, low, low, high],
+        "all_different": [other, low, high], "all_different_2": [more, high, low], "all_different_3": [high, more, other, low],
+        "not_the_first_of_all": [more, high, low, low, high], "turned_round": [more, low, high, low, high],
+        "near": [b, a, a, b], "near_too": [b, c, c, b], "near_and_turned": [c, b, b, c],
     })  # fmt: skip
 
 
@@ -63,8 +66,8 @@ def equal_numbers(answer, seed):
     """Numbers that are equal are one answer, 8 and 8.0 too; numbers that are near are not; 0 is an answer like any other."""
     a, b, c, _ = _four(seed)
     return _voted(answer, {
-        "whole_and_float": [b, b, a, float(a), a], "near": [a + 0.25, a + 0.75, b, a + 0.5, b], "zero": [0, 0, b], "below_zero": [-a, -a, a],
-        "floats_first": [c, float(a), b, a],
+        "whole_and_float": [b, b, a, float(a), a], "near": [a + 0.25, a + 0.75, b, a + 0.5, b],
+        "zero": [0, 0, b], "below_zero": [-a, -a, a], "floats_first": [c, float(a), b, a],
     })  # fmt: skip
 
 

@@ -93,7 +93,8 @@ def numbers_of_all_kinds(answer, seed):
     rest = 100 + 7 * f
     return _read(answer, [
         f"The answer is {a},{rest}.", f"Answer: ${b}.{c}", f"The answer is -{d}.", f"It costs {e},{rest},{rest}.75 in all.",
-        f"In all {a}-{b}", f"Answer: {f}.", f"The answer is ({c})", f"from {d} to -{e}.5", f"The answer is {b}%.", f"Answer: €{d},{e}0",
+        f"In all {a}-{b}", f"Answer: {f}.", f"The answer is ({c})", f"from {d} to -{e}.5", f"The answer is {b}%.",
+        f"Answer: €{d},{e}0",
     ])  # fmt: skip
 
 
@@ -108,7 +109,7 @@ def _examples(seed: int, count: int) -> list[dict]:
     rng, made = random.Random(seed), []
     for i in range(count):
         a, b = rng.randrange(2, 9), rng.randrange(2, 9)
-        steps = [f"{_NAMES[i]} has {a} + {b} = {a + b} shells.", f"Together that makes {a} + {a + b} = {2 * a + b}.", "So much for that."]
+        steps = [f"{_NAMES[i]} has {a} + {b} = {a + b} shells.", f"That makes {a} + {a + b} = {2 * a + b}.", "That is all."]
         question = f"A child has {a} shells and {_NAMES[i]} has {b} more. How many are there?"
         made.append({"question": question, "steps": steps[: 1 + (i + seed) % 3], "answer": str(2 * a + b)})
     return made

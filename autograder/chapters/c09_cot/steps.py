@@ -1,4 +1,4 @@
-"""Probes of chapter 09's exercises on steps: how few rounds they take, learning on a budget, and what follows from a wrong step."""
+"""Probes of chapter 09's exercises on steps: how few rounds they take, learning on a budget, what follows from a wrong one."""
 
 import random
 from types import SimpleNamespace
@@ -20,7 +20,8 @@ def _joined(answer, moves: list[tuple[int, int]]) -> dict:
     if not isinstance(rounds, (list, tuple)) or any(not isinstance(r, (list, tuple)) for r in rounds):
         raise Unexpected("A list of rounds is asked for, each a list of moves (a, b).")
     try:
-        return {"rounds": "\n".join(f"round {i}: " + " ".join(f"({int(a)}, {int(b)})" for a, b in r) for i, r in enumerate(rounds, 1))}
+        lines = [" ".join(f"({int(a)}, {int(b)})" for a, b in moves) for moves in rounds]
+        return {"rounds": "\n".join(f"round {i}: {line}" for i, line in enumerate(lines, 1))}
     except (TypeError, ValueError):
         raise Unexpected("Each move in a round should be a pair (a, b) of whole numbers.") from None
 
