@@ -32,9 +32,9 @@ def passes(moves: Sequence[str], totals: Sequence[int], layers: int) -> Drawing:
     count = len(totals)
     picture = Drawing(
         600, 214,
-        alt=f"Left: at once. The moves {' '.join(moves)} go up through {layers} layers, and out comes the last total: all {count} "
-        f"steps have to fit into {layers} layers. Right: a chain. {count} passes through the same layers; each writes one "
-        f"total, {', '.join(map(str, totals))}, which the next pass reads.",
+        alt=f"Left: at once. The moves {' '.join(moves)} go up through {layers} layers, and out comes the last total: all "
+        f"{count} steps have to fit into {layers} layers. Right: a chain. {count} passes through the same layers; each "
+        f"writes one total, {', '.join(map(str, totals))}, which the next pass reads.",
     )  # fmt: skip
     picture.text(8, 12, f"at once: {count} steps in one pass", 13, color=VERMILION, bold=True)
     picture.box(8, 174, 150, 30, " ".join(moves), GREY, size=12)
