@@ -17,7 +17,7 @@ def claims(values: dict) -> None:
     assert min(run[0] for run in values["by_depth"]["direct"]) > 0.6, "single moves are learned by the direct answer too"
     assert 1 <= values["largest"]["direct"] <= 3 and values["largest"]["chain"] == 6
     other, belief = values["many"]["other puzzles"], values["many"]["puzzles with 8 x 7"]
-    assert other["vote"][1] > other["vote"][0] + 0.15 and other["vote"][1] > 0.9, "a vote removes slips"
+    assert other["vote"][1] > other["vote"][0] + 0.15 and other["vote"][1] > 0.8, "a vote removes slips"
     assert belief["vote"][1] < belief["vote"][0] - 0.02, "a vote makes a belief surer"
     assert belief["pass"][1] > belief["vote"][1] + 0.5, "some output is right"
     misled, faithful = values["misled_by"], values["faithful"]
