@@ -45,10 +45,10 @@ def passes(moves: Sequence[str], totals: Sequence[int], layers: int) -> Drawing:
     top = 174 - 34 * layers
     picture.arrow(83, top, 83, top - 20)
     picture.text(83, top - 32, "?", 16, "middle", bold=True)
-    picture.text(208, 12, "a chain: one step in each pass", 13, color=BLUE, bold=True)
-    step = 380 / count
+    picture.text(240, 12, "a chain: one step in each pass", 13, color=BLUE, bold=True)
+    step = 352 / count
     for i, (move, total) in enumerate(zip(moves, totals)):
-        x = 208 + i * step
+        x = 236 + i * step
         picture.text(x + 32, 196, move, 12, "middle", mono=True)
         picture.box(x + 4, 140, 58, 24, f"{layers} layers", BLUE, size=12)
         picture.arrow(x + 32, 184, x + 32, 166)
@@ -56,14 +56,14 @@ def passes(moves: Sequence[str], totals: Sequence[int], layers: int) -> Drawing:
         picture.box(x + 14, 84, 36, 26, str(total), GREEN, bold=True)
         if i + 1 < count:
             picture.arrow(x + 50, 100, x + step + 3, 148, color=GREEN, dashed=True)
-    picture.text(208, 60, "what is written is read in the next pass", 12, color=GREEN)
+    picture.text(240, 60, "what is written is read in the next pass", 12, color=GREEN)
     return picture
 
 
 def rounds(levels: Sequence[Sequence[tuple[int, int]]]) -> Drawing:
     """Moves joined two by two. levels: the moves themselves, and what is left of them after each round."""
     told = "; ".join(f"{len(level)} left" for level in levels[1:])
-    height = 30 + 54 * len(levels)
+    height = 54 * len(levels) - 14
     alt = f"{len(levels[0])} moves, joined two by two: {told}. Each join needs the two moves below it."
     picture = Drawing(600, height, alt)
     width, count = 500 / len(levels[0]), len(levels[0])
@@ -72,14 +72,14 @@ def rounds(levels: Sequence[Sequence[tuple[int, int]]]) -> Drawing:
         below = centres[-1]
         centres.append([sum(below[2 * i : 2 * i + 2]) / len(below[2 * i : 2 * i + 2]) for i in range(len(level))])
     for r, level in enumerate(levels):
-        y = height - 40 - 54 * r
+        y = height - 32 - 54 * r
         picture.text(8, y + 12, "moves" if r == 0 else f"round {r}", 12, color=GREY, bold=True)
         for i, (a, b) in enumerate(level):
             x = centres[r][i]
             if r:
                 for low in centres[r - 1][2 * i : 2 * i + 2]:
                     picture.line(low, y + 54, x, y + 24, GREY)
-            room, said = min(60, width - 4), f"{a}t + {b}" if width > 52 else f"{a},{b}"
+            room, said = min(60, width - 4), f"{a if a != 1 else ''}t" + (f" + {b}" if b else "")
             picture.box(x - room / 2, y, room, 24, said, PURPLE if r else BLUE, size=12)
     return picture
 

@@ -56,8 +56,8 @@ drawings.two_ways(apples.question, apples.steps, "8", "5")
 #
 # ## With a real model
 #
-# To measure any of this, a program has to find the answer in what the model wrote. That is harder than it looks, and
-# many published numbers have changed when it was done with more care.
+# To measure any of this, a program has to find the answer in what the model wrote. That is harder than it looks: where
+# the program overlooks an answer, a model seems worse than it is.
 #
 # ## Exercise 1: what is the answer?
 
