@@ -76,6 +76,16 @@ def problems(count: int, seed: int) -> list[Problem]:
     return [KINDS[i % len(KINDS)](*rng.sample(NAMES, 2), rng.choice(THINGS), rng) for i in range(count)]
 
 
+def sums_in(texts: list[str]) -> list[bool]:
+    """Of every sum "a + b = c" (or with - or *) in what a model wrote before its next question: whether it is right."""
+    found = []
+    for text in texts:
+        for a, sign, b, c in re.findall(r"(\d+) ([+*-]) (\d+) = (-?\d+)", text.split("\nQuestion:")[0]):
+            truth = {"+": int(a) + int(b), "-": int(a) - int(b), "*": int(a) * int(b)}[sign]
+            found.append(truth == int(c))
+    return found
+
+
 def gsm8k(count: int) -> tuple[list[Problem], list[Problem]]:
     """Eight problems of GSM8K's training part, and the first `count` of its test part (Cobbe et al. 2021). Needs the hub."""
     from datasets import load_dataset

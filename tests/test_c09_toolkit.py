@@ -95,6 +95,11 @@ def test_the_often_used_example_is_the_first_one():
     assert apples.answer == 8 and [extract_answer(step) for step in apples.steps] == [5, 8]
 
 
+def test_sums_are_found_and_checked():
+    texts = ["2 + 3 = 5, and 4 * 5 = 21.", "7 - 9 = -2\nQuestion: 1 + 1 = 3", "none"]
+    assert word_problems.sums_in(texts) == [True, False, True]
+
+
 def test_a_row_of_gsm8k_is_read():
     row = {"question": "How  many?", "answer": "She has 4*3=<<4*3=12>>12 eggs\nThat is 1,200 in all.\n#### 1,200"}
     problem = word_problems.from_gsm8k(row)

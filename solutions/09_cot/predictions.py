@@ -4,7 +4,7 @@ PREDICTIONS = {
     "steps_in_the_prompt": {
         "choices": {
             "a": "So it is with models a hundred times as large, and with small ones that were trained on chains.",
-            "b": "A small model writes steps, but the numbers in them are often wrong, and so is what follows from them. And a few dozen "
+            "b": "A small model writes steps, but often not those that the question needs. And a few dozen "
             "questions can show large differences only.",
             "c": "A longer text has more places at which it can go wrong. For small models this was reported in the first paper, too.",
         },
