@@ -9,7 +9,8 @@ def claims(values: dict) -> None:
     low, high = values["difference"]
     assert low <= high and len(values["real"]["direct"]) == len(values["real"]["chain"]) >= 20
     right, written = values["sums"]
-    assert written >= 8 and right / written > max(sum(found) / len(found) for found in values["real"].values()), "sums are right more often"
+    answers = max(sum(found) / len(found) for found in values["real"].values())
+    assert written >= 8 and right / written > answers, "sums are right more often than answers"
     for form, right in values["real"].items():
         assert sum(right) >= sum(values["careless"][form]), "the careless rule finds no more right answers"
     deep = values["deep"]

@@ -49,6 +49,8 @@ LONG = {
     "drawn by chance": "torch.multinomial torch.randn torch.rand torch.randint",
     "puzzles, answers to them, and what is measured of them": "luck puzzles.puzzle draw group_advantages four_answers kl_term "
     "puzzles.trl_loss draw_and_score shown at_the_end",
+    "chains, word problems, and what was written to them": "word_problems.apples word_problems.problems word_problems.sums_in "
+    "ask hub.offline chains.paired_interval chains.new_puzzle chains.Puzzle",
 }
 
 

@@ -223,7 +223,8 @@ plots.show_table([
 for form, texts in outputs.items():
     print(f"{form}: {texts[1].strip()[:200]!r}")
 sums = word_problems.sums_in(outputs["chain"])
-print(f"It wrote {len(sums)} sums in its steps; {sum(sums) / max(1, len(sums)):.0%} of them are right.")
+well = sum(sums) / max(1, len(sums))
+print(f"It wrote {len(sums)} sums in its steps; {well:.0%} of them are right.")
 
 # %% tags=["demo"]
 share = {form: sum(found) / len(found) for form, found in real.items()}
