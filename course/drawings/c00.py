@@ -54,7 +54,7 @@ CHAPTERS = [
     Chapter("10_grpo", "GRPO", ("a model, on its own answers,", "paid by a rule that checks them"),
             ("DeepSeek-R1 is trained", "“with RLHF only”"), CORRECTED),
     Chapter("11_pipeline", "the whole\npipeline", ("one model, through all stages", "in turn"),
-            ("first SFT,", "then RLHF"), STANDS, coming=True),
+            ("first SFT,", "then RLHF"), STANDS, ("nano-base", "nano-instruct")),
 ]  # fmt: skip
 
 ROW, TOP = 47, 62  # pixels: height of a row, and where the first one begins

@@ -262,5 +262,5 @@ progress()
 # | LoRA makes the backward pass cheaper, and saves much memory | by a third at most; what is saved is the optimiser's memory and the weights' gradients | 07, coming |
 # | few-shot means 2 to 5 examples | as many as fit; their order and labels matter | 08, coming |
 # | a chain of thought makes a model easier to interpret | the written steps need not be why it answers so | 09, coming |
-# | DeepSeek-R1 was trained with RLHF only | that was R1-*Zero*, and with rewards that a rule checks, not people | [10](../10_grpo/10_grpo.ipynb), and 11, coming |
+# | DeepSeek-R1 was trained with RLHF only | that was R1-*Zero*, and with rewards that a rule checks, not people | [10](../10_grpo/10_grpo.ipynb), and [11](../11_pipeline/11_pipeline.ipynb) |
 # </details>
