@@ -253,7 +253,8 @@ if device.tier() == "gpu" and not hub.offline():
         outputs_8 = ask(shown_8, school, 256)
         for form, texts in outputs_8.items():
             right = sum(right_of(texts, school))
-            print(form, f"{right} of {len(school)}", chains.wilson(right, len(school)))
+            low_8, high_8 = chains.wilson(right, len(school))
+            print(f"{form}: {right} of {len(school)} ({low_8:.2f} to {high_8:.2f})")
     except Exception as error:  # the hub is not this notebook's
         print(f"GSM8K could not be asked: {error}")
 else:
@@ -660,7 +661,8 @@ one, sixteen = many["puzzles with 8 x 7"]["vote"]
 came = "a" if sixteen > one + 0.1 else "c" if sixteen < one - 0.05 else "b"
 reveal("vote_on_a_belief", came, belief=many["puzzles with 8 x 7"], other=many["other puzzles"])
 greedy = {group: median(found) for group, found in likeliest.items()}
-print("Right, one output, always the most likely token:", greedy)
+print("One output, always the most likely token, is right in",
+      ", ".join(f"{found:.0%} ({group})" for group, found in greedy.items()))  # fmt: skip
 
 # %% [markdown]
 # A vote removes errors that do not agree, the slips. An error that most outputs share wins the vote, and the more
