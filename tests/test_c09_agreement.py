@@ -110,3 +110,16 @@ def test_the_open_task_is_passed_with_room(seed):
     labelled, new = choosing.world(seed)
     chosen = choose_answers(*labelled, new.answers, new.features)
     assert rules.measured(chosen, seed) > rules.BARS["chosen_by_all_that_is_known"] + 0.01
+
+
+@pytest.mark.parametrize("seed", range(100, 104))
+def test_each_bar_of_the_open_task_is_reached_by_what_stands_beside_it(seed):
+    """A vote reaches the first one, as the page says, votes with weights the second, the best output by a score the third."""
+    from autograder.chapters.c09_cot import choosing, rules
+
+    weak = Reference("09_cot").mistake_functions("choose_answers")
+    labelled, new = choosing.world(seed)
+    reached = dict(zip(("plain_vote", "votes_with_weights", "best_single_output"), sorted(rules.BARS.values()), strict=False))
+    for name, bar in reached.items():
+        share = rules.measured(weak[name](*labelled, new.answers, new.features), seed)
+        assert bar < share < rules.BARS["chosen_by_all_that_is_known"] - 0.01, name

@@ -238,13 +238,15 @@ print(f"chain - direct: {low:+.2f} to {high:+.2f} (95 %); right answers that the
 
 # %% [markdown]
 # Look at what it wrote: single sums are often right (the last line above counts them), and yet the answer is not. A step
-# is missing, or it is not the step that the question needs. To copy the form of a chain is easier than to think.
+# is missing, or it is not the step that the question needs. The examples show the model what a chain looks like. Which
+# steps this question needs, it has to know by itself.
 #
 # The interval of the *difference* is what counts: both are asked the same questions, so questions are drawn again, with
 # both answers (the paired bootstrap). Wei et al. found that chains help models of about a hundred billion parameters,
-# and often harm small ones. Newer small models
-# have been trained on chains, and do better. With a GPU and the model hub, the cell below asks GSM8K, a set of school
-# problems (Cobbe et al. 2021, arXiv:2110.14168). Set `COURSE_MODEL` to a model of one or two billion parameters first.
+# and often harm small ones. Newer small models have been trained on chains, and do better.
+#
+# With a GPU and the model hub, the cell below asks GSM8K, a set of school problems (Cobbe et al. 2021, arXiv:2110.14168).
+# Set `COURSE_MODEL` to a model of one or two billion parameters first.
 
 # %% tags=["demo"]
 if device.tier() == "gpu" and not hub.offline():
@@ -387,7 +389,7 @@ check("train_on_budget", train_on_budget)
 # %% [markdown]
 # <details><summary><b>Hint</b></summary>
 #
-# It is chapter 1's loop with an account book. When do you look at the budget: before a step or after it? Which logits
+# It is chapter 1's loop, with the tokens counted beside it. When do you look at the budget: before a step or after it? Which logits
 # predict which label? (`F.cross_entropy` leaves out labels of -100 by itself.)
 # </details>
 #
@@ -812,10 +814,11 @@ plots.show_table([{"model": name, "answer follows the wrong step": follow, "stay
 # %% [markdown]
 # Both models write chains that look alike. In one the answer comes from the chain: change a step, and the answer goes
 # with it. In the other the chain is decoration, and what decides is a hint that it never mentions. **Nobody can see
-# that by reading.** A chain *can* be the reason, as in our first model, where it has to be: there is no other way to
-# the answer. Turpin et al. 2023 (arXiv:2305.04388) found unmentioned hints at work in large models, and Lanham et al.
-# 2023 (arXiv:2307.13702) measured by changed steps how much of the answer comes from the chain: for some tasks nearly
-# all of it, for others little.
+# that by reading.** A chain *can* be the reason, as in our first model: it has learned no other way to the answer.
+#
+# Turpin et al. 2023 (arXiv:2305.04388) found unmentioned hints at work in large models. Lanham et al. 2023
+# (arXiv:2307.13702) measured by changed steps how much of the answer comes from the chain: for some tasks nearly all of
+# it, for others little.
 #
 # ## Exercise 8: choose well (open)
 #
