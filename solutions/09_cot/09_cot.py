@@ -221,7 +221,7 @@ plots.show_table([
     for form, found in real.items()
 ])  # fmt: skip
 for form, texts in outputs.items():
-    print(f"{form}: {texts[1].strip()[:200]!r}")
+    print(f"To the apples, {form}: {texts[0].strip()[:200]!r}")
 sums = word_problems.sums_in(outputs["chain"])
 well = sum(sums) / max(1, len(sums))
 print(f"It wrote {len(sums)} sums in its steps; {well:.0%} of them are right.")
@@ -232,12 +232,13 @@ low, high = chains.paired_interval(real["direct"], real["chain"], device.seed(2)
 came = "a" if low > 0 else "c" if high < 0 else "b"
 reveal("steps_in_the_prompt", came, direct=share["direct"], chain=share["chain"],
        low=low, high=high)  # fmt: skip
-lost = {form: sum(real[form]) - sum(careless[form]) for form in real}
-print(f"chain - direct: {low:+.2f} to {high:+.2f} (95 %); right answers that the careless "
-      f"rule does not find: {lost}")  # fmt: skip
+everything = [text for texts in outputs.values() for text in texts]
+otherwise = sum(extract_answer(text) != last_number(text) for text in everything)
+print(f"chain - direct: {low:+.2f} to {high:+.2f} (95 %)")
+print(f"In {otherwise} of {len(everything)} outputs the last number is not the answer.")
 
 # %% [markdown]
-# Look at what it wrote: single sums are often right (the last line above counts them), and yet the answer is not. A step
+# Look at what it wrote: single sums are often right (a line above counts them), and yet the answer is not. A step
 # is missing, or it is not the step that the question needs. The examples show the model what a chain looks like. Which
 # steps this question needs, it has to know by itself.
 #
@@ -473,7 +474,7 @@ fig, ax = plt.subplots(figsize=(7.5, 3.4))
 colors = plots.VERMILION, plots.ORANGE, plots.GREY, plots.BLUE
 for (name, runs), color in zip(by_depth.items(), colors):
     draw_runs(ax, DEPTHS, runs, color, name)
-ax.axhline(0.1, color=plots.GREY, linestyle=":")
+ax.axhline(0.1, color=plots.GREY, linestyle=":", label="a guess")
 ax.set(xlabel="depth (moves)", ylim=(0, 1.03))
 ax.set_title("Right answers to held-out puzzles, equal tokens")
 ax.legend()
@@ -570,7 +571,7 @@ check("pass_curve", pass_curve)
 #
 # The chain models have read nothing but true totals. People are not like that. We train them a little further on
 # chains that people wrote, with two kinds of error: a **slip**, when a total is off by one (8 % of the totals), and a
-# **belief**: three of four people take 8 × 7 for 54 and not 56, and write 4.
+# **belief**: seven of ten people take 8 × 7 for 54 and not 56, and write 4.
 #
 # **Predict.** We draw 16 outputs to each puzzle, at temperature 1. Look at the puzzles that come to 8 × 7. As the number
 # of outputs in the vote grows, the answer is right
@@ -583,7 +584,7 @@ check("pass_curve", pass_curve)
 predict("vote_on_a_belief", "")
 
 # %% tags=["demo"]
-SLIP, BELIEVE, DEPTH, DRAWN = 0.08, 0.75, 5, 16
+SLIP, BELIEVE, DEPTH, DRAWN = 0.08, 0.7, 5, 16
 
 
 def peoples_chains(seed: int):
@@ -604,7 +605,7 @@ def taught(model, batches, budget: int):
     return model.eval()
 
 
-people = [taught(model, peoples_chains(seed), 120_000)
+people = [taught(model, peoples_chains(seed), 240_000)
           for model, seed in zip(nano["chain"], SEEDS)]  # fmt: skip
 
 # %% tags=["demo"]
@@ -645,7 +646,9 @@ for model in people:
         single = solve(model, [puzzle.text for puzzle in asked])
         hits = [chains.answer_in(text) == p.truth for text, p in zip(single, asked)]
         likeliest[group].append(sum(hits) / len(hits))
-drawings.ballot(first[:8], rows[0][:8], vote(rows[0][:8]), asked[0].truth)
+        if not meets:
+            ballot = first[:8], rows[0][:8], vote(rows[0][:8]), asked[0].truth
+drawings.ballot(*ballot)
 
 # %% tags=["demo"]
 fig, axes = plt.subplots(1, 2, figsize=(9, 3), sharey=True)
@@ -660,7 +663,7 @@ many = {
     for group, found in curves.items()
 }
 one, sixteen = many["puzzles with 8 x 7"]["vote"]
-came = "a" if sixteen > one + 0.1 else "c" if sixteen < one - 0.05 else "b"
+came = "a" if sixteen > one + 0.1 else "c" if sixteen < one - 0.03 else "b"
 reveal("vote_on_a_belief", came, belief=many["puzzles with 8 x 7"], other=many["other puzzles"])
 greedy = {group: median(found) for group, found in likeliest.items()}
 print("One output, always the most likely token, is right in",
@@ -881,20 +884,17 @@ check("choose_answers", choose_answers)
 # %% tags=["demo"]
 belief, other = many["puzzles with 8 x 7"], many["other puzzles"]
 print(f"""In this run (medians of the seeds, where there are several):
-- SmolLM2, {len(real["chain"])} word problems: {share["direct"]:.0%} right without steps in the
-  examples, {share["chain"]:.0%} with them; the difference lies between {low:+.2f}
-  and {high:+.2f}.
-- Right answers at depth 4 to 6, equal tokens: direct {deep["direct"]:.0%}, with four
-  layers {deep["direct, 4 layers"]:.0%}, with dots {deep["dots"]:.0%}, with a chain
-  {deep["chain"]:.0%}.
+- SmolLM2, {len(real["chain"])} word problems: {share["direct"]:.0%} right without steps in the examples,
+  {share["chain"]:.0%} with them; the difference lies between {low:+.2f} and {high:+.2f}.
+- Right answers at depth 4 to 6, equal tokens: {deep["chain"]:.0%} with a chain, {deep["direct"]:.0%} without,
+  {deep["direct, 4 layers"]:.0%} without but with four layers, {deep["dots"]:.0%} with dots.
 - The direct answer is right more often than not up to depth {largest["direct"]}.
-- A vote of 16 on other puzzles: from {other["vote"][0]:.0%} to {other["vote"][1]:.0%}.
-  Where most share a belief: from {belief["vote"][0]:.0%} to {belief["vote"][1]:.0%},
-  though one of 16 is right in {belief["pass"][1]:.0%}.
-- A step was changed: the answer follows in {faithful["chain"][0]:.0%} (chain) and in
-  {faithful["with hints"][0]:.0%} (with hints).
-- A wrong hint: {misled_by["chain is right"]:.0%} of the chains are right, and
-  {misled_by["answer is the hint"]:.0%} of the answers are the hint.""")
+- A vote of 16 on other puzzles: from {other["vote"][0]:.0%} to {other["vote"][1]:.0%}. Where most share a belief:
+  from {belief["vote"][0]:.0%} to {belief["vote"][1]:.0%}, though one of 16 is right in {belief["pass"][1]:.0%}.
+- A step was changed: the answer follows in {faithful["chain"][0]:.0%} (the model with a chain)
+  and in {faithful["with hints"][0]:.0%} (the model with hints).
+- A wrong hint: {misled_by["chain is right"]:.0%} of the chains are right in every step,
+  and {misled_by["answer is the hint"]:.0%} of the answers are the hint.""")
 
 # %% [markdown]
 # ## Questions
