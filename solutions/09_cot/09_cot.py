@@ -884,15 +884,18 @@ check("choose_answers", choose_answers)
 # %% tags=["demo"]
 belief, other = many["puzzles with 8 x 7"], many["other puzzles"]
 print(f"""In this run (medians of the seeds, where there are several):
-- SmolLM2, {len(real["chain"])} word problems: {share["direct"]:.0%} right without steps in the examples,
-  {share["chain"]:.0%} with them; the difference lies between {low:+.2f} and {high:+.2f}.
-- Right answers at depth 4 to 6, equal tokens: {deep["chain"]:.0%} with a chain, {deep["direct"]:.0%} without,
-  {deep["direct, 4 layers"]:.0%} without but with four layers, {deep["dots"]:.0%} with dots.
+- SmolLM2, {len(real["chain"])} word problems: {share["direct"]:.0%} right without steps
+  in the examples, {share["chain"]:.0%} with them;
+  the difference lies between {low:+.2f} and {high:+.2f}.
+- Right answers at depth 4 to 6, equal tokens: {deep["chain"]:.0%} with a chain,
+  {deep["direct"]:.0%} without, {deep["direct, 4 layers"]:.0%} without but with four layers,
+  {deep["dots"]:.0%} with dots.
 - The direct answer is right more often than not up to depth {largest["direct"]}.
-- A vote of 16 on other puzzles: from {other["vote"][0]:.0%} to {other["vote"][1]:.0%}. Where most share a belief:
-  from {belief["vote"][0]:.0%} to {belief["vote"][1]:.0%}, though one of 16 is right in {belief["pass"][1]:.0%}.
-- A step was changed: the answer follows in {faithful["chain"][0]:.0%} (the model with a chain)
-  and in {faithful["with hints"][0]:.0%} (the model with hints).
+- A vote of 16 on other puzzles: from {other["vote"][0]:.0%} to {other["vote"][1]:.0%}.
+- Where most share a belief: from {belief["vote"][0]:.0%} to {belief["vote"][1]:.0%},
+  though one of 16 is right in {belief["pass"][1]:.0%}.
+- A step was changed: the answer follows in {faithful["chain"][0]:.0%} (the model
+  with a chain) and in {faithful["with hints"][0]:.0%} (the model with hints).
 - A wrong hint: {misled_by["chain is right"]:.0%} of the chains are right in every step,
   and {misled_by["answer is the hint"]:.0%} of the answers are the hint.""")
 
