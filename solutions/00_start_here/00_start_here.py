@@ -189,7 +189,7 @@ progress()
 # | $\log p_\theta(y_t \mid x, y_{\lt t})$ | `logps` | log-probabilities of the tokens of an answer |
 # | $p_0$ | `reference`, `ref_logps` | the **reference**: the frozen model from which training starts |
 # | $r(x, y)$, $r_t$ | `rewards` | a **reward**: a number that says how good an answer was, and that training makes large (the lecture's $Q$); the part of it that one token gets |
-# | $r_\varphi(x, y)$ | `scores` | a reward that a model has *learned*: a **score** |
+# | $r_\varphi(x, y)$ | `scores`; in chapter 04 `rewards` | a reward that a model has *learned*: a **score** |
 # | $u(x, y)$ | `utility` | the **true utility** of an answer. Only a made-up world has one |
 # | $A$ | `advantages` | how much better an answer, or a token, was than expected |
 # | $V_\psi$ | `values` | what a value model expects |
@@ -237,6 +237,29 @@ progress()
 # | in-context learning | learning from examples in the prompt; no weight changes | 08, coming |
 # | chain of thought | steps that a model writes before its answer | [09](../09_cot/09_cot.ipynb) |
 # | GRPO | rewards compared within a group of answers to one prompt | [10](../10_grpo/10_grpo.ipynb) |
+# </details>
+
+# %% [markdown]
+# <details><summary><b>The lecture, heading by heading</b></summary>
+#
+# Names in `code` are exercises.
+#
+# | heading | what you write or measure | where |
+# |:--|:--|:--|
+# | Предобучение: pre-training | `make_labels`, `causal_lm_loss`, `train`; `mask_tokens`, `nsp_pairs` | [01](../01_pretraining/01_pretraining.ipynb) |
+# | Supervised fine-tune (SFT) | `render_chat`, `answer_labels`, `sft_loss`, `train_sft` | [02](../02_sft/02_sft.ipynb) |
+# | RLHF: the objective, REINFORCE | `exact_objective`, `score_function_gradient`, `reinforce_loss`, `policy_loss` | [03](../03_reinforce/03_reinforce.ipynb) |
+# | RLHF: the reward model | `bradley_terry_loss`, `last_token_rewards`, `train_reward_model` | [04](../04_reward_model/04_reward_model.ipynb) |
+# | RL pipeline, PPO | `gae`, `clipped_policy_loss`, `value_loss`, `ppo_update` | [05](../05_ppo/05_ppo.ipynb) |
+# | DPO | `recovered_rewards`, `dpo_loss`, `train_dpo` | [06](../06_dpo/06_dpo.ipynb) |
+# | Pipeline обучения: the whole pipeline | `run_pipeline`, `train_in_rounds`; `verify_answer`, `train_grpo` | [10](../10_grpo/10_grpo.ipynb), and [11](../11_pipeline/11_pipeline.ipynb) |
+# | Full fine-tune | all weights, and what is forgotten; `forgetting` | [11](../11_pipeline/11_pipeline.ipynb), and 07, coming |
+# | Дообучение части слоёв: some of the layers | freezing, and counting what trains | 07, coming |
+# | PEFT: LoRA | the low-rank layer, merged and counted | 07, coming |
+# | Альтернативы: DoRA, prefix tuning, OFT, BOFT, GSOFT | each of them as a layer | 07, coming |
+# | In-context learning | inference over hidden tasks, without a weight changing | 08, coming |
+# | Few-shot, one-shot, zero-shot | prompts from examples, and their scores | 08, coming |
+# | Chain-of-thought (CoT) | steps before an answer, a vote, and what a changed step does; `pass_at_k` | [10](../10_grpo/10_grpo.ipynb), and 09, coming |
 # </details>
 
 # %% [markdown]

@@ -49,7 +49,7 @@ from course import pairs, plots, rewarded, rollouts, widgets
 from course.drawings import c06 as drawings
 
 plots.use_style()
-torch.set_num_threads(1)  # the nano model gains little from more
+torch.set_num_threads(1)  # the nano model gains little from more threads
 print(device.describe_machine())
 DEVICE = device.device()
 drawings.two_roads()

@@ -43,7 +43,7 @@ from course import pipeline, plots, rewarded, rollouts, stages
 from course.drawings import c11 as drawings
 
 plots.use_style()
-torch.set_num_threads(1)  # the nano model gains little from more
+torch.set_num_threads(1)  # the nano model gains little from more threads
 print(device.describe_machine())
 DEVICE = device.device()
 drawings.roads()
