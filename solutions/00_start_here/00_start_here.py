@@ -259,7 +259,7 @@ progress()
 # | Альтернативы: DoRA, prefix tuning, OFT, BOFT, GSOFT | each of them as a layer | 07, coming |
 # | In-context learning | inference over hidden tasks, without a weight changing | 08, coming |
 # | Few-shot, one-shot, zero-shot | prompts from examples, and their scores | 08, coming |
-# | Chain-of-thought (CoT) | steps before an answer, a vote, and what a changed step does; `pass_at_k` | [10](../10_grpo/10_grpo.ipynb), and 09, coming |
+# | Chain-of-thought (CoT) | `extract_answer`, `cot_prompt`, `train_on_budget`, `vote`, `faithfulness`; `pass_at_k` | [09](../09_cot/09_cot.ipynb), and [10](../10_grpo/10_grpo.ipynb) |
 # </details>
 
 # %% [markdown]
