@@ -17,8 +17,10 @@ join_moves = Exercise("join_moves", TOPIC, "Exercise 3: how few rounds?")
 
 def _joined(answer, moves: list[tuple[int, int]]) -> dict:
     rounds = answer(moves)
-    if not isinstance(rounds, (list, tuple)) or any(not isinstance(r, (list, tuple)) for r in rounds):
-        raise Unexpected("A list of rounds is asked for, each a list of moves (a, b).")
+    if not isinstance(rounds, (list, tuple)):
+        raise Unexpected(f"A list of rounds is asked for; your function returned {type(rounds).__name__}.")
+    if any(not isinstance(moves_left, (list, tuple)) for moves_left in rounds):
+        raise Unexpected("Each round should be a list of moves (a, b).")
     try:
         lines = [" ".join(f"({int(a)}, {int(b)})" for a, b in moves) for moves in rounds]
         return {"rounds": "\n".join(f"round {i}: {line}" for i, line in enumerate(lines, 1))}
@@ -232,5 +234,9 @@ def where_both_are_the_same(answer, seed):
     asked = _asked(seed, 40, factors=(0, 2, 5, 1, 3))
     answers = [row[3] if i % 5 else row[4] for i, row in enumerate(asked)]
     same = [row for row in _asked(seed, 300, factors=(0,)) if row[3] == row[4]][:4]
-    none = _shares(answer, same, [row[3] for row in same])
-    return _shares(answer, asked, answers) | {f"{name}_where_none_counts": value for name, value in none.items()}
+    found = _shares(answer, asked, answers)
+    alone = _asked(seed + 1, 1)  # one that counts, beside those that do not
+    for name, more, place in (("none_counts", [], 3), ("one_follows", alone, 3), ("one_stays", alone, 4)):
+        told = _shares(answer, same + more, [row[place] for row in same + more])
+        found |= {f"{share}_where_{name}": value for share, value in told.items()}
+    return found
