@@ -494,14 +494,15 @@ plots.show_table([{"model": name} | {f"depth {d}": x for d, x in zip(DEPTHS, lin
 
 # %% [markdown]
 # Lines are medians of the seeds, and bands go from the lowest seed to the highest. Chain and direct answer have read the
-# same number of tokens, and no held-out puzzle was among them. The tables of single moves are learned by all. The chain needs nothing else: each of its steps is one move from a number that it
-# can read. The direct answer has to put moves together inside the layers, and with every move more there are six
-# times as many puzzles of which nothing but the end is told.
+# same number of tokens, and no held-out puzzle was among them. The tables of single moves are learned by all. The chain
+# needs nothing else: each of its steps is one move from a number that it can read. The direct answer has to put moves
+# together inside the layers, and with every move more there are six times as many puzzles of which nothing but the end
+# is told.
 #
 # More layers are more looks: the line "direct, 4 layers" says how much they helped here. That the dots do not help is the
 # control that matters: a chain's use is not that it takes longer. Pfau et al. 2024 (*Let's think dot by dot*,
-# arXiv:2404.15758) found tasks where dots do help, after special training: those whose parts can be done side by side.
-# Moves one after the other are not of that kind.
+# arXiv:2404.15758) found tasks where dots do help: those whose parts can be done side by side, after training that shows
+# how. Ours could be done side by side too, in rounds; but it is the final answer alone that our dots are trained with.
 #
 # ## Many chains
 #

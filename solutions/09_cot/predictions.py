@@ -15,7 +15,7 @@ PREDICTIONS = {
         "choices": {
             "a": "It has as many more passes. But each of them starts from the same moves and cannot leave anything for the next "
             "one to read as text.",
-            "b": "Dots do help for problems whose parts can be done side by side. These moves come one after the other.",
+            "b": "Dots do help in other tasks, after training that shows what to do in the meantime. Here only the final answer is told.",
             "c": "A dot says the same whatever the total is. What helps is that a total is written, and read again.",
         },
         "why": "At depth 4 to 6 the chain is right in {deep[chain]:.0%} of the held-out puzzles, the dots in {deep[dots]:.0%}, the direct "
