@@ -212,7 +212,7 @@ def spoiled(argument) -> bool:
         return any(spoiled(parameter) for parameter in argument.parameters())
     if isinstance(argument, dict):
         return any(spoiled(item) for item in argument.values()) or bool(argument.popitem())
-    if isinstance(argument, (list, tuple)):
+    if isinstance(argument, (list, tuple)) and argument:
         return any(map(spoiled, argument)) or (isinstance(argument, list) and argument.append(argument[-1]) is None)
     return False
 
