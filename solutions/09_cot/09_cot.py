@@ -372,8 +372,8 @@ def train_on_budget(
         spent += int(batch["attention_mask"].sum())
         if spent > budget:
             break
-        ids, mask = batch["input_ids"], batch["attention_mask"]
-        logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1]
+        shown = {name: batch[name] for name in ("input_ids", "attention_mask")}
+        logits = model(**shown).logits[:, :-1]
         loss = F.cross_entropy(logits.flatten(0, 1), batch["labels"][:, 1:].flatten())
         optimizer.zero_grad()
         loss.backward()
