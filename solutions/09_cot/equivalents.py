@@ -19,6 +19,7 @@ EQUIVALENTS = [
     ),
     ("cot_prompt", f"{_BLOCK} -> {_BLOCK.replace('append', 'extend')}", "the letters are joined to the same text"),
     ("join_moves", "rounds, now = ([], list(moves)) -> rounds, now = ([], moves)", "it is not changed in place"),
+    ("train_on_budget", "shown = {name: batch[name] for name in ('input_ids', 'attention_mask')} -> shown = {name: batch[name] for name in ('attention_mask', 'input_ids')}", "arguments by name have no order"),
     ("train_on_budget", "spent += int(batch['attention_mask'].sum()) -> spent += batch['attention_mask'].sum()", "a tensor of one number is a number, too"),
     ("train_on_budget", f"{_LOSS}; optimizer.zero_grad() -> optimizer.zero_grad(); {_LOSS}", "gradients are cleared before backward, either way"),
     ("train_on_budget", "optimizer.zero_grad() -> model.zero_grad()", "the optimizer has the model's parameters"),
