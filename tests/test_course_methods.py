@@ -10,14 +10,15 @@ from autograder.exercise import find_exercise, load_exercises
 from autograder.judging.judge import judge_evidence
 from autograder.judging.key import load_key
 from autograder.judging.report import to_text
-from course import data, methods
+from course import data, methods, rewarded
 
 GIVEN = {"answer_texts", "prompt_batch"}  # no exercise asks for these
 
 
 def functions() -> dict:
-    """The public functions of the module."""
-    return {n: f for n, f in vars(methods).items() if callable(f) and not n.startswith("_") and f.__module__ == "course.methods"}
+    """The public functions of both modules."""
+    found = [(n, f) for module in (methods, rewarded) for n, f in vars(module).items() if not n.startswith("_")]
+    return {n: f for n, f in found if callable(f) and f.__module__ in ("course.methods", "course.rewarded")}
 
 
 @pytest.mark.parametrize("name", sorted(set(functions()) - GIVEN))

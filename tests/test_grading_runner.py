@@ -50,8 +50,9 @@ def test_cells_that_kill_hang_and_hoard_cost_only_themselves(monkeypatch):
         "while True: pass",
         "print(a)",
         "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass",
-        "hoard = []\nwhile True: hoard.append(bytearray(10**8))",
+        "hoard = []\nwhile True: hoard.append(bytearray(10**9))",
         "print(a, 'at the end')",
+        cell_seconds=8,  # where the machine is busy, three pass before an allocation fails
     )
     assert shown[0] == "once\n"
     assert "ended the Python process" in shown[2]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from autograder.evidence import PUBLIC_SEEDS, VERSION, answers_used, collect
 from autograder.exercise import UnknownExercise, find_exercise
 from autograder.judging import fingerprints
-from autograder.judging.compare import Entry, entries_agree
+from autograder.judging.compare import Entry, close_elements, entries_agree
 from autograder.judging.explain import describe, what_they_say
 from autograder.judging.judge import judge_evidence
 from autograder.judging.key import AnswerKey, KeyMissing, build_key, load_key, same_key
@@ -721,3 +721,14 @@ def test_an_open_task_earns_the_bars_it_reaches(guess_high, height, bars):
     if 0 < bars < 3:
         text = to_text(verdict)
         assert f"Measured: height {height:.3f}. This bar asks for at least {bars + 1:.3f}." in text
+
+
+def test_numbers_are_close_as_numpy_says():
+    pool = [0.0, 1.0, 1 + 1e-5, 1 + 2e-4, 1e-9, 5e-8, 3.0, 1e300, -1e300, np.nan, np.inf, -np.inf]
+    rng = np.random.default_rng(0)
+    for _ in range(500):
+        got, want = rng.choice(pool, size=(2, 3))
+        atol = 1e-5 * np.abs(want[np.isfinite(want)]).max(initial=0.0) + 1e-7
+        with np.errstate(all="ignore"):
+            expected = np.isclose(got, want, rtol=1e-4, atol=atol, equal_nan=True)
+        assert np.array_equal(close_elements(got, want, 1e-4), expected), (got, want)

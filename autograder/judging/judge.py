@@ -12,7 +12,7 @@ from typing import Protocol
 from autograder.evidence import VERSION
 from autograder.exercise import SIZES, Case, Exercise, exercises_of, find_exercise
 from autograder.judging import fingerprints
-from autograder.judging.compare import MISSING, Summary, differing
+from autograder.judging.compare import MISSING, Summary, differing, same
 from autograder.judging.explain import describe, what_they_say
 from autograder.judging.rules import RULES
 from autograder.values import MalformedEvidence, decode
@@ -257,7 +257,7 @@ def wrong_prints(exercise: Exercise, records: dict[Key, Record], oracle: Oracle)
     for case in exercise.cases:
         for key in (key for key in records if key[0] == case.name):
             record = records[key]
-            if record.failure or differing(record.summary, _without_sizes(oracle.expected(exercise, case, key[1])), case.rtol):
+            if record.failure or not same(record.summary, _without_sizes(oracle.expected(exercise, case, key[1])), case.rtol):
                 prints[key] = fingerprints.fingerprint(record.summary, record.error)
     return prints
 

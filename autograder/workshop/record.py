@@ -81,7 +81,7 @@ def run(
     code that runs before the chapter's.
 
     Returns "values" (of measured.py), "gib" (peak memory), "minutes", "processor_minutes", "files" (those of the repository
-    that it read, as paths below its root) and "notebook", as it was executed.
+    that it read, as paths below its root) and "notebook", the chapter as it was executed.
     """
     notebook = source_notebook(topic, SOLUTIONS)
     notebook.cells.insert(0, nbformat.v4.new_code_cell(NOTE_FILES + first))
@@ -91,6 +91,7 @@ def run(
     minutes = (time.monotonic() - started) / 60
     printed = "".join(output.text for output in notebook.cells[-1].outputs if output.get("name") == "stdout")
     told = json.loads(printed.splitlines()[-1])
+    notebook.cells = notebook.cells[1:-1]
     return told | {"minutes": minutes, "files": _of_the_repository(told["files"]), "notebook": notebook}
 
 

@@ -35,6 +35,7 @@ from autograder.workshop.record import FILE, WHOLE, digest_of, recordable, run, 
 TESTS = ROOT / "tests"
 CELL_SECONDS = 90 * 60  # in the dose of a GPU, on a machine that does something else besides
 SHOWN = 110  # columns of an assertion's text
+FIGURES = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}  # in the notebook that is kept, to be looked at
 
 # The chapters set the number of their threads themselves: in this run nobody does.
 TWO_THREADS = """\
@@ -74,7 +75,7 @@ RECORD = "record"
 def run_kind(topic: str, name: str) -> dict:
     """One run: its values, files, minutes and GiB; or, where a cell raised, "failed": which and how."""
     kind = RUNS[name]
-    environment = WHOLE | {"COURSE_SEED": "0"} | kind.environment
+    environment = WHOLE | FIGURES | {"COURSE_SEED": "0"} | kind.environment
     started = time.monotonic()
     try:
         with tempfile.TemporaryDirectory() as folder:

@@ -43,18 +43,18 @@ CHAPTERS = [
     Chapter("05_ppo", "PPO", ("nano-sft, on its own answers,", "paid by the score of nano-reward"),
             ("4 models, 2 of them", "not named"), CORRECTED, ("nano-sft", "nano-reward")),
     Chapter("06_dpo", "DPO", ("nano-sft, on pairs of answers,", "without a reward model"),
-            ("“state of the art”, “one", "hyper-parameter”"), CORRECTED, ("nano-sft",), coming=True),
+            ("“state of the art”, “one", "hyper-parameter”"), CORRECTED, ("nano-sft",)),
     Chapter("07_finetuning", "full fine-tuning,\nLoRA",
             ("all weights, or a few beside them,", "on {dialect} sentences of a dialect"),
             ("LoRA makes backward", "cheaper"), CORRECTED, coming=True),
     Chapter("08_icl", "in-context\nlearning", ("no weight changes: the examples", "stand in the prompt"),
             ("“usually 2–5 examples”",), CORRECTED, coming=True),
     Chapter("09_cot", "chain of thought", ("a model that writes steps", "before its answer"),
-            ("chains make a model", "interpretable"), CORRECTED, coming=True),
+            ("chains make a model", "interpretable"), CORRECTED),
     Chapter("10_grpo", "GRPO", ("a model, on its own answers,", "paid by a rule that checks them"),
-            ("DeepSeek-R1 is trained", "“with RLHF only”"), CORRECTED, coming=True),
+            ("DeepSeek-R1 is trained", "“with RLHF only”"), CORRECTED),
     Chapter("11_pipeline", "the whole\npipeline", ("one model, through all stages", "in turn"),
-            ("first SFT,", "then RLHF"), STANDS, coming=True),
+            ("first SFT,", "then RLHF"), STANDS, ("nano-base", "nano-instruct")),
 ]  # fmt: skip
 
 ROW, TOP = 47, 62  # pixels: height of a row, and where the first one begins

@@ -56,7 +56,7 @@ def shift_by_one(tokens: Sequence[str]) -> Drawing:
         picture.text(x + w / 2, 32, f"{i}", 12, "middle", GREY)
         if not last:
             picture.arrow(x + w / 2, 78, x + step + w / 2, 132, color=VERMILION)
-    picture.text(left, 182, "predicted by nobody", 12, color=GREY)
+    picture.text(left, 182, "is not predicted", 12, color=GREY)
     picture.text(left + step * (len(tokens) - 1) + w, 11, "predicts nothing", 12, "end", GREY)
     return picture
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from course.drawing import Drawing
 from course.plots import BLUE, GREEN, ORANGE, VERMILION
 
-_WHO = {"user": "a person", "assistant": "the model", "tool": "a program", "system": "who runs it"}
+_WHO = {"user": "a person", "assistant": "the model", "tool": "a program", "system": "the operator"}
 
 
 def chat_with_mask(messages: Sequence[dict]) -> Drawing:

@@ -13,14 +13,14 @@ def loop() -> Drawing:
     picture = Drawing(
         width=600,
         height=196,
-        alt="The loop of this chapter: the policy writes several answers to a prompt, a rule pays each answer a reward, each "
+        alt="The loop of this chapter: the policy writes several answers to a prompt, a rule gives each answer a reward, each "
         "reward is compared with those of the other answers, and the gradient of log p, weighted by the advantages, changes "
-        "the policy. A frozen reference puts a price on leaving it.",
+        "the policy. A frozen reference: to move away from it has a price.",
     )
     picture.box(8, 40, 118, 50, "policy p_θ\nis trained", BLUE)
     picture.arrow(126, 65, 196, 65, "draws k")
     picture.box(198, 40, 104, 50, "answers\ny₁ … y_k")
-    picture.arrow(302, 65, 368, 65, "are paid")
+    picture.arrow(302, 65, 368, 65, "are judged")
     picture.box(370, 40, 96, 50, "rewards\nr(x, y_i)", ORANGE)
     picture.arrow(466, 65, 500, 65)
     picture.box(502, 40, 90, 50, "advantages\nA_i", GREEN)
@@ -30,7 +30,7 @@ def loop() -> Drawing:
     picture.text(330, 150, "gradient: the mean of A_i ∇ log p_θ(y_i | x)", 13, "middle", GREEN)
     picture.box(198, 100, 104, 32, "reference p₀", GREY, size=12, dashed=True)
     picture.arrow(302, 116, 412, 92, color=GREY, dashed=True)
-    picture.text(372, 118, "price of leaving p₀", 12, "start", GREY)
+    picture.text(372, 118, "price of moving away", 12, "start", GREY)
     picture.text(250, 22, "no gradient flows through these", 12, "start")
     picture.line(198, 32, 592, 32)
     return picture
@@ -69,7 +69,7 @@ def update(probs: torch.Tensor, drawn: Sequence[int], rewards: Sequence[float], 
         width=600,
         height=206,
         alt=f"One update of {len(probs)} answers. Drawn were: {names}. Left, how far each logit is pushed; right, the "
-        "probabilities before and after: answers that nobody drew move too.",
+        "probabilities before and after: answers that were not drawn move too.",
     )
     width, high = 260 / len(probs), max(gradient.abs().max().item(), 1e-6)
     picture.text(8, 14, "push on each logit", 13, bold=True)

@@ -69,7 +69,7 @@ def payments(tokens: Sequence[str], log_ratios: Sequence[float], score: float, b
 def credit(
     tokens: Sequence[str], rewards: Sequence[float], values: Sequence[float], gamma: float, lam: float, place: int
 ) -> Drawing:
-    """The surprises of an answer, and with which weights they add up to the advantage of the token at `place`."""
+    """The TD errors of an answer, and with which weights they add up to the advantage of the token at `place`."""
     after = [*values[1:], 0.0]
     deltas = [r + gamma * v_next - v for r, v_next, v in zip(rewards, after, values, strict=True)]
     weights = [(gamma * lam) ** (t - place) if t >= place else 0.0 for t in range(len(tokens))]
@@ -78,11 +78,11 @@ def credit(
     step = width / len(tokens)
     picture = Drawing(
         600, 250,
-        alt=f"Bars of the surprise at each of {len(tokens)} tokens, and below them the weights with which they count for "
+        alt=f"Bars of the TD error at each of {len(tokens)} tokens, and below them the weights with which they count for "
         f"the token “{tokens[place]}”: 0 before it, 1 on it, then smaller by gamma times lambda at each token.",
     )  # fmt: skip
     scale = 48 / max(0.05, *(abs(d) for d in deltas))
-    picture.text(8, 60, "surprise δ", 12)
+    picture.text(8, 60, "TD error δ", 12)
     picture.text(8, 152, "weight", 12, color=ORANGE)
     picture.line(left, 60, left + width, 60, GREY)
     picture.line(left, 170, left + width, 170, GREY)

@@ -2,15 +2,15 @@
 # # Start here
 #
 # Ten minutes, so that you know how the notebooks work before they get hard. You will see the map of the course, make
-# a first prediction, and answer a first exercise: once wrongly, then well. You need Python and curiosity, and no GPU.
+# a first prediction, and answer a first exercise: once wrongly, then well. You need some Python, and no GPU.
 
 # %% [markdown]
 # ## Cells
 #
 # A notebook is a column of cells. Click into the grey cell below and press **Shift + Enter**: it runs, and the next
 # cell is selected. Run the cells from top to bottom. If something looks odd, *Kernel → Restart Kernel and Run All
-# Cells* starts over with a clean slate. (The folded cell above installs the course where it is missing. Run it too:
-# where the course is there, it does nothing.)
+# Cells* starts again from nothing. (The folded cell above installs the course where it is missing. Run it too: where
+# the course is there, it does nothing.)
 
 # %% tags=["imports"]
 import torch
@@ -44,22 +44,22 @@ drawings.course_map()
 # %% [markdown]
 # ## Predict, then run
 #
-# Before a cell shows something surprising, the course asks what you expect. Commit to an answer first: whoever has
-# guessed remembers the outcome, a wrong guess most of all. Nothing of it is graded.
+# Before a cell shows something surprising, the course asks what you expect. Choose an answer first: a result is
+# easier to remember after a guess, and most of all after a wrong one. Predictions are not graded.
 #
 # A trained model reads this sentence about a country of its world, word by word:
 #
 # > the capital of sarvik is hollin .
 #
 # Before each word it says how probable every possible next word is. If the word that comes had the probability $p$,
-# the **loss** there is $-\log p$: 0 when the model was certain and right, high when the word surprised it. Its unit is
-# called *nat*.
+# the **loss** there is $-\log p$: 0 when the model was certain and right, high when it did not expect the word. Its
+# unit is called *nat*.
 #
 # **Predict.** Where is the loss highest?
 #
 # - **a** at “the”: it is the first word, and nothing stands before it;
 # - **b** at “sarvik”, the country;
-# - **c** at “hollin”, its capital: this word one has to know.
+# - **c** at “hollin”, its capital: this word the model has to know.
 #
 # Write your letter between the quotation marks, and run the cell.
 
@@ -79,17 +79,17 @@ at = {"a": losses[0].item(), "b": losses[3].item(), "c": losses[5].item()}
 reveal("first_guess", max(at, key=at.get), the=at["a"], country=at["b"], capital=at["c"])
 
 # %% [markdown]
-# Each cell like this one says what came on *your* machine, why, and from which thought the other choices come.
+# A cell like this one says what came out on *your* machine, and why. It also says which thought leads to each choice.
 
 # %% [markdown]
 # ## Your first exercise
 #
-# An exercise is a function for you to write. A model has one loss for each word, and what people report is their mean.
-# Write it: `mean_loss(losses)` takes a tensor of any shape and returns the mean of all its elements.
+# An exercise is a function for you to write. A model has one loss for each word, and people report the mean of these
+# losses. Write it: `mean_loss(losses)` takes a tensor of any shape and returns the mean of all its elements.
 #
-# **Answer wrongly first.** Replace the line that raises `NotImplementedError` with `return losses.sum()`, run the cell,
-# and run the check under it. You will see what a wrong answer looks like here: which cases fail, what was expected,
-# what came, and, when the mistake is a known one, what you probably did. Then correct it.
+# **Answer wrongly first.** Replace the line that raises `NotImplementedError` with `return losses.sum()`, run the
+# cell, and run the check under it. You will see what a wrong answer looks like here: which cases fail, what was
+# expected, what your function returned, and, if the mistake is a known one, what you probably did. Then correct it.
 
 # %% nbgrader={"grade": false, "grade_id": "mean_loss", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def mean_loss(losses: torch.Tensor) -> torch.Tensor:
@@ -125,10 +125,10 @@ print(f"the mean loss on the sentence above: {float(mean_loss(losses)):.2f} nats
 drawings.what_a_check_does(losses)
 
 # %% [markdown]
-# The **probe** makes inputs from a few fixed seeds and calls your function. The **judge** compares what comes back with
-# what the reference solution returned on the same inputs. The reference itself is not on your machine, only its
-# outputs: the answer key. So write your function as you like: loops, one line, a library call. Only what it returns
-# counts, and that it leaves its arguments as they were, since whoever calls it may need them again.
+# The **probe** makes inputs from a few fixed seeds and calls your function. The **judge** compares what comes back
+# with what the reference solution returned on the same inputs. The reference itself is not on your machine, only its
+# outputs: the answer key. So write your function as you like: loops, one line, a library call. What counts is what it
+# returns. It must also leave its arguments unchanged, because the code that calls it may need them again.
 #
 # If you work in an editor rather than in a notebook, put your functions into a file and run
 # `autograder check 00_start_here my_answers.py`.
@@ -141,16 +141,16 @@ drawings.a_chapter()
 
 # %% [markdown]
 # - An **open task** has no single right answer. It has bars, such as “a loss below 1.4”: each one that you reach
-#   counts. The judge measures again by itself.
-# - **What you wrote is used again.** Later chapters call an answer of yours that has passed; where there is none, they
-#   call the course's own.
-# - **Numbers differ** a little between machines. The pages therefore print them from your run, and speak of those. Every
-#   random step starts from a seed, so on one machine a run repeats. All seeds go through `device.seed`: start Jupyter
-#   with `COURSE_SEED=1` in the environment, and every chapter runs with other luck. That is how you find out whether a
-#   result was luck.
+#   counts. The judge measures your result itself.
+# - **What you wrote is used again.** Later chapters call an answer of yours that has passed; where there is none,
+#   they call the course's own.
+# - **Numbers differ** a little between machines. So the pages print the numbers of your own run. Every random step
+#   starts from a seed, so on one machine a run repeats. All seeds go through `device.seed`: start Jupyter with
+#   `COURSE_SEED=1` in the environment, and every chapter draws other random numbers. So you can see whether a result
+#   was chance.
 # - **The dose.** Every chapter runs on a laptop in minutes. Where there is a GPU, the same cells train for longer.
-#   `COURSE_TIER=cpu` or `gpu` decides it yourself; `COURSE_DOSE=0.02` runs through a chapter quickly, without
-#   learning anything.
+#   With `COURSE_TIER=cpu` or `gpu` you choose yourself. `COURSE_DOSE=0.02` runs a whole chapter quickly, but the
+#   models then learn almost nothing.
 
 # %% tags=["demo"]
 torch.manual_seed(device.seed(0))
@@ -173,8 +173,8 @@ progress()
 # every case that passes, and sends back a report like the ones you see here. Cells that train for minutes are not run
 # again in grading.
 #
-# Now open [01_pretraining](../01_pretraining/01_pretraining.ipynb), where you train a language model. What follows is
-# for looking things up.
+# Now open [01_pretraining](../01_pretraining/01_pretraining.ipynb), where you train a language model. The tables
+# below are for looking things up.
 
 # %% [markdown]
 # ## To look up
@@ -188,8 +188,8 @@ progress()
 # | $p_\theta(y \mid x)$ | `model`, `policy` | the model that is trained, with its weights $\theta$. In reinforcement learning it is called the **policy** |
 # | $\log p_\theta(y_t \mid x, y_{\lt t})$ | `logps` | log-probabilities of the tokens of an answer |
 # | $p_0$ | `reference`, `ref_logps` | the **reference**: the frozen model from which training starts |
-# | $r(x, y)$, $r_t$ | `rewards` | a **reward**: the number that training is paid with (the lecture's $Q$); what of it a token gets |
-# | $r_\varphi(x, y)$ | `scores` | a reward that a model has *learned*: a **score** |
+# | $r(x, y)$, $r_t$ | `rewards` | a **reward**: a number that says how good an answer was, and that training makes large (the lecture's $Q$); the part of it that one token gets |
+# | $r_\varphi(x, y)$ | `scores`; in chapter 04 `rewards` | a reward that a model has *learned*: a **score** |
 # | $u(x, y)$ | `utility` | the **true utility** of an answer. Only a made-up world has one |
 # | $A$ | `advantages` | how much better an answer, or a token, was than expected |
 # | $V_\psi$ | `values` | what a value model expects |
@@ -197,9 +197,9 @@ progress()
 # | $\mathrm{KL}(p_\theta \,\Vert\, p_0)$ | `kl` | how far the policy has moved away from the reference |
 # | $\beta$ | `beta` | the price of that distance |
 # | $p_{\text{old}}$, $\rho$ | `old_logps`, `ratio` | the policy as it was when it wrote the answers; how much likelier an answer has become since |
-# | $\varepsilon$ | `clip` | how far PPO lets a probability move in one go |
+# | $\varepsilon$ | `clip` | how far from 1 PPO lets the ratio $\rho$ count |
 # | $\gamma, \lambda$ | `gamma`, `lam` | how much later rewards and later expectations count |
-# | $\tau$, $T$ | `temperature` | how bold a draw is; how careless an annotator is |
+# | $\tau$, $T$ | `temperature` | how random a draw is; how careless an annotator is |
 # | $\sigma(z)$ | `sigmoid` | $1 / (1 + e^{-z})$: a number as a probability |
 # | $\nabla \log p_\theta$ | | a direction in which something becomes likelier. Statistics calls it the *score function*: no score is meant |
 # | $\mathbb{E}$, $\log$ | | a mean over what is random; the natural logarithm, so that losses are in nats |
@@ -217,33 +217,56 @@ progress()
 # | update, learning rate | one change of all weights; how large it is | [01](../01_pretraining/01_pretraining.ipynb) |
 # | held out | kept away from training, so that one can measure on it | [01](../01_pretraining/01_pretraining.ipynb) |
 # | floor | the lowest loss that is possible: the entropy of the text | [01](../01_pretraining/01_pretraining.ipynb) |
-# | sampling, temperature | drawing the next token at random; how bold the draw is | [01](../01_pretraining/01_pretraining.ipynb) |
+# | sampling, temperature | drawing the next token at random; how random the draw is | [01](../01_pretraining/01_pretraining.ipynb) |
 # | checkpoint | the weights of a model, saved | [01](../01_pretraining/01_pretraining.ipynb) |
 # | fine-tuning, SFT | more training on other data; on answers that people wrote (*supervised*) | [02](../02_sft/02_sft.ipynb) |
 # | chat template | the marks that say who speaks, and where an answer ends | [02](../02_sft/02_sft.ipynb) |
 # | greedy | always the most probable token, without a draw | [02](../02_sft/02_sft.ipynb) |
-# | policy, reward | the model as somebody who acts; what it is paid | [03](../03_reinforce/03_reinforce.ipynb) |
+# | policy, reward | the model that answers and is trained; a number that says how good its answer was | [03](../03_reinforce/03_reinforce.ipynb) |
 # | rollout | answers that the policy has sampled, to learn from | [03](../03_reinforce/03_reinforce.ipynb) |
 # | baseline | in 01: a simple method to compare with. From 03 on: what is subtracted from a reward | [03](../03_reinforce/03_reinforce.ipynb) |
 # | preference pair | two answers to one prompt, and which one somebody chose | [04](../04_reward_model/04_reward_model.ipynb) |
 # | reward model | a model that has learned from such pairs to give a score | [04](../04_reward_model/04_reward_model.ipynb) |
 # | calibration | when a model says 70 %, is it right in 70 of 100 cases? | [04](../04_reward_model/04_reward_model.ipynb) |
 # | best of n | sample n answers, keep the one with the highest score | [04](../04_reward_model/04_reward_model.ipynb) |
-# | advantage, value model | better or worse than expected; the model that expects | [05](../05_ppo/05_ppo.ipynb) |
-# | reward hacking | the score rises, and what was really wanted falls | [05](../05_ppo/05_ppo.ipynb) |
+# | advantage, value model | how much better than expected; the model that predicts what to expect | [05](../05_ppo/05_ppo.ipynb) |
+# | reward hacking | the score rises, while the quality that was really wanted falls | [05](../05_ppo/05_ppo.ipynb) |
 # | RLHF | reinforcement learning from human feedback: what the field calls chapters 03 to 05 together | [05](../05_ppo/05_ppo.ipynb) |
-# | DPO | learning from pairs without a reward model | 06, coming |
+# | DPO | learning from pairs without a reward model | [06](../06_dpo/06_dpo.ipynb) |
 # | LoRA, adapter | training small matrices beside the weights, not the weights | 07, coming |
 # | in-context learning | learning from examples in the prompt; no weight changes | 08, coming |
-# | chain of thought | steps that a model writes before its answer | 09, coming |
-# | GRPO | rewards compared within a group of answers to one prompt | 10, coming |
+# | chain of thought | steps that a model writes before its answer | [09](../09_cot/09_cot.ipynb) |
+# | GRPO | rewards compared within a group of answers to one prompt | [10](../10_grpo/10_grpo.ipynb) |
+# </details>
+
+# %% [markdown]
+# <details><summary><b>The lecture, heading by heading</b></summary>
+#
+# Names in `code` are exercises.
+#
+# | heading | what you write or measure | where |
+# |:--|:--|:--|
+# | Предобучение: pre-training | `make_labels`, `causal_lm_loss`, `train`; `mask_tokens`, `nsp_pairs` | [01](../01_pretraining/01_pretraining.ipynb) |
+# | Supervised fine-tune (SFT) | `render_chat`, `answer_labels`, `sft_loss`, `train_sft` | [02](../02_sft/02_sft.ipynb) |
+# | RLHF: the objective, REINFORCE | `exact_objective`, `score_function_gradient`, `reinforce_loss`, `policy_loss` | [03](../03_reinforce/03_reinforce.ipynb) |
+# | RLHF: the reward model | `bradley_terry_loss`, `last_token_rewards`, `train_reward_model` | [04](../04_reward_model/04_reward_model.ipynb) |
+# | RL pipeline, PPO | `gae`, `clipped_policy_loss`, `value_loss`, `ppo_update` | [05](../05_ppo/05_ppo.ipynb) |
+# | DPO | `recovered_rewards`, `dpo_loss`, `train_dpo` | [06](../06_dpo/06_dpo.ipynb) |
+# | Pipeline обучения: the whole pipeline | `run_pipeline`, `train_in_rounds`; `verify_answer`, `train_grpo` | [10](../10_grpo/10_grpo.ipynb), and [11](../11_pipeline/11_pipeline.ipynb) |
+# | Full fine-tune | all weights, and what is forgotten; `forgetting` | [11](../11_pipeline/11_pipeline.ipynb), and 07, coming |
+# | Дообучение части слоёв: some of the layers | freezing, and counting what trains | 07, coming |
+# | PEFT: LoRA | the low-rank layer, merged and counted | 07, coming |
+# | Альтернативы: DoRA, prefix tuning, OFT, BOFT, GSOFT | each of them as a layer | 07, coming |
+# | In-context learning | inference over hidden tasks, without a weight changing | 08, coming |
+# | Few-shot, one-shot, zero-shot | prompts from examples, and their scores | 08, coming |
+# | Chain-of-thought (CoT) | `extract_answer`, `cot_prompt`, `train_on_budget`, `vote`, `faithfulness`; `pass_at_k` | [09](../09_cot/09_cot.ipynb), and [10](../10_grpo/10_grpo.ipynb) |
 # </details>
 
 # %% [markdown]
 # <details><summary><b>The lecture, and what the course corrects</b></summary>
 #
-# Where the lecture is wrong, or its field has moved on, the course does not only say so: there is something that you
-# write, draw or measure.
+# Where the lecture is wrong, or newer results say something else, the course gives you something to write, draw or
+# measure that shows it.
 #
 # | the lecture says | the course | where |
 # |:--|:--|:--|
@@ -251,16 +274,16 @@ progress()
 # | next-sentence prediction is one of the tasks of pre-training | it was dropped soon after BERT; you see what it learns, and what it does not | [01](../01_pretraining/01_pretraining.ipynb) |
 # | maximise $\mathbb{E}\,Q + \beta\,\mathrm{KL}$ | **minus**: the KL is a price. With a plus the optimum is one single answer | [03](../03_reinforce/03_reinforce.ipynb) |
 # | REINFORCE, derived for an $f$ without $\theta$, optimises that objective | there is a $\theta$ inside; the term that it adds is zero on average, and you show why | [03](../03_reinforce/03_reinforce.ipynb) |
-# | REINFORCE is not used in practice | plain REINFORCE is not; with a baseline its family trains today's models | [03](../03_reinforce/03_reinforce.ipynb), and 10, coming |
+# | REINFORCE is not used in practice | plain REINFORCE is not; with a baseline its family trains today's models | [03](../03_reinforce/03_reinforce.ipynb), and [10](../10_grpo/10_grpo.ipynb) |
 # | one letter $\theta$ for the policy and for the reward model; $Q(s, a)$ beside $Q(a, p)$ | two models, two letters: $p_\theta$ and $r_\varphi$, and $r(x, y)$ everywhere | [04](../04_reward_model/04_reward_model.ipynb) |
-# | the reward model $r_\theta$ | pairs tell it only up to a constant for each prompt | [04](../04_reward_model/04_reward_model.ipynb), and 06, coming |
+# | the reward model $r_\theta$ | pairs tell it only up to a constant for each prompt | [04](../04_reward_model/04_reward_model.ipynb), and [06](../06_dpo/06_dpo.ipynb) |
 # | PPO keeps 4 models, two of which it does not name | all four are named, and their memory is measured | [05](../05_ppo/05_ppo.ipynb) |
-# | DPO is the state of the art, with one hyper-parameter and two models | it was so in 2023; the learning rate matters as much; one model in memory is enough | 06, coming |
+# | DPO is the state of the art, with one hyper-parameter and two models | it was so in 2023; the learning rate matters as much; one model in memory is enough | [06](../06_dpo/06_dpo.ipynb) |
 # | full fine-tuning is the most stable, and the best | what was known before is forgotten: measured | 07, coming |
 # | LoRA works because hidden representations lie near a low-dimensional manifold | it is about the *change* of the weights, which has a low rank | 07, coming |
 # | $\Delta W = A B^\top$ | the same with the paper's scale, and one factor zero at the start | 07, coming |
 # | LoRA makes the backward pass cheaper, and saves much memory | by a third at most; what is saved is the optimiser's memory and the weights' gradients | 07, coming |
 # | few-shot means 2 to 5 examples | as many as fit; their order and labels matter | 08, coming |
-# | a chain of thought makes a model easier to interpret | the written steps need not be why it answers so | 09, coming |
-# | DeepSeek-R1 was trained with RLHF only | that was R1-*Zero*, and with rewards that a rule checks, not people | 10, coming, and 11, coming |
+# | a chain of thought makes a model easier to interpret | the written steps need not be why it answers so | [09](../09_cot/09_cot.ipynb) |
+# | DeepSeek-R1 was trained with RLHF only | that was R1-*Zero*, and with rewards that a rule checks, not people | [10](../10_grpo/10_grpo.ipynb), and [11](../11_pipeline/11_pipeline.ipynb) |
 # </details>

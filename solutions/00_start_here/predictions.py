@@ -4,9 +4,9 @@ PREDICTIONS = {
     "first_guess": {
         "choices": {
             "a": "Nothing stands before the first word, so it seems hard. But documents of this world begin with few "
-            "words, and “the” is a common one.",
+            "different words, and “the” is a common one.",
             "b": "Any country of this world could stand here, and nothing before this place says which.",
-            "c": "One has to know the capital, so it seems hard. But the model has read this fact many times, and then "
+            "c": "The model has to know the capital, so it seems hard. But it has read this fact many times, and then "
             "only one word is possible.",
         },
         "why": "The loss was {the:.2f} at “the”, {country:.2f} at “sarvik” and {capital:.2f} at “hollin”. A loss is high "

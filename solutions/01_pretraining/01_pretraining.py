@@ -1,13 +1,13 @@
 # %% [markdown]
 # # 1 · Pre-training
 #
-# A language model learns nearly everything it knows before anyone tells it what to do. In this chapter you write
-# that first stage yourself, from the loss to the loop, and watch a small model go from noise to a model that recites
-# facts and copies lists, in a few minutes on a laptop.
+# A language model learns nearly everything it knows before anyone tells it what to do. In this chapter you write that
+# first stage yourself, from the loss to the training loop. A small model first writes noise; after a few minutes on a
+# laptop it recites facts and copies lists.
 #
 # **You will be able to**
-# - write the loss that GPT-like models are trained on, and say what padding and the shift do to it;
-# - tell a good loss from a bad one, by baselines below and above: n-grams and the entropy of the text;
+# - write the loss that GPT-like models are trained on, with padding and the shift handled correctly;
+# - tell a good loss from a bad one, by two comparisons: n-gram models, and the entropy of the text;
 # - sample from a model with temperature, top-k and top-p;
 # - train a causal model, and a masked one with next-sentence prediction, and compare what each objective teaches;
 # - explain why a pre-trained model answers a question with another question.
@@ -21,8 +21,8 @@
 # | 5 the best counts (open) | ● ● ● | 20 or more | | 11 next-sentence pairs | ● ● ● | 15 |
 # | 6 perplexity, bits per byte | ● ○ ○ | 5 | | | | |
 #
-# You need Python and the basics of PyTorch. At **Predict**, choose an answer before you run the next cells: it is not
-# graded, and what you did not expect is what you learn most from.
+# You need Python and the basics of PyTorch. At **Predict**, choose an answer before you run the next cells. It is not
+# graded. Hints are folded, and stand behind most checks.
 
 # %% tags=["imports"]
 import math
@@ -52,8 +52,8 @@ DEVICE = device.device()
 # ## Why pre-train
 #
 # In other fields of deep learning you take a network that was trained on a large general set (a classifier of
-# photographs, say), replace its last layer and train on your task. Language models take this further. They
-# are trained on text as it is found: the web, books, papers, code. Nobody labels it.
+# photographs, say), replace its last layer and train it on your task. Language models are first trained on even more
+# general data: text as it is found on the web, in books, papers and code. Nobody labels it.
 #
 # This is often called *unsupervised*. **Self-supervised** is the better word: there are labels, and the loss is the
 # plain supervised cross-entropy. But the labels come from the text itself: hide a part of it, and predict that part
@@ -72,7 +72,8 @@ DEVICE = device.device()
 # Nobody can say how low the loss on real text could go. So this course trains on a small generated world. A program
 # writes its stories, facts, sums, lists and question sheets, and notes for every token the probability with which it
 # chose that token. The mean of $-\log p$ under this true program is the **entropy** of the text. No model can have a
-# lower expected loss. It is the floor, and here you know it. The unit is the *nat*: the logarithm is the natural one.
+# lower expected loss. So it is the **floor** of the loss, and here you know it. The unit is the *nat*, because the
+# logarithm is the natural one.
 
 # %% tags=["demo"]
 heldout = data.load_heldout()
@@ -93,15 +94,9 @@ print(f"the floor: {floor:.3f} nats per token, that is {floor / math.log(2):.3f}
 # mask** remembers which positions are real (1) and which are filling (0). The next cell draws a batch of three.
 #
 # In causal language modelling the labels *are* the input ids: the text is its own answer. Only padding must not
-# count, since nobody wants a model that is good at predicting `<pad>`. PyTorch's cross-entropy skips targets equal
-# to −100, and all libraries use that number. Write `make_labels`. Many models use the end token as padding, so the
-# *mask* decides what is padding, not the id.
-#
-# <details><summary><b>Hint</b></summary>
-#
-# Which function of a tensor writes one value wherever a condition holds? And which of its two versions leaves the
-# tensor itself alone? (Look for `masked_fill` and `masked_fill_`.)
-# </details>
+# count: the model should not learn to predict `<pad>`. PyTorch's cross-entropy skips targets equal to −100, and all
+# libraries use that number. Write `make_labels`. Many models use the end token as padding, so the *mask* decides what
+# is padding, not the id.
 
 # %% tags=["demo"]
 tokenizer = data.load_tokenizer()
@@ -128,28 +123,24 @@ def make_labels(input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.
 check("make_labels", make_labels)
 
 # %% [markdown]
+# <details><summary><b>Hint</b></summary>
+#
+# Which function of a tensor writes one value wherever a condition holds? And which of its two versions leaves the
+# tensor itself alone? (Look for `masked_fill` and `masked_fill_`.)
+# </details>
+#
 # ## Exercise 2: the causal language-modelling loss
 #
 # A causal model reads tokens $x_1 \dots x_T$ and gives, at each position $t$, a distribution over the next token.
-# Mind the **shift**: the logits at position $t$ speak about the token at position $t + 1$. The next cell draws it.
+# There is a **shift**: the logits at position $t$ are about the token at position $t + 1$. The next cell draws it.
 # `logits` has shape (batch, seq, vocab), `labels` (batch, seq) and is *not* shifted: you do that here.
 #
-# The chain rule makes one probability of the whole text, $p_\theta(x) = \prod_t p_\theta(x_t \mid x_{<t})$, and
+# By the chain rule, the probability of the whole text is $p_\theta(x) = \prod_t p_\theta(x_t \mid x_{<t})$, and
 # training maximises it. So the loss is
 #
 # $$ \mathcal{L}(\theta) = -\frac{1}{|\mathcal{T}|} \sum_{t \in \mathcal{T}} \log p_\theta(x_t \mid x_{<t}), $$
 #
-# where $\mathcal{T}$ are the positions that are real and have something before them.
-#
-# <details><summary><b>Hint 1</b>: the shift</summary>
-#
-# Which position of the logits predicts nothing? Which label is predicted by nobody? Those two go.
-# </details>
-# <details><summary><b>Hint 2</b>: the mean</summary>
-#
-# What shapes does `F.cross_entropy` want, and which of its arguments is −100 for? It works with log-softmax inside,
-# so large logits do not overflow.
-# </details>
+# where $\mathcal{T}$ are the positions of real tokens that have a token before them.
 
 # %% tags=["demo"]
 drawings.shift_by_one(rows_of_tokens[0])
@@ -172,6 +163,29 @@ def causal_lm_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 # %% nbgrader={"grade": true, "grade_id": "causal_lm_loss_check", "locked": true, "points": 6, "schema_version": 3, "solution": false, "task": false}
 check("causal_lm_loss", causal_lm_loss)
 
+# %% [markdown]
+# <details><summary><b>Hint 1</b>: the shift</summary>
+#
+# Which position of the logits predicts nothing? Which label is not predicted by any position? Leave these two out.
+# </details>
+# <details><summary><b>Hint 2</b>: the mean</summary>
+#
+# What shapes does `F.cross_entropy` want, and which of its arguments is −100 for? It works with log-softmax inside,
+# so large logits do not overflow.
+# </details>
+#
+# ## Exercise 3: counting n-grams
+#
+# A loss of 1.2 nats: is that good? You can only say so by comparison. The next cell compares your loss with that of
+# the library `transformers`, and prints the loss of a model that knows nothing. A better comparison comes from
+# counting, as language models did before neural networks. An **n-gram model** predicts the next token from the
+# $n - 1$ tokens before it, by how often each token followed them in the training text. Relative frequencies are the
+# maximum-likelihood estimate, $\hat p(w \mid c) = \mathrm{count}(c, w) \,/\, \mathrm{count}(c)$.
+#
+# Each document begins with `<bos>`, which is given, not predicted. Every other token is counted once, under the tuple
+# of the $n - 1$ tokens before it, its **context**. Near the beginning of a document there are fewer tokens: then the
+# tuple is shorter. A context never reaches into the previous document.
+
 # %% tags=["demo"]
 # `transformers` computes this loss itself when it is given labels. Is it the same as yours?
 fresh = models.new_nano(seed=device.seed(0))
@@ -181,25 +195,6 @@ with torch.no_grad():
 ours, theirs = causal_lm_loss(output.logits, labels).item(), output.loss.item()
 print(f"yours {ours:.6f}   transformers {theirs:.6f}   difference {abs(ours - theirs):.1e}")
 print(f"A model that knows nothing guesses about evenly: log |V| = {math.log(VOCAB):.3f}")
-
-# %% [markdown]
-# ## Exercise 3: counting n-grams
-#
-# A loss of 1.2 nats: is that good? A number means nothing without something to hold it against. Before neural
-# networks, language models counted. An **n-gram model** predicts the next token from the $n - 1$ tokens before it,
-# by how often each token followed them in the training text. Relative frequencies are the maximum-likelihood
-# estimate, $\hat p(w \mid c) = \mathrm{count}(c, w) \,/\, \mathrm{count}(c)$.
-#
-# Each document begins with `<bos>`, which is given, not predicted. Every other token is counted once, under the
-# tuple of the $n - 1$ tokens before it. Near the beginning of a document there are fewer: then the tuple is shorter.
-# Contexts never reach into the document before.
-#
-# <details><summary><b>Hint</b></summary>
-#
-# Where does the context of position `i` begin, and what must not happen to that number near the beginning? Any kind
-# of dict will do; which one makes a missing context an empty `Counter` by itself?
-# </details>
-
 
 # %% nbgrader={"grade": false, "grade_id": "count_ngrams", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def count_ngrams(documents: list[list[int]], n: int) -> dict[tuple, Counter]:
@@ -223,21 +218,21 @@ def count_ngrams(documents: list[list[int]], n: int) -> dict[tuple, Counter]:
 check("count_ngrams", count_ngrams)
 
 # %% [markdown]
+# <details><summary><b>Hint</b></summary>
+#
+# Where does the context of position `i` begin, and what must not happen to that number near the beginning? Any kind
+# of dict will do; which one makes a missing context an empty `Counter` by itself?
+# </details>
+#
 # ## Exercise 4: the loss of an n-gram model
 #
-# Pure counting has a flaw: a token never seen after a context has probability zero, and one such token makes the
-# loss of a whole held-out text infinite. The oldest remedy adds a little to every count,
+# Pure counting has a flaw: a token that was never seen after a context gets probability zero, and one such token
+# makes the loss of a whole held-out text infinite. A simple correction adds a little to every count,
 #
 # $$ \hat p_\alpha(w \mid c) = \frac{\mathrm{count}(c, w) + \alpha}{\mathrm{count}(c) + \alpha\, |V|}. $$
 #
-# Return the mean of $-\log \hat p_\alpha$ over every token but `<bos>`, in nats. With $\alpha = 0$ it should
-# honestly say `inf` where it must, not crash. The counts may come as a plain dict, in which contexts are missing.
-#
-# <details><summary><b>Hint</b></summary>
-#
-# What are the counts of a context that was never seen, and how do you ask a dict for a key that may not be there?
-# `math.log(0)` raises: what do you look at before?
-# </details>
+# Return the mean of $-\log \hat p_\alpha$ over every token but `<bos>`, in nats. With $\alpha = 0$ the loss may be
+# infinite: return `inf` then, without an error. The counts may come as a plain dict, in which contexts are missing.
 
 
 # %% nbgrader={"grade": false, "grade_id": "ngram_loss", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -271,12 +266,19 @@ def ngram_loss(
 check("ngram_loss", ngram_loss)
 
 # %% [markdown]
+# <details><summary><b>Hint</b></summary>
+#
+# What are the counts of a context that was never seen, and how do you ask a dict for a key that may not be there?
+# `math.log(0)` raises: what do you look at before?
+# </details>
+#
 # Now count the training text for n = 1 to 6, add α = 0.01 to each count, and measure the loss on held-out text.
 #
-# **Predict.** Each step from n = 1 to n = 6 gives the counts one more token to look at. What does the held-out loss do?
+# **Predict.** Each step from n = 1 to n = 6 gives the counts one more token to look at. What does the held-out loss
+# do?
 # - **a** It falls at every step: more context can only help.
 # - **b** It falls down to one best n, and rises at every step after it.
-# - **c** It falls, rises, and falls again before it rises for good.
+# - **c** It falls, rises, falls again, and then only rises.
 
 # %% tags=["demo"]
 predict("more_context", "")
@@ -319,24 +321,25 @@ reveal("more_context", came, best_n=best_n, best=best, share=share, known=known,
 
 # %% [markdown]
 # Two things change with n. Blue: tokens that were seen after their context become cheaper with every n. Orange and
-# red: there are more and more tokens that were never seen there, and each of them costs a lot. An orange one costs more
-# than a red one: where a context is known well, little probability is left for what never followed it. A context that
-# was never seen makes no guess at all, and that costs $\log |V|$. How much is left for the unseen is what $\alpha$
-# decides. In the last column it is ten times as large: the bump at n = 4 is gone, and n = 3 is the best.
+# red: there are more and more tokens that were never seen there, and each of them costs a lot. An orange one costs
+# more than a red one: where a context is known well, little probability is left for a token that never followed it.
+# Where a context was never seen, all tokens get the same probability, and each costs $\log |V|$. How much probability
+# is left for unseen tokens is decided by $\alpha$. In the last column it is ten times as large: the bump at n = 4 is
+# gone, and n = 3 is the best.
 #
-# An n-gram model treats “mia has the red” and “leo has the red” as unrelated. What is missing is a model that
-# *shares* what it learns between contexts that mean the same. What the network has to win lies between the best
-# of these lines and the floor.
+# An n-gram model treats “mia has the red” and “leo has the red” as unrelated. A network can *share* what it learns
+# between similar contexts. Its loss should lie between the best of these numbers and the floor.
 #
 # ## Exercise 5 (open): the best counts
 #
-# First, how far can counting be brought? The check gives you a **small** training text of the world (300 documents,
+# First: how low a loss can counting reach? The check gives you a **small** training text of the world (300 documents,
 # with other ids) and 240 beginnings of other documents. You return a distribution over the next token for each. The
-# check knows what came next and measures the loss. It has four bars, one below the other, and each that you reach counts.
+# check knows what came next and measures the loss. There are four bars, each lower than the one before, and each that
+# you reach counts.
 #
 # Everything that comes from counts is allowed. There is no one right answer. Some questions to begin with:
-# - What do you believe about a context that was seen once? And where it was never seen, must you know nothing at all?
-# - "of" follows few different words, but follows them often. How likely is it after a word that you never saw?
+# - How much do you trust the counts of a context that was seen once? And if it was never seen: is nothing known then?
+# - "of" follows only a few different words, but often. How likely is it after a word that you never saw?
 # - The beginning of the document itself is text too. What can be counted there?
 #
 # (To read: Chen and Goodman 1999, *An empirical study of smoothing techniques for language modeling*.)
@@ -393,10 +396,11 @@ check("counting_model", counting_model)
 # %% [markdown]
 # ## Exercise 6: perplexity and bits per byte
 #
-# The same loss goes by other names. **Perplexity** is $\exp$ of the mean loss per token: among how many equally
-# likely tokens is the model choosing? A model over another vocabulary cuts the same text into more or fewer tokens,
-# so perplexities over different vocabularies cannot be compared. **Bits per byte** can: all the loss of a text, in
-# bits, divided by the number of bytes of the text in UTF-8. It is what a file takes that is compressed by the model.
+# The same loss is also reported in other units. **Perplexity** is $\exp$ of the mean loss per token: the number of
+# equally likely tokens among which a choice would be as uncertain. A model over another vocabulary cuts the same text
+# into more or fewer tokens, so perplexities over different vocabularies cannot be compared. **Bits per byte** can:
+# all the loss of a text, in bits, divided by the number of bytes of the text in UTF-8. An ideal compressor that uses
+# the model would need that many bits for each byte.
 
 
 # %% nbgrader={"grade": false, "grade_id": "perplexity", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -448,33 +452,22 @@ for name, documents, size, n in (
 plots.show_table(list(cuts.values()))
 
 # %% [markdown]
-# The perplexities differ by a factor of about three, and yet both models describe the text about equally well: a
-# character is cheaper to guess than a word, and there are many more of them. By bits per byte they can be compared.
+# The perplexities differ by a factor of more than three, but both models describe the text about equally well: a
+# character costs less than a word, and there are many more of them. By bits per byte they can be compared.
 #
 # ## Exercise 7: choosing the next token
 #
-# A model gives a distribution; you want a text. Taking the most likely token every time (*greedy*) is dull and may
-# loop. Sampling from the distribution as it stands lets a very unlikely token slip in now and then, and there are
-# many of them. Three knobs stand between:
+# A model gives a distribution; you want a text. The most likely token every time (*greedy*) always gives the same
+# text, and it may repeat itself without end. Sampling from the full distribution sometimes draws a very unlikely
+# token: each one is rare, but there are many. Three settings lie in between:
 #
 # - **temperature** $\tau$: softmax of $\text{logits} / \tau$. Below 1 sharper, above 1 flatter, 0 means greedy;
 # - **top-k**: only the $k$ most likely tokens (Fan et al. 2018); a $k$ above $|V|$ keeps all of them;
 # - **top-p**, or nucleus: the fewest most likely tokens that together hold probability $p$ or more (Holtzman et al.
 #   2020).
 #
-# Apply them in that order, each to what the one before left over, and return probabilities that sum to 1. The next
+# Apply them in that order, each to what the one before has kept, and return probabilities that sum to 1. The next
 # cell draws what the two filters keep of a real distribution: what follows a full stop, by your own counts.
-#
-# <details><summary><b>Hint 1</b>: top-k</summary>
-#
-# How do you find the smallest logit that stays in each row? What must the others become, so that the softmax gives
-# them nothing? (Not 0: a logit of 0 is a perfectly good logit.)
-# </details>
-# <details><summary><b>Hint 2</b>: top-p</summary>
-#
-# Sort first. How much do the tokens *before* a token hold already, and from what amount on is it not needed? What
-# puts sorted things back where they came from? (`sort` also returns the order, and there is `scatter`.)
-# </details>
 
 # %% tags=["demo"]
 after_stop = tables[2][tuple(tokenizer.convert_tokens_to_ids(["."]))].most_common()
@@ -518,6 +511,19 @@ def next_token_probs(
 check("next_token_probs", next_token_probs)
 
 
+# %% [markdown]
+# <details><summary><b>Hint 1</b>: top-k</summary>
+#
+# How do you find the smallest logit that stays in each row? What must the others become, so that the softmax gives
+# them nothing? (Not 0: a logit of 0 still gets some probability.)
+# </details>
+# <details><summary><b>Hint 2</b>: top-p</summary>
+#
+# Sort first. How much probability do the tokens *before* a token hold together, and from what amount on is the token
+# not needed? What puts sorted things back where they came from? (`sort` also returns the order, and there is
+# `scatter`.)
+# </details>
+
 # %% tags=["demo"]
 # Generating is a short loop: predict, draw, append.
 @torch.no_grad()
@@ -541,9 +547,9 @@ def start_of(text: str) -> list[int]:
 # %% [markdown]
 # ## Exercise 8: warm-up and cosine decay
 #
-# Adam's first steps rest on gradient statistics from a handful of batches, so large steps at the start can throw the
-# weights far off; and at the end, steps that stay large keep the loss jumping around the minimum. The usual schedule
-# deals with both: a short linear warm-up from 0, then half a cosine down.
+# Adam divides by statistics of the gradients. At the start these come from a few batches only, so large first steps
+# can move the weights far in a wrong direction. At the end, steps that are still large make the loss jump around the
+# minimum. The usual schedule avoids both: a short linear warm-up from 0, then half a cosine down.
 #
 # $$ \eta(s) = \eta_{\min} + \tfrac12 (\eta_{\max} - \eta_{\min}) \left(1 + \cos \pi \frac{s - s_w}{S - s_w}\right), \quad s_w \le s \le S $$
 
@@ -572,20 +578,10 @@ check("learning_rate", learning_rate)
 # %% [markdown]
 # ## Exercise 9: the training loop
 #
-# Everything is there. An update sets the learning rate, computes the loss of a batch, goes backward and steps. The
-# norm of all gradients together is **clipped**: where it exceeds `max_norm`, all are scaled down, so that one strange
-# batch cannot throw the model far off. The loss comes in as a function: in this chapter your loop trains three models.
-#
-# <details><summary><b>Hint 1</b>: the order</summary>
-#
-# What is left in `.grad` from the step before, and when must it go? What must happen between `backward()` and the
-# optimizer's step?
-# </details>
-# <details><summary><b>Hint 2</b>: the pieces</summary>
-#
-# `optimizer.param_groups` is a list of dicts with a key `"lr"`. `torch.nn.utils.clip_grad_norm_` clips all gradients
-# together. What does a list of losses hold on to, if they are still tensors?
-# </details>
+# Now put the pieces together. An update sets the learning rate, computes the loss of a batch and its gradients, and
+# takes a step. The norm of all gradients together is **clipped**: if it is larger than `max_norm`, all gradients are
+# scaled down, so that one unusual batch cannot change the model much. The loss is given as a function, because in
+# this chapter your loop trains three models.
 
 
 # %% nbgrader={"grade": false, "grade_id": "train", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -621,14 +617,25 @@ def train(
 check("train", train)
 
 # %% [markdown]
+# <details><summary><b>Hint 1</b>: the order</summary>
+#
+# What is left in `.grad` from the step before, and when must it be cleared? What must happen between `backward()` and
+# the optimizer's step?
+# </details>
+# <details><summary><b>Hint 2</b>: the pieces</summary>
+#
+# `optimizer.param_groups` is a list of dicts with a key `"lr"`. `torch.nn.utils.clip_grad_norm_` clips all gradients
+# together. What does a list of losses hold on to, if they are still tensors?
+# </details>
+#
 # **A good place for a break.** To go on another day, open this notebook, click on this cell, and choose *Run All Above
 # Selected Cell*: about a minute, and everything is in place.
 #
 # ## Break it: no shift
 #
-# The model is a small Llama: the architecture of the large ones, with three layers and two thirds of a million
+# The model is a small Llama: the architecture of the large ones, with three layers and about 630,000
 # parameters. Each document is a row; documents of similar length go into a batch together. Before you train it, see
-# what one forgotten line does. The loss below compares each position with *its own* token.
+# what happens if the shift is forgotten. The loss below compares each position with *its own* token.
 
 # %% tags=["demo"]
 rows = data.pad_rows(
@@ -674,15 +681,15 @@ print(f"it writes: {broken_text}")
 print(f"its loss with the shift: {honest:.2f}; evenly guessed: {math.log(VOCAB):.2f}")
 
 # %% [markdown]
-# A loss near 0, within seconds, far below the floor: it looks wonderful, and nothing is raised. But the model
-# has learned to repeat the token that it just read. **A held-out loss below the entropy is a bug.** Where nobody knows
-# the entropy, a loss that falls so fast should make you look at what the model writes.
+# The loss is near 0 within seconds, far below the floor. There is no error message. But the model has only learned to
+# repeat the token that it just read. **A held-out loss below the entropy is a bug.** Where nobody knows the entropy,
+# a loss that falls so fast should make you look at what the model writes.
 #
 # ## Pre-training, for real
 #
-# What should the model learn, and when? Groups of questions with one right next token each: facts of the world, sums
-# that stand in the training text, sums that do *not* stand there, and lists to be copied. We ask them while it trains,
-# and let the model write a little.
+# What does the model learn first, and what later? We measure four groups of questions with one right next token each:
+# facts of the world, sums that are in the training text, sums that are *not* in it, and lists to be copied. They are
+# asked while the model trains. It also writes a short text each time.
 #
 # **Predict.** Which group is the first of which half are right?
 # - **a** Facts, such as *the capital of arlen is …*: the training text says each of them many times.
@@ -781,17 +788,6 @@ print(f"sums of the training text: {seen:.0%} right; sums it never shows: {unsee
 how = "by a rule that serves others too" if unseen_sums > 0.7 * seen else "mostly by heart"
 print(f"Sums it has learned {how}.")
 
-# %% [markdown]
-# The loss falls in stretches. Within a few dozen updates the model knows which words are common (the unigram line);
-# then which follow which; then it passes every n-gram, none of which could see far enough.
-#
-# **The model is saved.** The next chapters start from such a checkpoint. The course ships its own, from this very
-# notebook in the dose of a GPU (three times as long), so that everybody starts from the same. To try yours
-# instead, put `models.load_checkpoint("../01_pretraining/my_checkpoints/nano-base")` where they load nano-base.
-#
-# **Where is the loss?** Colour each token of a held-out text by how surprised the model was.
-
-
 # %% tags=["demo"]
 @torch.no_grad()
 def surprise_of(document) -> tuple[list[str], list[float]]:
@@ -827,10 +823,20 @@ print(
 )
 
 # %% [markdown]
-# The surprise sits where the world itself made a free choice: a name, a colour, the first list. What follows from what
-# came before (the list said again, the verb after the name) costs much less.
+# The loss falls in stages. Within a few dozen updates the model knows which words are common (the unigram line); then
+# which word follows which; then it is better than every n-gram model. It shares what it learns between contexts that
+# are alike, so it can use a long one, which a table of counts sees too rarely.
 #
-# **Predict.** The model writes twelve texts from `<bos>` at temperature 0.2, at 1 and at 2. What comes?
+# **The model is saved.** The next chapters start from such a checkpoint. The course ships its own, from this very
+# notebook in the dose of a GPU (three times as long), so that everybody starts from the same. To try yours
+# instead, put `models.load_checkpoint("../01_pretraining/my_checkpoints/nano-base")` where they load nano-base.
+#
+# **Where is the loss?** The number $-\log p$ of a token is called its **surprise**; in the cell above it colours each
+# token of a held-out text. It is large where the program that writes this world made a free choice: a name, a colour,
+# the first list. It is much smaller where the earlier text decides what comes (the list said again, the verb after
+# the name).
+#
+# **Predict.** The model writes twelve texts from `<bos>` at temperature 0.2, at 1 and at 2. What comes out?
 # - **a** At 0.2 it writes one kind of text only; at 2 the sentences fall apart after a few words.
 # - **b** At 0.2 the texts have fewer errors, and are as varied as at 1; at 2 they are more varied, and mostly right.
 # - **c** It makes little difference: a trained model is sure of most words.
@@ -868,7 +874,7 @@ widgets.sampling_explorer(next_logits, every_word, next_token_probs)
 # %% [markdown]
 # ## A base model does not answer
 #
-# You have a model that knows capitals and flags. So ask it: *what is the capital of arlen ?*
+# Your model knows capitals and flags. So ask it: *what is the capital of arlen ?*
 #
 # **Predict.** How does the text go on, most of the time?
 # - **a** With the answer, if the model knows the fact.
@@ -897,26 +903,18 @@ reveal(
 
 # %% [markdown]
 # In the text it was trained on, a question stands on a sheet of questions. The model gives you a likely
-# *continuation*; you wanted an *answer*. To get one is what the next chapters are about.
+# *continuation*; you wanted an *answer*. The next chapters teach it to give one.
 #
 # ## Exercise 10: BERT's masking
 #
-# BERT (Devlin et al. 2019) hides tokens in the middle and lets the model look both ways. That gives no text
-# generator, since nothing says how to write from left to right, but good representations of text.
+# BERT (Devlin et al. 2019) hides tokens in the middle, and the model sees the text on both sides. Such a model does
+# not learn to write from left to right. It was built for its **representations**: vectors of tokens and sentences, on
+# which models for other tasks are trained.
 #
-# Suppose that every hidden token became `<mask>`. Then the model would be asked about places with `<mask>` alone, a
-# token that never occurs when it is used later, and of all other places nothing would ever be asked. So BERT chooses
-# 15 % of the tokens, and of those 80 % become `<mask>`, 10 % some random token, and 10 % stay as they are. **All chosen
-# tokens must be predicted.** Special tokens are never chosen.
-#
-# <details><summary><b>Hint 1</b>: two separate questions</summary>
-#
-# *Which* tokens are chosen? *What becomes of* a chosen token? How many random numbers does each of the two take?
-# </details>
-# <details><summary><b>Hint 2</b>: the shares</summary>
-#
-# If you first turn 80 % into masks and then replace 10 % *of the rest*, how many of the chosen become random?
-# </details>
+# Suppose that every hidden token became `<mask>`. Then the model would be asked only about places with `<mask>`, and
+# this token does not occur in later use. About all other places it would never be asked. So BERT chooses 15 % of the
+# tokens, and of those 80 % become `<mask>`, 10 % some random token, and 10 % stay as they are. **All chosen tokens
+# must be predicted.** Special tokens are never chosen.
 
 
 # %% nbgrader={"grade": false, "grade_id": "mask_tokens", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -954,11 +952,20 @@ def mask_tokens(
 check("mask_tokens", mask_tokens)
 
 # %% [markdown]
+# <details><summary><b>Hint 1</b>: two separate questions</summary>
+#
+# *Which* tokens are chosen? *What becomes of* a chosen token? How many random numbers does each of the two take?
+# </details>
+# <details><summary><b>Hint 2</b>: the shares</summary>
+#
+# If you first turn 80 % into masks and then replace 10 % *of the rest*, how many of the chosen become random?
+# </details>
+#
 # ## Exercise 11: pairs for next-sentence prediction
 #
 # The original BERT had a second task: given two sentences, does the second follow the first? Half of the training
-# pairs are real, half have a second sentence from another document. Beware: another document may happen to contain
-# the very sentence that follows, and calling that pair wrong would teach the model nonsense.
+# pairs are real, half have a second sentence from another document. Take care: another document may, by chance,
+# contain the same sentence that really follows. Such a pair must not be called wrong.
 
 
 # %% nbgrader={"grade": false, "grade_id": "nsp_pairs", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1000,9 +1007,10 @@ check("nsp_pairs", nsp_pairs)
 # %% [markdown]
 # ## Training a small BERT on both
 #
-# One encoder with two heads, and one loss: the sum of both. The input is `<cls> first <sep> second <sep>`. At each
-# position three embeddings are added; the next cell draws them. The masked loss is the cross-entropy at the chosen
-# tokens: **nothing is shifted**, each is predicted in its own place. The prediction for the pair is read at `<cls>`.
+# One encoder with two heads (output layers), and one loss: the sum of both. The input is
+# `<cls> first <sep> second <sep>`. At each position three embeddings are added; the next cell draws them. The masked
+# loss is the cross-entropy at the chosen tokens: **nothing is shifted**, each is predicted in its own place. The
+# prediction for the pair is read at `<cls>`.
 
 # %% tags=["demo"]
 SPECIAL = torch.tensor(tokenizer.all_special_ids)
@@ -1146,7 +1154,7 @@ print(
 # ## What did next-sentence prediction learn?
 #
 # It is well above chance. But what does it look at: that B comes *after* A, or only that both speak of the same
-# people and things? Swap the two sentences of every real pair, and ask again.
+# people and things? We swap the two sentences of every real pair, and ask again.
 #
 # **Predict.** What does the model say of the swapped pairs?
 # - **a** “Follows”, of most: both sentences are still about the same people and things.
@@ -1214,17 +1222,19 @@ progress("01_pretraining")
 #
 # <details><summary>A model of characters has perplexity 1.6 and a model of words has 5. Which one is better?</summary>
 #
-# Nobody can say. A character is a smaller thing to guess than a word. Turn both into bits per byte of the same text.
+# The numbers do not say: one is for each character, the other for each word. Turn both into bits per byte of the same
+# text.
 # </details>
 # <details><summary>The held-out loss is close to the floor. Can the model add, then?</summary>
 #
-# The loss cannot say: the held-out text shows the same sums as the training text, so memory alone would do. Only sums that
-# were never shown tell, which is why they were measured apart. Ask of every test set what of it could be known by heart.
+# The loss cannot say: the held-out text shows the same sums as the training text, so memory alone would be enough.
+# Only sums that were never shown can tell, so they were measured apart. Ask of every test set which part of it could
+# be known by heart.
 # </details>
 # <details><summary>You average the loss of each row, and then the rows. What changes, and would you notice?</summary>
 #
-# A token in a short row gets more weight than one in a long row. The loss still falls and nothing is raised; you would
-# notice only by comparing with a loss that you trust, as you did with that of `transformers`.
+# A token in a short row gets more weight than one in a long row. The loss still falls and there is no error message;
+# you would notice only by comparing with a loss that you trust, as you did with that of `transformers`.
 # </details>
 # <details><summary>How could you get an answer from the base model without training it any further?</summary>
 #
@@ -1234,8 +1244,8 @@ progress("01_pretraining")
 # <details><summary>Next-sentence prediction worked here. Why was it dropped?</summary>
 #
 # RoBERTa (Liu et al. 2019) trained without it and lost nothing. In real text a wrong second sentence comes from a
-# document about something else, so the topic alone gives the answer away. ALBERT (Lan et al. 2020) asks for the *order*
-# of two sentences of one document instead. In these stories the order shows in the words: the first sentence says when.
+# document about something else, so the topic alone shows the answer. ALBERT (Lan et al. 2020) asks for the *order* of
+# two sentences of one document instead. In these stories the order shows in the words: the first sentence says when.
 # </details>
 #
 # ## What was not shown
@@ -1243,8 +1253,8 @@ progress("01_pretraining")
 # - Real tokenizers, which learn pieces of words; how web text is cleaned, and how much of it there is.
 # - How the loss falls with size, data and compute. One small model and one dose were trained, with one seed.
 # - What BERT is for: its representations, fine-tuned for another task. We only asked it to fill gaps.
-# - Whether the order in which abilities came here is the order elsewhere: it depends on how often a text shows each.
-# - How far the unseen sums reach: there are ten of them, with small numbers, and where *3 plus 2* is missing, the text
+# - Whether abilities come in the same order elsewhere: this depends on how often a text shows each.
+# - Much about unseen sums: there are only ten of them, with small numbers, and where *3 plus 2* is missing, the text
 #   does show *2 plus 3*.
 #
 # **To read**: Devlin et al. 2019, *BERT* (arXiv:1810.04805); Radford et al. 2019, *Language models are unsupervised

@@ -1,14 +1,15 @@
 # %% [markdown]
 # # 2 · Supervised fine-tuning
 #
-# A pre-trained model knows things and does not tell them. In this chapter you teach it to answer, by showing it a
-# few thousand answers. You write every piece yourself, from the conversation to the loss to the loop, and then run
-# the very same functions on a real chat model.
+# A pre-trained model has read many facts. In this chapter you teach it to answer questions, by showing it a few
+# thousand answers. You write every piece yourself, from the conversation to the loss to the training loop. Then you
+# run the same functions on a real chat model.
 #
 # **You will be able to**
 # - turn a conversation into tokens and say which of them are trained on;
-# - write the masked loss, and see that it is the one in `trl`;
-# - tell a log-probability of an answer from its mean, and know why every later chapter needs the sum;
+# - write the masked loss, and see that it is the one in the library `trl`;
+# - say how the log-probability of an answer differs from its mean over tokens, and why every later chapter needs the
+#   sum;
 # - fine-tune, generate and measure, and pack several conversations into a row without mixing them;
 # - name three things that supervised fine-tuning cannot give you, each from a number you measured.
 #
@@ -20,7 +21,8 @@
 # | 4 a batch | ● ○ ○ | 5 | | 9 packing | ● ● ● | 20 |
 # | 5 the loss of the answer | ● ● ○ | 5 | | 10 the fewest rows (open) | ● ● ● | 15 |
 #
-# You need chapter 1, or to know what a causal language-modelling loss is.
+# You need chapter 1, or to know what a causal language-modelling loss is. Hints are folded, and stand behind most
+# checks.
 
 # %% tags=["imports"]
 import math
@@ -33,11 +35,20 @@ import torch.nn.functional as F
 from autograder import check, predict, progress, reveal
 
 # %% [markdown]
-# ## A model that knows and does not answer
+# ## The model before fine-tuning
 #
-# Here is the model that pre-training left us, and a set of instructions it has never seen: questions about its
-# world's facts, sums, and short stories with a question at the end. Each has one right answer, asked for either as a
-# sentence or in one word.
+# The next cell loads the pre-trained model, and a set of instructions that it has never seen: questions about facts
+# of its world, sums, and short stories with a question at the end. Each has one right answer, either as a sentence or
+# in one word.
+#
+# **Predict.** At the end of chapter 1 a pre-trained model was asked for a capital, and mostly wrote another question.
+# It drew its words at random. The model here was trained on the same texts, for up to three times as long, and it
+# takes the most likely word at every place (*greedy*). We give it held-out questions as plain text, such as
+# `what is the flag of pelland ?`. How will it go on?
+#
+# - **a** With the answer: it knows more now, and its words are no longer drawn at random.
+# - **b** With another question, as before.
+# - **c** With neither: with the end of the text, or with words without sense.
 
 # %% tags=["demo"]
 import matplotlib.pyplot as plt
@@ -48,7 +59,7 @@ from course import batches, data, device, exposure, libraries, manners, models, 
 from course.drawings import c02 as drawings
 
 plots.use_style()
-torch.set_num_threads(1)  # the nano model gains little from more
+torch.set_num_threads(1)  # the nano model gains little from more threads
 print(device.describe_machine())
 DEVICE = device.device()
 tokenizer = data.load_tokenizer()
@@ -60,14 +71,6 @@ print(f"{len(train_records):,} instructions to learn from, {len(heldout)} held o
 for kind in ("facts", "sums", "reading"):
     record = next(record for record in kept_back if record["kind"] == kind)
     print(f"\n{kind:>8}: {record['prompt']}\n          → {record['answer']}")
-
-# %% [markdown]
-# **Predict.** We give the model a held-out question as plain text, `what is the flag of pelland ?`, and let it go on.
-# What will it write?
-#
-# - **a** The answer: it has read such facts and sums thousands of times.
-# - **b** Another question.
-# - **c** Words without sense: it was never trained on questions.
 
 # %% tags=["demo"]
 predict("asked_a_question", "")
@@ -99,7 +102,7 @@ came = "b" if asks_back > 0.5 else "a" if answers_it > 0.5 else "c"
 reveal("asked_a_question", came, asks_back=asks_back, answers_it=answers_it, asked=len(known))
 
 # %% tags=["demo"]
-# And yet it knows. Write the beginning of the answer, and let it say the word that matters.
+# What does it know? Write the beginning of the answer, and let it say the word that matters.
 begun = [record["answer"].rsplit(" ", 2)[0] for record in known]
 finishes = continuations(base, begun, new=1)
 knows = sum(r["answer"].split()[-2] == word for r, word in zip(known, finishes)) / len(known)
@@ -108,19 +111,30 @@ plots.show_table(rows[:: len(rows) // 6])
 print(f"with the answer begun, it finishes {knows:.0%} of {len(known)} rightly")
 
 # %% [markdown]
-# So the knowledge is there, and the behaviour is not. The recipe for the behaviour is short: collect prompts $x$ and
-# answers $y$ that people wrote, and go on training with the same loss as before, on the answers only,
+# So the model knows the facts, but it does not answer. To change that, collect prompts $x$ and answers $y$ that
+# people wrote, and go on training with the same loss as before, on the answers only,
 #
 # $$ \mathcal{L}(\theta) = -\sum_{(x, y)} \sum_t \log p_\theta(y_t \mid x, y_{<t}). $$
 #
-# That is **supervised fine-tuning**, SFT (Wei et al. 2021; Ouyang et al. 2022). Everything below is about doing it
-# without the small mistakes that a loss curve does not show.
+# That is **supervised fine-tuning**, SFT (Wei et al. 2021; Ouyang et al. 2022). The rest of the chapter is about the
+# details: mistakes in them often do not show in the loss curve.
 #
 # ## A conversation is a text with marks
 #
-# A language model reads one row of tokens. To tell it who speaks, a **chat template** writes the conversation down
-# with marks that occur nowhere else: a header before each message, an end mark behind it. Here is a conversation in
-# which the model asks a program, a **tool**, to calculate.
+# A language model reads one row of tokens. To tell it who speaks, a **chat template** writes the conversation with
+# marks that occur nowhere else: a header before each message, an end mark behind it. The next cell draws a
+# conversation in which the model asks a program, a **tool**, to calculate.
+#
+# ## Exercise 1: a conversation as tokens
+#
+# Write a conversation as token ids, and note for each token whether the *assistant* says it. The assistant has to
+# learn its message **and the end mark**: a model that never learned the end mark does not know when to stop. The
+# header is not part of what it says: the program that runs the model writes it. The assistant calls a tool in its own
+# words, so the call is learned. The tool's result is not: a program writes it, and a model that is trained on results
+# may learn to invent them.
+#
+# Encode each piece by itself. If you encoded the whole text at once, a tokenizer that merges characters could make
+# one token of the end of a header and the beginning of an answer, and then no mask can separate them.
 
 # %% tags=["demo"]
 with_a_tool = [
@@ -130,25 +144,6 @@ with_a_tool = [
     {"role": "assistant", "content": "17 times 23 is 391 ."},
 ]
 drawings.chat_with_mask(with_a_tool)
-
-# %% [markdown]
-# ## Exercise 1: a conversation as tokens
-#
-# Write a conversation as token ids, and note for each token whether the *assistant* says it. What the assistant has
-# to learn to say is its message **and the end mark**: a model that never learned the end mark does not know when to
-# stop. The header is not the assistant's: whoever runs the model writes it. A call of a tool is the assistant's own
-# words, so it is learned. The tool's result is not: a program writes it, and a model that is trained on results
-# may learn to invent them.
-#
-# Encode each piece by itself. If you encoded the whole text at once, a tokenizer that merges characters could make
-# one token of the end of a header and the beginning of an answer, and then no mask can separate them.
-#
-# <details><summary><b>Hint</b></summary>
-#
-# Which pieces does one message consist of, and who says each of them? Try a list of pairs (text, spoken) for the
-# whole conversation first. How long is the mask of one piece, once you have encoded it? What does an empty text give?
-# </details>
-
 
 # %% nbgrader={"grade": false, "grade_id": "render_chat", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def render_chat(
@@ -185,14 +180,20 @@ def render_chat(
 check("render_chat", render_chat)
 
 # %% [markdown]
+# <details><summary><b>Hint</b></summary>
+#
+# Which pieces does one message consist of, and who says each of them? Try a list of pairs (text, spoken) for the
+# whole conversation first. How long is the mask of one piece, once you have encoded it? What does an empty text give?
+# </details>
+#
 # ## Exercise 2: what is supervised
 #
 # The labels are the ids where the assistant speaks, and −100 elsewhere: the number that cross-entropy skips. They
 # are *not* shifted here; the loss does that.
 #
 # In a conversation of several turns you may train on all of the assistant's messages or only on the last, when the
-# earlier ones were not written with the same care. Write both. (Where the last answer was preceded by a call of a
-# tool, the tool's result stands between the two: the call is an earlier stretch.)
+# earlier ones were not written with the same care. Write both. (If the assistant called a tool before its last
+# answer, the tool's result stands between the two. Then the call is an earlier part, not the last.)
 
 
 # %% nbgrader={"grade": false, "grade_id": "answer_labels", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -258,18 +259,12 @@ for last_only in (False, True):
 # %% [markdown]
 # ## Exercise 3: too long
 #
-# A row has room for so many tokens, and some conversations are longer. The usual cut, at the end, throws away the
-# *answer*, and nobody notices: the loss is then computed from fewer labels, or from none. The remedy in one
-# sentence: cut from the front, keep the whole answer, and complain where that is impossible.
+# A row has room for a limited number of tokens, and some conversations are longer. If they are cut at the end, as is
+# usual, the *answer* is lost without any error: the loss is then computed from fewer labels, or from none. So cut
+# from the front, keep the whole answer, and raise an error where that is impossible.
 #
-# One token in front of the first supervised one has to stay too. The model predicts a token from the ones before it,
-# so the first token of a row is predicted from nothing, and its label is lost in the shift.
-#
-# <details><summary><b>Hint</b></summary>
-#
-# How many tokens are too many? Where is the first label that is not −100? How many of the tokens before it may go?
-# What do you find where no label is supervised?
-# </details>
+# One token before the first supervised one has to stay too. The model predicts a token from the ones before it, so
+# the first token of a row is predicted from nothing, and its label is lost in the shift.
 
 
 # %% nbgrader={"grade": false, "grade_id": "truncate_example", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -297,6 +292,12 @@ def truncate_example(
 check("truncate_example", truncate_example)
 
 # %% [markdown]
+# <details><summary><b>Hint</b></summary>
+#
+# How many tokens are too many? Where is the first label that is not −100? How many of the tokens before it may go?
+# What do you find where no label is supervised?
+# </details>
+#
 # ## Exercise 4: a batch
 #
 # Rows of a batch are padded to the longest. For training one pads on the right. A model that *generates* wants its
@@ -338,18 +339,12 @@ check("collate", collate)
 # ## Exercise 5: the loss of the answer
 #
 # The causal loss of chapter 1 again, over the supervised tokens. But by which number do you divide? By the number of
-# supervised tokens in *all* that belongs to one update. A batch that is too large for the memory is worked through
-# in pieces, and the mean of the pieces' means is something else, as the drawing shows: a token in a piece with few
-# answer tokens weighs more. Well-known libraries computed it so for years. It was reported in 2021, and mended in October
-# 2024 after Unsloth ([*Bugs in LLM Training*](https://unsloth.ai/blog/gradient)) and Hugging Face
-# ([*Fixing Gradient Accumulation*](https://huggingface.co/blog/gradient_accumulation)) had written about it. So the
-# loss takes that number as an argument.
-#
-# <details><summary><b>Hint</b></summary>
-#
-# Which position of the logits has no partner among the labels, and which label none among the logits? What can
-# `F.cross_entropy` do by itself: sum up, leave labels out?
-# </details>
+# supervised tokens in *all* that belongs to one update. A batch that is too large for the memory is split into
+# pieces. The mean of the pieces' means is a different number, as the drawing shows: a token counts more if its piece
+# has few answer tokens. Well-known libraries computed this mean of means for years. It was reported in 2021, and
+# corrected in October 2024 after Unsloth ([*Bugs in LLM Training*](https://unsloth.ai/blog/gradient)) and Hugging
+# Face ([*Fixing Gradient Accumulation*](https://huggingface.co/blog/gradient_accumulation)) had written about it. So
+# your loss takes the number of tokens as an argument.
 
 # %% tags=["demo"]
 drawings.two_means([2, 6])
@@ -378,6 +373,27 @@ def sft_loss(
 # %% nbgrader={"grade": true, "grade_id": "sft_loss_check", "locked": true, "points": 7, "schema_version": 3, "solution": false, "task": false}
 check("sft_loss", sft_loss)
 
+# %% [markdown]
+# <details><summary><b>Hint</b></summary>
+#
+# Which position of the logits has no partner among the labels, and which label none among the logits? What can
+# `F.cross_entropy` do by itself: sum up, leave labels out?
+# </details>
+#
+# ### Two checks of your loss
+#
+# First: is it the loss that people train with? The library `trl` gets the raw conversations and does everything by
+# itself. The next cell compares.
+#
+# Second: where is the gradient zero? The cell after it takes one conversation and measures how the loss depends on
+# the logits at each position. Where the gradient is zero, nothing is learned from that position. Look where it is not
+# zero: at the places of the answer, moved one to the left. The logits at `<assistant>` predict the answer's first
+# word, so there the gradient is not zero; everywhere *before* `<assistant>` it is exactly zero. At the last token,
+# `<end>`, it is zero too: nothing is predicted after it.
+#
+# That does not mean that nothing is learned *about* the prompt: through attention, the gradient reaches the embedding
+# of every word in it.
+
 # %% tags=["demo"]
 END, PAD = word_id["<end>"], tokenizer.pad_token_id
 
@@ -391,7 +407,6 @@ def example(record: dict, masked: bool = True) -> tuple[list[int], list[int]]:
 
 
 examples = [example(record) for record in train_records]
-# Is it the loss that people train with? trl gets raw conversations and does all by itself.
 ours = collate(examples[:8], PAD)
 with torch.no_grad():
     inputs = {name: ours[name].to(DEVICE) for name in ("input_ids", "attention_mask")}
@@ -399,17 +414,6 @@ with torch.no_grad():
 loss_trl = libraries.trl_loss(models.load_nano("base").to(DEVICE), tokenizer, train_records[:8])
 trl_difference = abs(loss_ours - loss_trl)
 print(f"yours {loss_ours:.6f}   trl {loss_trl:.6f}   difference {trl_difference:.1e}")
-
-# %% [markdown]
-# ### Where the gradient is zero
-#
-# Take one conversation and ask how the loss depends on the logits at each position. Where the gradient is zero, the
-# model is told nothing. Look where it begins: the stretch is the answer's, moved one to the left. The logits at
-# `<assistant>` predict the answer's first word, so there the gradient is not zero; everywhere *before* `<assistant>`
-# it is exactly zero. At the last token, `<end>`, it is zero too: nothing is predicted after it.
-#
-# That does not mean that nothing is learned *about* the prompt: through attention, the gradient reaches the embedding
-# of every word in it.
 
 # %% tags=["demo"]
 fact = next(r for r in train_records if r["kind"] == "facts" and r["style"] == "full")
@@ -424,19 +428,12 @@ plots.show_tokens(tokenizer.convert_ids_to_tokens(ids), colors, notes)
 # %% [markdown]
 # ## Exercise 6: how likely is an answer
 #
-# One more function of logits and labels, and you will need it in every chapter from here on: the log-probability of
-# a whole answer,
+# You will need one more function of logits and labels in all later chapters: the log-probability of a whole answer,
 #
 # $$ \log p_\theta(y \mid x) = \sum_t \log p_\theta(y_t \mid x, y_{<t}). $$
 #
-# The **sum**, a number for each row. The mean over tokens is *not* a log-probability, and the derivations of
+# It is the **sum**, one number for each row. The mean over tokens is *not* a log-probability, and the derivations of
 # REINFORCE, PPO and DPO do not hold for it. Once the model is fine-tuned, you will see the difference in numbers.
-#
-# <details><summary><b>Hint</b></summary>
-#
-# Of which numbers, (batch, seq − 1, vocab), do you want one for each label? −100 is no index: what can you gather
-# there instead, and what must happen to it afterwards?
-# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "sequence_logprob", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -458,16 +455,23 @@ def sequence_logprob(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor
 check("sequence_logprob", sequence_logprob)
 
 # %% [markdown]
+# <details><summary><b>Hint</b></summary>
+#
+# Of which numbers, (batch, seq − 1, vocab), do you want one for each label? −100 is no index: what can you gather
+# there instead, and what must happen to it afterwards?
+# </details>
+#
 # ## New tokens
 #
 # Before we train, look at the marks themselves. `<user>`, `<assistant>` and `<end>` are in the vocabulary, but no
-# pre-training text contained them. What became of their embeddings? The cell below asks how alike they are: a cosine of 1
-# is the same direction. The embeddings are also the output weights, and every update of pre-training pushed all unseen
-# words down together. If nothing ever pulled them apart, *user*, *assistant* and *end* are synonyms to this model.
+# pre-training text contained them. What happened to their embeddings? The cell below measures how similar they are: a
+# cosine of 1 means the same direction. The embeddings are also the output weights, and every update of pre-training
+# made all unseen words less likely, in the same way. If nothing made them different, the model can hardly tell
+# `<user>`, `<assistant>` and `<end>` apart.
 #
-# Real models have the same trouble whenever somebody adds tokens. The usual advice is to give new tokens a fresh
-# start before fine-tuning: small random vectors of the usual size, or the mean of all others (Hewitt 2021). We follow
-# it, and below we also run without, to see whether it matters here.
+# Real models have the same problem when tokens are added. The usual advice is to give new tokens new vectors before
+# fine-tuning (in the plots: a *fresh start*): small random vectors of the usual size, or the mean of all others
+# (Hewitt 2021). We follow it, and below we also run without, to see whether it matters here.
 
 # %% tags=["demo"]
 counts = torch.zeros(len(tokenizer), dtype=torch.long)
@@ -488,20 +492,10 @@ print("mean length of an embedding:", {name: f"{norm:.2f}" for name, norm in nor
 # %% [markdown]
 # ## Exercise 7: the training loop
 #
-# The loop of chapter 1, with one thing more: an update may be made of several batches, which are run one after the
-# other and add up their gradients. Done rightly, it makes no difference how the examples are cut into batches. We
-# will use this to put rows of similar length together; on a GPU it is how large batches fit into a small memory.
-#
-# <details><summary><b>Hint 1</b>: what to divide by</summary>
-#
-# Which number makes the sum of the batches' losses the mean over the whole update? Can you know it before the first
-# forward pass? Does the label of a row's first token count?
-# </details>
-# <details><summary><b>Hint 2</b>: the order</summary>
-#
-# What has to happen once an update, and what once a batch? When must the old gradients go, when is the norm the
-# update's own?
-# </details>
+# It is the loop of chapter 1 with one addition. An update may consist of several batches: they are run one after the
+# other, and their gradients are added up. If this is done correctly, it does not matter how the examples are split
+# into batches. We use it to put rows of similar length together; on a GPU it is how large batches fit into a small
+# memory.
 
 
 # %% nbgrader={"grade": false, "grade_id": "train_sft", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -545,26 +539,26 @@ def train_sft(
 check("train_sft", train_sft)
 
 # %% [markdown]
+# <details><summary><b>Hint 1</b>: what to divide by</summary>
+#
+# Which number makes the sum of the batches' losses the mean over the whole update? Can you know it before the first
+# forward pass? Does the label of a row's first token count?
+# </details>
+# <details><summary><b>Hint 2</b>: the order</summary>
+#
+# What has to happen once an update, and what once a batch? When must the old gradients be cleared, and when is the
+# norm that of the whole update?
+# </details>
+#
 # ## Exercise 8: answers that end
 #
-# To see what the model says, several prompts at a time. They are padded on the left, so the logits at the last place
-# are the ones you want in every row. A row that has said `<end>` is done and is filled with padding while the others
-# go on; when all are done, stop.
+# Write a function that lets the model answer several prompts at a time. They are padded on the left, so in every row
+# the logits at the last place are the ones you need. A row that has said `<end>` is finished, and is filled with
+# padding while the others go on. When all rows are finished, stop.
 #
-# The simplest loop runs the model on all tokens again for each new one. That is right, and passes the check. A
-# transformers model can also keep what it computed for the earlier tokens (the **key/value cache**): it returns
-# `past_key_values`, takes it back, and then wants only the new token.
-#
-# <details><summary><b>Hint 1</b>: one step</summary>
-#
-# Which place of the logits, (batch, seq, vocab), is about the next token? What should stand in a row that has ended,
-# and when do you put it there: before or after you append? What does the attention mask need for each new token?
-# </details>
-# <details><summary><b>Hint 2</b>: the cache</summary>
-#
-# First call: all tokens, `use_cache=True`. Later calls: `input_ids` is the last token alone, (batch, 1), and
-# `past_key_values` what the last call returned. Which tokens must the attention mask cover then?
-# </details>
+# The simplest loop runs the model on all tokens again for each new one. That is correct, and passes the check. A
+# model of the library `transformers` can also keep what it computed for the earlier tokens (the **key/value cache**):
+# it returns `past_key_values`, takes it back, and then wants only the new token.
 
 
 # %% nbgrader={"grade": false, "grade_id": "generate_answers", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -613,6 +607,25 @@ def generate_answers(
 check("generate_answers", generate_answers)
 
 
+# %% [markdown]
+# <details><summary><b>Hint 1</b>: one step</summary>
+#
+# Which place of the logits, (batch, seq, vocab), is about the next token? What should stand in a row that has ended,
+# and when do you put it there: before or after you append? What does the attention mask need for each new token?
+# </details>
+# <details><summary><b>Hint 2</b>: the cache</summary>
+#
+# First call: all tokens, `use_cache=True`. Later calls: `input_ids` is the last token alone, (batch, 1), and
+# `past_key_values` what the last call returned. Which tokens must the attention mask cover then?
+# </details>
+#
+# ## Fine-tuning
+#
+# The next cell measures the model before. Then come `STEPS` updates. Each takes 32 examples, sorts them by length and
+# splits them into two batches, so that a batch has little padding. During training, a third of the held-out records
+# is measured: exact match (the share of answers that are right word for word), the loss of the true answers, and how
+# sure the model is of its first choice where that choice is *wrong*. We need the last two later.
+
 # %% tags=["demo"]
 def prompt_of(record: dict) -> list[int]:
     """The ids up to the place where the assistant begins to speak."""
@@ -642,13 +655,6 @@ def exact_match(model, records: list[dict]) -> float:
 
 before = exact_match(base, heldout)
 print(f"exact match before fine-tuning: {before:.1%} of {len(heldout)} held-out instructions")
-
-# %% [markdown]
-# ## Fine-tuning
-#
-# `STEPS` updates. Each takes 32 examples, sorts them by length and cuts them into two batches, so that little of a
-# batch is padding. While it runs, a third of the held-out records is measured: exact match, the loss of the true
-# answers, and how sure the model is of its first choice where that choice is *wrong*. We will need the last two later.
 
 # %% tags=["demo"]
 STEPS, SIZE, MAX_LR = device.at_most(240, least=16), 32, 2e-3
@@ -734,15 +740,18 @@ asked = [
 plots.show_table(asked[:: len(asked) // 6])
 
 # %% [markdown]
-# The first two kinds are what it practised. The others go a step further, each in its own way. Compare the kinds. What
-# fine-tuning of this size gives is a manner of answering; what is said comes from before (Zhou et al. 2023 call it the
-# superficial alignment hypothesis), and where the practice was narrow, the manner may not carry far.
+# The first two kinds are like the training examples (the table calls the training *practice*). The others go a step
+# further, each in its own way. Compare them. Zhou et al. 2023 propose the **superficial alignment hypothesis**: a
+# model learns nearly all its knowledge in pre-training, and fine-tuning mainly teaches it the form of an answer.
+# Fine-tuning of this size, too, mainly gives a manner of answering. Where the training examples were too similar to
+# each other, the manner may not carry over to other questions.
 #
 # ### The sum and the mean
 #
-# Now that the model answers, look at log-probabilities again. Take the question beyond its practice of which it is
-# least sure, and draw many answers at temperature 1. How often each comes is its probability, up to chance. Which
-# of the two numbers says how often: exp of the **sum**, or exp of the **mean** over tokens?
+# Now that the model answers, look at log-probabilities again. Take, of the questions that go further than the
+# training examples, the one where the model is least sure of its answer, and draw many answers at temperature 1. The
+# share of an answer among them is its probability, up to chance. Which of the two numbers says how often it comes:
+# exp of the **sum**, or exp of the **mean** over tokens?
 
 
 # %% tags=["demo"]
@@ -782,18 +791,19 @@ print(f"all {len(rows)} answers together: drawn {sum(shares):.2f}", end=", ")
 print(f"exp(sum) {sum(by_sum):.2f}, exp(mean) {sum(by_mean):.2f}")
 
 # %% [markdown]
-# exp(sum) is the share that was drawn, up to chance, and all of them together stay below 1: these are probabilities.
-# exp(mean) is the larger number in every row, and its total is not bound by 1. Whoever ranks answers by the mean may prefer
-# long ones to short ones that the model really says more often.
+# exp(sum) is the share that was drawn, up to chance, and the total stays below 1: these are probabilities. exp(mean)
+# is the larger number in every row, and its total may be more than 1. If you rank answers by the mean, a long answer
+# may come before a short one that the model gives more often.
 #
 # ## Is the mask worth it?
 #
-# Two runs more, each with one thing changed: the prompt supervised as well, and the unseen tokens left as they were.
+# Two more runs, each with one change. In one the prompt is supervised as well. In the other the unseen tokens keep
+# their old vectors.
 #
 # **Predict.** Supervise the prompt as well, with the same number of updates. How do the answers compare?
 #
 # - **a** With the mask they are better halfway, and at the end there is little between them.
-# - **b** With the mask they are clearly better to the end: the gradient is spent on what matters.
+# - **b** With the mask they are clearly better to the end: all of the gradient is for the answers.
 # - **c** Without it they are as good or better halfway: the model learns from many more tokens.
 
 # %% tags=["demo"]
@@ -828,15 +838,17 @@ plots.show_table(table)
 half_gap, end_gap = (at["masked"] - at["unmasked"] for at in (at_half, at_end))
 came = "c" if half_gap <= 0 else "b" if end_gap > 0.05 else "a"
 reveal("mask_or_not", came, half_gap=100 * half_gap, end_gap=100 * end_gap)
+fresh_gaps = [100 * (at["masked"] - at["no fresh start"]) for at in (at_half, at_end)]
+print("Fresh start: {:+.0f} points halfway, {:+.0f} at the end.".format(*fresh_gaps))
 
 # %% [markdown]
-# In this world the mask is mostly a matter of *speed*. Prompts are many tokens and answers few, so without the mask
-# most of the gradient goes into writing questions. Whether that helps or hurts depends on the data. Shi et al. 2024,
-# *Instruction Tuning With Loss Over Instructions*, find that supervising the prompt as well *helps* where examples are
-# few, and where prompts are long and answers short: it keeps the model from overfitting.
+# In this world the mask is mostly a matter of *speed*. Prompts have many tokens and answers few, so without the mask
+# most of the gradient is for writing questions. Whether that helps or hurts depends on the data. Shi et al. 2024,
+# *Instruction Tuning With Loss Over Instructions*, find that supervising the prompt as well *helps* where examples
+# are few, and where prompts are long and answers short: it keeps the model from overfitting.
 #
-# The fresh start: hold the third line against the first. The marks can be pulled apart while training goes on, so all
-# that a fresh start can save is the time this takes. Whether it saves any here, your own curve says.
+# The fresh start: compare the third line with the first. Training can also make the vectors of the marks different,
+# so a fresh start can only save the time that this takes. The line below the table says how much it saved here.
 #
 # ## Without an end mark
 #
@@ -901,21 +913,11 @@ plots.show_table(
 # %% [markdown]
 # ## Exercise 9: packing
 #
-# Padding is wasted work, so long runs **pack** several conversations into one row. Done carelessly, a question about
-# the red ball is answered from somebody else's story. Two things keep the examples apart: an attention mask in
-# blocks, so that no token sees another example, and position ids that begin at 0 again with each.
+# Padding is wasted work, so long runs **pack** several conversations into one row. Without care, a question about the
+# red ball is then answered from the story of another example. Two things keep the examples apart: an attention mask
+# in blocks, so that no token sees another example, and position ids that begin at 0 again with each.
 #
 # This exercise says what must come out, and not how to get there.
-#
-# <details><summary><b>Hint 1</b>: the mask</summary>
-#
-# If you knew for each place which example it belongs to, (rows, length), how would you compare all pairs of places at
-# once? What is missing then? Which number could a place of padding have, so that it is like no other?
-# </details>
-# <details><summary><b>Hint 2</b>: the first label</summary>
-#
-# In a packed row, which token stands before an example's first one? Should it be asked to predict it?
-# </details>
 
 # %% tags=["demo"]
 drawings.packed_row([4, 3, 3], 12)
@@ -971,6 +973,17 @@ def pack_examples(
 # %% nbgrader={"grade": true, "grade_id": "pack_examples_check", "locked": true, "points": 9, "schema_version": 3, "solution": false, "task": false}
 check("pack_examples", pack_examples)
 
+# %% [markdown]
+# <details><summary><b>Hint 1</b>: the mask</summary>
+#
+# If you knew for each place which example it belongs to, (rows, length), how would you compare all pairs of places at
+# once? What is missing then? Which number could a place of padding have, so that it is different from all others?
+# </details>
+# <details><summary><b>Hint 2</b>: the first label</summary>
+#
+# In a packed row, which token stands before an example's first one? Should it be asked to predict it?
+# </details>
+
 # %% tags=["demo"]
 # If the examples are really apart, every logit is what it would be for the example alone.
 packed = pack_examples(examples[:7], 160, PAD)
@@ -993,24 +1006,14 @@ print(f"without block mask and positions: {changed:.1f}")
 # %% [markdown]
 # ## Exercise 10, open: the fewest rows
 #
-# Your packing takes the examples as they come. Choose which of them share a row, and fewer rows do: each row
-# costs the same, full or not. Finding the fewest is a hard problem (bin packing), and good answers are easy to come by.
+# Your packing takes the examples in the order in which they come. If you choose which of them share a row, you need
+# fewer rows; and each row costs the same, full or not. To find the fewest is a hard problem (bin packing), but there
+# are simple methods that come close.
 #
-# The check draws some 300 lengths that fill **120 rows** of 128 tokens to the last place, if one knew how. There are
-# four bars, and each that you reach earns its share of the points: at most **135**, **129**, **124** and **121** rows. One
-# after the other, as in exercise 9, takes about 150. Your function has some seconds a call, and is called for each bar.
-#
-# <details><summary><b>Hint 1</b>: for the first two bars</summary>
-#
-# Why should a row be closed for good when one example does not fit? Which examples are hard to place late, and which
-# are easy?
-# </details>
-# <details><summary><b>Hint 2</b>: for the last two</summary>
-#
-# Think of one row at a time instead of one example at a time. Which of the remaining examples would fill it best? All
-# sums that a set of lengths can reach are not many: at most 128. And if a plan is nearly good: what if you take some
-# rows apart and fill them again?
-# </details>
+# The check draws about 300 lengths. The best plan fills **120 rows** of 128 tokens with them, without any free place.
+# There are four bars, and each that you reach earns its share of the points: at most **135**, **129**, **124** and
+# **121** rows. One after the other, as in exercise 9, takes about 150. Your function has some seconds a call, and is
+# called for each bar.
 
 
 # %% nbgrader={"grade": false, "grade_id": "plan_rows", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1067,6 +1070,18 @@ def plan_rows(lengths: list[int], length: int) -> list[list[int]]:
 # %% nbgrader={"grade": true, "grade_id": "plan_rows_check", "locked": true, "points": 8, "schema_version": 3, "solution": false, "task": false}
 check("plan_rows", plan_rows)
 
+# %% [markdown]
+# <details><summary><b>Hint 1</b>: for the first two bars</summary>
+#
+# Why should a row be closed when one example does not fit? Which examples are hard to place late, and which are easy?
+# </details>
+# <details><summary><b>Hint 2</b>: for the last two</summary>
+#
+# Think of one row at a time instead of one example at a time. Which of the remaining examples would fill it best? A
+# set of lengths can reach only few different sums: at most 128. And if a plan is nearly good: what if you take some
+# rows apart and fill them again?
+# </details>
+
 # %% tags=["demo"]
 ROW, sample = 128, examples[: device.at_most(960, least=96)]
 lengths = [len(ids) for ids, _ in sample]
@@ -1084,8 +1099,8 @@ padding = {
 plots.show_table([{"way": way, "padding": f"{share:.1%}"} for way, share in padding.items()])
 
 # %% [markdown]
-# To sort by length spares most of the padding, and is simpler than packing. But then an update sees only examples of one
-# length, or must be put together from several batches, as ours was. Packed rows are all of one length, whatever is in them.
+# To sort by length avoids most of the padding, and is simpler than packing. But then an update sees only examples of
+# one length, or must be put together from several batches, as ours was. Packed rows all have the same length.
 #
 # ## Three things that fine-tuning cannot give you
 #
@@ -1110,14 +1125,14 @@ print({n: f"{match:.0%}" for n, match in cost.items()})
 # %% [markdown]
 # Each step to the right costs eight times as many answers as the one before.
 #
-# ### 2. It practises on other people's sentences
+# ### 2. It is trained on true beginnings, and used on its own
 #
-# In training every word is predicted after a *perfect* beginning, written by somebody else (**teacher forcing**). In
-# use the model reads its own words, mistakes included. The worry is called **exposure bias** (Bengio et al. 2015;
-# Ranzato et al. 2016): one mistake, and everything behind it is built on ground the model was never shown.
+# In training every word is predicted after the *true* words before it (**teacher forcing**). In use the model reads
+# its own words, with their mistakes. The concern is called **exposure bias** (Bengio et al. 2015; Ranzato et al.
+# 2016): after one mistake, the model has to go on from a beginning of a kind that it never saw in training.
 #
-# How to measure it? To compare the model's own answer word by word with the true one is not fair: once one word is
-# missing, everything behind it stands at another place and counts as wrong. So take the answers in which the model of
+# How can it be measured? It is not fair to compare the model's own answer with the true one word by word: if one word
+# is missing, all words behind it stand at another place and count as wrong. So take the answers in which the model of
 # 50 examples makes a mistake, and look at the words *behind its first mistake* in three ways.
 
 # %% tags=["demo"]
@@ -1140,25 +1155,25 @@ for name in ("own words", "at any place", "one wrong word"):
     print(f"lost against the true words: {100 * lost[name]:3.0f} points, {name}")
 
 # %% [markdown]
-# Read the three losses together. Counted by place, the model's own words cost the most. When the true words may stand at
-# any place of its answer, less is lost: that difference is only the way of counting. The last number is what one wrong word
-# costs by itself, with all others put right. Where it is small, the model recovers from a single mistake, and what remains is
-# that its mistakes come together.
+# Read the three losses together. Counted by place, the model's own words cost the most. If the true words may stand
+# at any place of its answer, less is lost: that difference comes only from the way of counting. The last number is
+# what one wrong word costs by itself, with all others correct. Where it is small, the model recovers from a single
+# mistake; the rest of the loss is there because several mistakes come in one answer.
 #
-# The literature is of two minds. He et al. 2021 (arXiv:1905.10617) find the effect limited: models recover by themselves.
-# Arora et al. 2022 (arXiv:2204.01171) find that errors do add up, and that this explains bad text. Sentences of six words
-# are no good judge between them.
+# The literature does not agree. He et al. 2021 (arXiv:1905.10617) find the effect limited: models recover by
+# themselves. Arora et al. 2022 (arXiv:2204.01171) find that errors do add up, and that this explains bad text. Our
+# sentences of six words are too short to decide between them.
 #
 # ### 3. It minimises something else than you want
 #
-# You want right answers. The loss wants likely ones. Usually the two go together, which is why this works at all.
+# You want right answers. The loss asks for likely ones. Usually the two go together, and so fine-tuning works.
 #
-# **Predict.** Look again at the run on 50 examples, which it sees many times. What happens on the *held-out* records,
-# from its best point to its end?
+# **Predict.** Look again at the run on 50 examples, which it sees many times. What happens on the *held-out* records
+# after the update where the loss was lowest?
 #
 # - **a** Loss and answers both get better, or stay.
 # - **b** Both get worse: it overfits.
-# - **c** The loss gets worse, and the answers do not.
+# - **c** The loss gets worse, at least for a while, and the answers do not.
 
 # %% tags=["demo"]
 predict("loss_turns", "")
@@ -1167,6 +1182,7 @@ predict("loss_turns", "")
 history = histories[FEW]
 steps, last = [p["step"] for p in history], history[-1]
 best = min(history, key=lambda p: p["nll"])
+later = max(history[history.index(best) :], key=lambda p: p["nll"])
 fig, axes = plt.subplots(1, 3, figsize=(10, 2.8))
 titles = {"nll": "loss, nats per answer token", "match": "exact match"}
 titles["sure where wrong"] = "how sure, where it is wrong"
@@ -1175,29 +1191,31 @@ for ax, (key, title), color in zip(axes, titles.items(), colors):
     ax.plot(steps, [p[key] for p in history], color=color, marker="o", markersize=3)
     ax.set(xlabel="update", title=title, ylim=(0, None if key == "nll" else 1))
 plt.show()
-plots.show_table([{"": "lowest loss"} | best, {"": "at the end"} | last])
-worse_loss = last["nll"] > 1.02 * best["nll"]
-worse_answers = last["match"] < best["match"] - 0.05
+moments_of_few = {"lowest loss": best, "highest loss after it": later, "at the end": last}
+plots.show_table([{"": moment} | found for moment, found in moments_of_few.items()])
+worse_loss = later["nll"] > 1.02 * best["nll"]
+worse_answers = min(later["match"], last["match"]) < best["match"] - 0.05
 came = "a" if not worse_loss else "b" if worse_answers else "c"
-reveal("loss_turns", came, first=history[0], best=best, last=last)
+reveal("loss_turns", came, first=history[0], best=best, later=later, last=last)
 
 # %% [markdown]
-# The third picture is the reason that one gives for such a turn, measured: as training goes on, the model puts more
-# probability on its first choice *where that choice is wrong*, and there the loss pays for every bit of it. A judge who
-# only counts right answers does not mind. It also works the other way round: a loss can fall on words that nobody
-# cares about. What we need is a way to train on what we *want*: a reward. That is the next chapter.
+# (The loss may fall again afterwards: that depends on the seed.) The third picture measures the usual explanation of
+# such a rise: as training goes on, the model gives more probability to its first choice *where that choice is wrong*,
+# and this makes the loss larger. The share of right
+# answers does not measure this. The opposite also happens: a loss can fall because of words that do not matter. What
+# we need is a way to train on what we *want*: a reward. That is the next chapter.
 #
 # ## The same functions on a real model
 #
-# Nothing you wrote knows that the model was small. SmolLM2-135M-Instruct (Allal et al. 2025) is a chat model with
-# 135 million parameters, trained on two trillion tokens. The first time, the next cell fetches it.
+# Nothing that you wrote depends on the size of the model. SmolLM2-135M-Instruct (Allal et al. 2025) is a chat model
+# with 135 million parameters, trained on two trillion tokens. The first time, the next cell fetches it.
 #
-# We teach it a manner: to answer like a pirate. Full fine-tuning on a laptop would take its time, so only small
-# matrices beside the weights are trained (LoRA, from the library `peft`; chapter 7 opens that box).
+# We teach it a manner: to answer like a pirate. Full fine-tuning would take long on a laptop, so only small matrices
+# beside the weights are trained (LoRA, from the library `peft`; chapter 7 explains it).
 
 # %% tags=["demo"]
 torch.set_num_threads(device.threads())  # this one is large enough to use them
-# The nano model steps in where no real one can be had.
+# Where the real model cannot be had, the nano model takes its place.
 nano = (sft_model, tokenizer, train_records, heldout)
 real = manners.load_manner(device.updates(24, least=2), *nano)
 template = SMOL if real.real else NANO
@@ -1316,10 +1334,10 @@ print(f"All drawn answers together: exp(sum) {sum(by_sum):.2f}, exp(mean) {sum(b
 print("Padding:", {way: percent(share) for way, share in padding.items()})
 print("The price of quality:", {f"{n} answers": percent(match) for n, match in cost.items()})
 print(
-    f"With {FEW} answers: loss {best['nll']:.2f} at its best, {last['nll']:.2f} at the end;",
+    f"With {FEW} answers: loss {best['nll']:.2f} at its best, up to {later['nll']:.2f} later;",
     end=" ",
 )
-print(f"exact match {percent(best['match'])} and {percent(last['match'])}.")
+print(f"exact match {percent(best['match'])}, {percent(later['match'])}.")
 print(
     "Behind a first mistake, right:", {name: percent(share) for name, share in behind.items()}
 )
@@ -1332,13 +1350,13 @@ progress("02_sft")
 # %% [markdown]
 # ## Questions
 #
-# Answer for yourself before you unfold.
+# Answer each question yourself before you unfold it.
 #
 # <details><summary>1. A library pads with the end token, and makes the attention mask and the labels by comparing with the padding id. What
 # will the model do after training?</summary>
 #
-# Its real end tokens look like padding too, so none of them is ever supervised. The model never learns to stop, as in the
-# run without an end mark. The loss looks fine.
+# Its real end tokens look like padding too, so none of them is ever supervised. The model never learns to stop, as in
+# the run without an end mark. The loss looks fine.
 # </details>
 # <details><summary>2. You fine-tune on conversations with tool calls and forget to mask the tools' results. What does the model learn
 # that you did not want?</summary>
@@ -1349,18 +1367,18 @@ progress("02_sft")
 # <details><summary>3. Two batches of an update have 10 and 1,000 answer tokens. You average the two mean losses. Which tokens weigh
 # more, and by how much?</summary>
 #
-# Each of the 10 weighs 1/20, each of the 1,000 weighs 1/2000: a hundred times less. In the mean over all tokens each weighs
-# 1/1010.
+# Each of the 10 weighs 1/20, each of the 1,000 weighs 1/2000: a hundred times less. In the mean over all tokens each
+# weighs 1/1010.
 # </details>
 # <details><summary>4. Why may greedy answers never show exposure bias in the share of answers that are right as a whole?</summary>
 #
-# Up to the first mistake, the model's own words and the true ones are the same. An answer without a mistake is right in both
-# ways of asking, one with a mistake is wrong in both. The beginnings differ only behind a mistake.
+# Up to the first mistake, the model's own words and the true ones are the same. An answer without a mistake is right
+# in both ways of asking, one with a mistake is wrong in both. The beginnings differ only behind a mistake.
 # </details>
 #
 # ## What was not shown
 #
-# - One seed a run, and a world of 300 words. `make robust 02` (for those who have the repository) runs the chapter with
+# - One seed a run, and a world of some two hundred words. `make robust 02` (for those who have the repository) runs the chapter with
 #   other seeds.
 # - Whether the mask helps depends on data; we saw one set. Nor did we tune the learning rate for each run.
 # - Conversations of several turns were rendered and masked, not trained on.

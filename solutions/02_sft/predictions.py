@@ -3,21 +3,21 @@
 PREDICTIONS = {
     "asked_a_question": {
         "choices": {
-            "a": "comes from use: whoever has talked to a chat model expects answers. Those were trained to answer. This model was "
-            "trained to continue texts, and nothing says that a text of one question goes on with its answer.",
-            "b": "comes from asking what stands behind a question in the texts it read: in a sheet of questions, the next question.",
-            "c": "comes from the thought that what was never trained cannot come out right. But the words are ordinary ones, and "
-            "to go on with ordinary words is just what it was trained for.",
+            "a": "comes from the thought that the model of chapter 1 knew too little, or had bad luck with its random words. But "
+            "nothing in these texts says that a question goes on with its answer, however long a model learns from them.",
+            "b": "comes from asking what stands behind a question in the texts that it read: on a sheet of questions, the next "
+            "question. More of the same training, and the most likely words, do not change that.",
+            "c": "would come if the model had not learned what follows a question. But it has read many sheets of questions.",
         },
         "why": "Of {asked} questions it answered {answers_it:.0%} and went on with another question after {asks_back:.0%}. In its "
-        "corpus, questions stand on sheets of questions. The likeliest continuation is not the most useful one.",
+        "training text, questions stand on sheets of questions. The most likely continuation need not be the most useful one.",
     },
     "mask_or_not": {
         "choices": {
-            "a": "comes from seeing the prompt's tokens as a distraction: they take up gradient, and do no lasting harm.",
-            "b": "comes from seeing them as a wrong task. But to write questions and to write answers are not at odds: one model "
-            "can learn both, if it is given the time.",
-            "c": "comes from counting tokens: more labels, more signal. It can be so where examples are few, prompts are long and "
+            "a": "comes from the thought that the prompt's tokens only slow the training down: they use gradient, but do no lasting harm.",
+            "b": "comes from the thought that they teach a wrong task. But writing questions does not exclude writing answers: one "
+            "model can learn both, if it is given the time.",
+            "c": "comes from counting tokens: more labels, more to learn from. This can be so where examples are few, prompts are long and "
             "pre-training has left much to learn about them.",
         },
         "why": "Halfway, exact match with the mask was {half_gap:+.0f} points above that without it, and at the end {end_gap:+.0f}. "
@@ -25,24 +25,25 @@ PREDICTIONS = {
     },
     "no_end_mark": {
         "choices": {
-            "a": "comes from the thought that to read a mark is to know it. But only what has a label is learned as an output, and "
-            "behind its own answers the mark had none.",
-            "b": "comes from asking which token is the likeliest behind the answer, if none was ever asked for there.",
+            "a": "comes from the thought that a model can write what it often reads. But only a token with a label is learned as an "
+            "output, and behind the model's own answers the mark had none.",
+            "b": "comes from asking which token the model learned to write behind an answer: none.",
             "c": "comes from thinking of an answer as one whole. The loss is a sum over tokens, and the other tokens were trained "
             "as before.",
         },
         "why": "{stops[without]:.0%} of its answers stopped within the limit; with the end mark it was {stops[with]:.0%}. {starts_right:.0%} "
-        "began with the right answer, word for word. After it there is no label, so no lesson: whatever comes, comes. "
-        "Nothing in its loss shows it: the mark that it lacks is not counted there.",
+        "began with the right answer, word for word. Behind it there is no label, so it was not trained what to write there. "
+        "Its loss does not show this: the mark that is missing is not counted in it.",
     },
     "loss_turns": {
         "choices": {
-            "a": "comes from the training loss, which falls on and on. On held-out records nothing promises that.",
+            "a": "comes from the training loss, which goes on falling. On held-out records the loss need not do so.",
             "b": "comes from the textbook picture of overfitting, where the quality that you want and the loss are the same thing.",
-            "c": "comes from asking what the loss is made of: it pays for sureness, and sureness where the choice is wrong is dear.",
+            "c": "comes from asking what the loss measures: it also counts how sure the model is. To be sure of a wrong choice costs much.",
         },
-        "why": "The loss was lowest at update {best[step]}, {best[nll]:.2f}, and {last[nll]:.2f} at the end; exact match was "
-        "{best[match]:.0%} there and {last[match]:.0%} at the end. Where its first choice is wrong, the model gave it a probability of "
+        "why": "The loss was lowest at update {best[step]}, {best[nll]:.2f}; after that it was as high as {later[nll]:.2f}, at update "
+        "{later[step]}, and {last[nll]:.2f} at the end. Exact match was {best[match]:.0%}, {later[match]:.0%} and {last[match]:.0%} at these "
+        "three. Where its first choice is wrong, the model gave it a probability of "
         "{first[sure where wrong]:.2f} at the first look and of {last[sure where wrong]:.2f} at the last.",
     },
 }

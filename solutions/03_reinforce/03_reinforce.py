@@ -2,14 +2,14 @@
 # # 3 · Learning from a reward: REINFORCE
 #
 # Fine-tuning shows a model what to say. Now you tell it only *how good* its answer was, and it has to find better
-# answers by itself. You derive the gradient for that. You check every line of the derivation against exact numbers, in a
-# world so small that all answers can be listed. Then you train a language model with the very same functions.
+# answers by itself. You derive the gradient for that. You check every line of the derivation against exact numbers,
+# in a world so small that all answers can be listed. Then you train a language model with the same functions.
 #
 # **You will be able to**
 # - derive the policy gradient, and say what happens to the θ inside the reward;
 # - turn it into a loss with the sign, the means and the mask in the right places;
 # - say what a baseline may depend on, and how much variance it removes;
-# - use the KL term in its four forms: in the objective, in the reward, as an estimate, in the optimum;
+# - use the KL term in four places: in the objective, in the reward, as an estimate, in the optimum;
 # - write the training loop, train a table and a language model with it, and read the curves.
 #
 # | exercise | difficulty | minutes | | exercise | difficulty | minutes |
@@ -54,13 +54,14 @@ DEVICE = device.device()
 drawings.loop()
 
 # %% [markdown]
-# That is the whole chapter in one picture. Every arrow in it becomes a function of yours.
+# This is the whole chapter in one picture. You write a function for each of its steps.
 #
 # ## A world that can be listed
 #
-# Three questions. To each there are 32 answers: the right word or one of three wrong ones, short or as a sentence, with or
-# without a courteous opening and closing. The reference $p_0$ gives each of them some probability. The **reward** $r$ is,
-# for now, the true utility $u$ of this course's world: 3 points for being right, 1.2 for an opening, 1 for a closing.
+# There are three questions, and 32 answers to each: the right word or one of three wrong ones, short or as a
+# sentence, with or without a polite opening and closing. The reference $p_0$ gives each of them some probability. The
+# **reward** $r$ is, for now, the true utility $u$ of this course's world: 3 points for a right answer, 1.2 for an
+# opening, 1 for a closing.
 
 # %% tags=["demo"]
 world = listed.listed_world()
@@ -78,18 +79,19 @@ plots.show_table(
 # %% [markdown]
 # ## What we want
 #
-# A policy $p_\theta$ whose answers are good, and which has not gone far from $p_0$. For one prompt,
+# We want a policy $p_\theta$ whose answers are good, and which stays near $p_0$. How near is measured by the
+# Kullback–Leibler divergence, KL. For one prompt,
 #
 # $$ J(\theta) = \mathbb{E}_{y\sim p_\theta}\,r(x, y) \;-\; \beta\,\mathrm{KL}(p_\theta \,\|\, p_0), \qquad
 # \mathrm{KL}(p_\theta\|p_0) = \mathbb{E}_{y\sim p_\theta} \log\frac{p_\theta(y|x)}{p_0(y|x)}, $$
 #
-# and over several prompts the mean of that. β is the price of leaving $p_0$, in points of reward per nat. From here on the
-# prompt is left out of the formulas: all of them hold for each prompt.
+# and for several prompts the mean of that. β is the price of moving away from $p_0$, in points of reward per nat.
+# From here on the prompt is left out of the formulas: all of them hold for each prompt.
 #
 # ## Exercise 1: the objective
 #
-# In this world every expectation is a sum over 32 answers. Write J exactly. Logits may be of *any* size, also of size 1000,
-# where some probabilities are exactly 0 in floating point: J must stay finite there.
+# In this world every expectation is a sum over 32 answers. Write J exactly. Logits may be of *any* size, also of size
+# 1000, where some probabilities are exactly 0 in floating point: J must stay finite there.
 
 
 # %% nbgrader={"grade": false, "grade_id": "exact_objective", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -122,13 +124,14 @@ check("exact_objective", exact_objective)
 #
 # ### The sign of the KL term
 #
-# The objective is often written with a **plus** in front of the KL. See what that asks for. Real rewards have flaws, so
-# here is one: our rule pays 1.2 points for *every* opening, and forgets that one is enough. There is one more answer now,
-# “certainly , certainly , …”, which hardly ever comes. Our rule overrates it; its true utility is below zero.
+# The objective is often written with a **plus** in front of the KL. What would a plus do? Real rewards have flaws, so
+# we put one into ours: it gives 1.2 points for *every* opening, although one is enough. There is one more answer now,
+# “certainly , certainly , …”, which is very rare under $p_0$. Our rule overrates it; its true utility is below zero.
 #
-# **Predict.** We climb both objectives with exact gradients, from p₀. Where does each policy end?
+# **Predict.** Starting at p₀, we maximise each of the two objectives with exact gradients. Where does each policy
+# end?
 #
-# - **a** Both end at the overrated answer: the reward is highest there, and the flaw is found sooner or later.
+# - **a** Both end at the overrated answer: the reward is highest there.
 # - **b** With minus, mostly on good answers; with plus, everything is on the overrated answer.
 # - **c** With minus, everything is on one good answer; with plus, it stays near p₀.
 
@@ -166,37 +169,40 @@ came = "b" if plus["overrated"] > 0.9 > minus["overrated"] else "a"
 reveal("plus_sign", came, plus=plus["E[u]"], minus=minus["E[u]"], start=flaw["p₀"]["E[u]"])
 
 # %% [markdown]
-# With a plus the policy is *paid* for leaving $p_0$, most of all towards what $p_0$ hardly ever says. The KL is convex in
-# the probabilities and the expected reward is linear. So their sum is convex, and a convex function over a simplex is
-# largest at a corner: one answer, always the same. Look at both columns: E[r] is highest with plus, and E[u], what we wanted,
-# is lower than before the training. With a minus the objective is concave, its optimum is spread over many answers, and a rare
-# answer must be overrated by a lot before it counts. The sign is a minus. You write that optimum down in exercise 7.
+# With a plus the policy is *rewarded* for moving away from $p_0$, most of all towards answers that are rare under
+# $p_0$. The KL is convex in the probabilities and the expected reward is linear. So their sum is convex, and a convex
+# function of probabilities is largest at a corner: all probability on one answer. Look at both columns: E[r] is
+# highest with plus, and E[u], what we wanted, is lower than before the training. With a minus the objective is
+# concave, its optimum is spread over many answers, and a rare answer has to be overrated by a lot before it matters.
+# So the sign has to be a minus. You compute this optimum in exercise 7.
 #
 # ## The gradient, line by line
 #
-# In chapters 1 and 2, θ was in the function under the expectation, and the data did not depend on it. Here θ is in the
-# *distribution*. Forget the KL for a moment, and let $f(y)$ be any number for each answer, the same for every θ. Then
+# In chapters 1 and 2, θ was in the function under the expectation, and the data did not depend on it. Here θ is in
+# the *distribution*. Leave the KL out for now, and let $f(y)$ be a number for each answer that does not depend on θ.
+# Then
 #
 # $$ \nabla_\theta \sum_y p_\theta(y) f(y) \;\overset{(1)}{=}\; \sum_y f(y)\,\nabla p_\theta(y)
 # \;\overset{(2)}{=}\; \sum_y p_\theta(y)\, f(y)\, \frac{\nabla p_\theta(y)}{p_\theta(y)}
 # \;\overset{(3)}{=}\; \mathbb{E}_{y\sim p_\theta}\big[f(y)\,\nabla \log p_\theta(y)\big]. $$
 #
-# (1) the gradient goes under the sum; (2) multiply and divide by $p_\theta(y)$, so that it is an expectation again; (3)
-# $\nabla p / p = \nabla \log p$. This is the **score-function** gradient (Williams 1992). It is useful because an expectation can
-# be estimated from samples, and because nothing is needed of $f$ but its value.
+# (1) the gradient goes under the sum; (2) multiply and divide by $p_\theta(y)$, so that it is an expectation again;
+# (3) $\nabla p / p = \nabla \log p$. This is the **score-function** gradient (Williams 1992). It is useful because an
+# expectation can be estimated from samples, and because only the values of $f$ are needed, not its gradient.
 #
 # ## A derivation, in writing
 #
-# But J is not of that form: with the KL in it, the integrand $f_\theta(y) = r(y) - \beta \log\frac{p_\theta(y)}{p_0(y)}$
-# depends on θ as well. Derive $\nabla_\theta J$ for one prompt. Start from $J(\theta) = \sum_y p_\theta(y)\,
-# f_\theta(y)$, and end with an expression that can be estimated from samples. In a class a person reads it; alone, compare
-# it with the model below. Six points:
+# But J is not of that form: with the KL in it, the function under the expectation depends on θ as well:
+# $f_\theta(y) = r(y) - \beta \log\frac{p_\theta(y)}{p_0(y)}$. Derive $\nabla_\theta J$ for one prompt. Start from
+# $J(\theta) = \sum_y p_\theta(y)\, f_\theta(y)$, and end with an expression that can be estimated from samples. In a
+# class, your instructor reads it. If you learn alone, compare it with the model derivation below. There are six
+# points:
 #
 # | points | for |
 # |---|---|
 # | 2 | the product rule: both terms are there |
 # | 1 | the first term as an expectation, by $\nabla p = p\,\nabla\log p$ |
-# | 2 | the second term worked out, with the reason for what it comes to |
+# | 2 | the second term worked out, with the reason for its value |
 # | 1 | the result in one line, and what it says about the θ inside the reward |
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "derivation", "locked": false, "points": 6, "schema_version": 3, "solution": true, "task": false}
@@ -222,19 +228,22 @@ reveal("plus_sign", came, plus=plus["E[u]"], minus=minus["E[u]"], start=flaw["p�
 # $\nabla J = \underbrace{\textstyle\sum_y (\nabla p_\theta(y))\, f_\theta(y)}_{A} + \underbrace{\textstyle\sum_y
 # p_\theta(y)\, (\nabla f_\theta(y))}_{B}$. If you write A alone, you use a rule that was made for an $f$ without θ.
 #
-# *A.* With $\nabla p = p \nabla \log p$ it reads $A = \mathbb{E}\big[f_\theta\,\nabla\log p_\theta\big]$. It can be estimated:
-# draw answers, average.
+# *A.* With $\nabla p = p \nabla \log p$ it reads $A = \mathbb{E}\big[f_\theta\,\nabla\log p_\theta\big]$. It can be
+# estimated: draw answers, average.
 #
-# *B.* Of $f_\theta = r - \beta\log p_\theta + \beta\log p_0$ only the middle part has a θ, so $\nabla f_\theta = -\beta \nabla\log
-# p_\theta$ and $B = -\beta\,\mathbb{E}[\nabla\log p_\theta]$. Now read $\nabla p = p\nabla\log p$ backwards:
-# $\mathbb{E}[\nabla\log p_\theta] = \nabla\big(\sum_y p_\theta(y)\big) = \nabla 1$. A constant does not change, so $B = 0$ for every β.
+# *B.* Of $f_\theta = r - \beta\log p_\theta + \beta\log p_0$ only the middle part has a θ, so
+# $\nabla f_\theta = -\beta \nabla\log p_\theta$ and $B = -\beta\,\mathbb{E}[\nabla\log p_\theta]$. Now read
+# $\nabla p = p\nabla\log p$ backwards:
+# $\mathbb{E}[\nabla\log p_\theta] = \nabla\big(\sum_y p_\theta(y)\big) = \nabla 1$. A constant does not change, so
+# $B = 0$ for every β.
 #
-# *Result.* $\nabla J = A$, where $f_\theta$ is used as a plain number. In code: compute the reward with its KL part, and `detach` it.
+# *Result.* $\nabla J = A$, where $f_\theta$ is used as a plain number. In code: compute the reward with its KL part,
+# and `detach` it.
 # </details>
 #
-# **Check yourself with numbers.** Each line of a derivation is a claim about numbers. Here are the quantities it talks
-# about, for a policy halfway to the optimum; the left-hand side of line (1) is taken by finite differences, so that nothing
-# is assumed. It is done in float64, because differences of close numbers are taken.
+# **Check yourself with numbers.** Each line of a derivation says that two quantities are equal. The next cell
+# computes them for a policy halfway to the optimum. The gradient of J is measured by finite differences, so that
+# nothing is assumed. The numbers are float64, because differences of nearly equal numbers lose digits.
 
 # %% tags=["demo"]
 climbed = climb(ref_logps, rewards, BETA)
@@ -260,7 +269,7 @@ plots.show_table(
 )
 
 # %% [markdown]
-# If your derivation says that the second term is something else than what the last line shows, look at it again.
+# If your derivation gives another second term than the last line shows, look at it again.
 #
 # ## Exercise 2: the gradient
 #
@@ -289,8 +298,8 @@ check("score_function_gradient", score_function_gradient)
 # %% [markdown]
 # <details><summary><b>Hint</b></summary>
 #
-# Take one logit, that of answer b. In the sum over y of $p(y) f(y) (\text{onehot}(y) - p)$, which terms have a 1 at b, and what
-# do all of them have there? What is left when you put p(b) outside a bracket?
+# Take one logit, that of answer b. In the sum over y of $p(y) f(y) (\text{onehot}(y) - p)$, which terms have a 1 at
+# b, and what do all of them have there? What is left when you put p(b) outside a bracket?
 # </details>
 #
 # ## Exercise 3: the gradient from samples
@@ -300,12 +309,12 @@ check("score_function_gradient", score_function_gradient)
 #
 # $$ \hat g = \frac1k\sum_{i=1}^{k} r(y_i)\,\nabla\log p_\theta(y_i), \qquad y_i\sim p_\theta. $$
 #
-# The judge draws many of your estimates. Their mean must be the exact gradient, within its standard error, and they must
-# scatter as independent samples do.
+# The judge draws many of your estimates. Their mean must be the exact gradient, within its standard error, and they
+# must vary as estimates from independent samples do.
 #
-# (REINFORCE was derived for an $f$ without θ, and is often applied to J, whose integrand has θ in it, without a word. That is
-# right, for the reason you derived: the second term is the gradient of a sum that is always 1. The cell behind the check compares
-# your gradient with autograd of J.)
+# (REINFORCE was derived for an $f$ without θ, and is often used for J, which has θ under the expectation, without an
+# explanation. You derived why that is right: the second term is the gradient of a sum that is always 1. A cell behind
+# the check compares your gradient with autograd of J.)
 
 
 # %% nbgrader={"grade": false, "grade_id": "policy_gradient_estimate", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -374,19 +383,20 @@ print(f"length of the mean's error, in standard errors: {overall:.2f}")
 drawings.update(torch.tensor([0.35, 0.25, 0.2, 0.12, 0.08]), [0, 1, 3], [1.0, 1.0, 4.0])
 
 # %% [markdown]
-# The mean of many estimates is right: its error is of the size of its standard error. A single one is mostly noise. The drawing
-# shows what one does to five answers, of which three were drawn, all with positive rewards. The answer that was paid well goes
-# up. Answers that were paid a little may go *down*, and so do those that nobody drew: all share one softmax.
+# The mean of many estimates is right: its error is of the size of its standard error. A single one is mostly noise.
+# The drawing shows what one does to five answers, of which three were drawn, all with positive rewards. The answer
+# with the high reward becomes more likely. Answers with a small reward may become *less* likely, and so do the
+# answers that were not drawn: all probabilities together are 1.
 #
 # ## Exercise 4: a loss with that gradient
 #
-# Nobody writes ∇ log p by hand for a transformer. Autograd finds it, if we give it a **surrogate loss** whose gradient is
-# $-\hat g$:
+# For a transformer, ∇ log p is not written by hand. Autograd finds it, if we give it a **surrogate loss** whose
+# gradient is $-\hat g$:
 #
 # $$ \mathcal L = -\frac1n\sum_{i=1}^n A_i \log p_\theta(y_i), \qquad \log p_\theta(y_i) = \sum_t \log p_\theta(y_{i,t}\mid\dots). $$
 #
-# The weight $A_i$ is called the **advantage**; so far it is just the reward. It is a constant. The *value* of this loss means
-# nothing, it may well rise while the policy improves. Only its gradient is wanted.
+# The weight $A_i$ is called the **advantage**; so far it is just the reward. It is a constant. The *value* of this
+# loss means nothing: it may rise while the policy improves. We use only its gradient.
 
 
 # %% nbgrader={"grade": false, "grade_id": "reinforce_loss", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -412,12 +422,13 @@ check("reinforce_loss", reinforce_loss)
 # %% [markdown]
 # <details><summary><b>Hint</b></summary>
 #
-# An optimiser makes a loss small, and good answers are to become likelier: which sign? Which of the two means in your code,
-# over tokens or over answers, does the formula not have?
+# An optimiser makes a loss small, and good answers are to become likelier: which sign? Which of the two means in your
+# code, over tokens or over answers, does the formula not have?
 # </details>
 #
-# The same samples, twice: autograd of your loss, and the formula for $\hat g$ written out for those very samples. Below that, what
-# comes next: answers of this world, with the mean reward of the *others* beside each.
+# The next cell computes the gradient twice from the same samples: by autograd of your loss, and by the formula for
+# $\hat g$. The drawing below it prepares the next exercise: answers of this world, with the mean reward of the
+# *others* beside each.
 
 # %% tags=["demo"]
 logits = halfway.clone().requires_grad_()
@@ -443,8 +454,8 @@ drawings.advantages(paid, methods.leave_one_out_advantages(paid[None])[0])
 # without changing the expectation: a **baseline**. It must not depend on the answer that it is subtracted from. It may
 # depend on the prompt, and on *other* answers.
 #
-# If several answers were drawn for each prompt, a good one costs nothing: the mean of the others. That is **leave one
-# out**. The drawing above shows what it does to five answers of this world.
+# If several answers were drawn for each prompt, there is a good baseline at no cost: the mean of the others. That is
+# **leave one out**. The drawing above shows what it does to five answers of this world.
 
 
 # %% nbgrader={"grade": false, "grade_id": "leave_one_out_advantages", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -470,8 +481,8 @@ check("leave_one_out_advantages", leave_one_out_advantages)
 # What is the sum of the others, if you have the sum of all? How many others are there?
 # </details>
 #
-# **Predict.** Somebody subtracts the mean of *all* four rewards, the answer's own included. What happens to the mean of many
-# estimates?
+# **Predict.** Now subtract the mean of *all* four rewards, the answer's own included. What happens to the mean of
+# many estimates?
 #
 # - **a** Nothing: a mean of rewards is a baseline like any other.
 # - **b** It keeps its direction and becomes shorter.
@@ -515,23 +526,24 @@ reveal("own_reward", "d" if angle < 0.9 else "b" if own < 0.9 else "c" if own > 
        own=own, factor=(K - 1) / K, angle=angle)  # fmt: skip
 
 # %% [markdown]
-# Leave-one-out comes close to the best constant, which nobody knows beforehand, and a constant that is far off is no better
-# than none. The mean of the whole group contains the answer's own reward, so it *depends on the answer*, and the gradient
-# comes out too short by the factor $(k-1)/k$. That is only a matter of scale, and GRPO (Shao et al. 2024) accepts it; but it is
-# not the gradient.
+# Leave-one-out comes close to the best constant, which is not known before. A constant that is far from the best is
+# no better than none. The mean of the whole group contains the answer's own reward, so it *depends on the answer*,
+# and the gradient becomes too short by the factor $(k-1)/k$. Only its length is wrong, and GRPO (Shao et al. 2024)
+# accepts that.
 #
 # It is often said that REINFORCE is not used in practice. Plain REINFORCE is not. With a leave-one-out baseline it is
-# **RLOO** (Kool et al. 2019; Ahmadian et al. 2024). With the group's mean, divided by the group's standard deviation, it
-# is the advantage of **GRPO**, which reasoning models are trained with. They are one family.
+# **RLOO** (Kool et al. 2019; Ahmadian et al. 2024). With the group's mean, divided by the group's standard deviation,
+# it is the advantage of **GRPO**, which reasoning models are trained with.
 #
 # ## Exercise 6: a KL that is never negative
 #
-# You will want to *watch* the KL while training, and there you have only samples. The definition gives an estimate at once:
-# $k_1 = d = \log p_\theta(y) - \log p_0(y)$. Its mean is the KL, but a single $k_1$ is often negative, and so may be
-# the mean of a few: an impossible KL. Half the square, $k_2 = d^2/2$, is never negative, and biased.
+# You will want to *watch* the KL during training, but there you have only samples. The definition gives an estimate
+# directly: $k_1 = d = \log p_\theta(y) - \log p_0(y)$. Its mean is the KL. But a single $k_1$ is often negative, and
+# the mean of a few may be too, although no KL is negative. Half the square, $k_2 = d^2/2$, is never negative, but it
+# is biased.
 #
-# Find an estimate that is both: right on average, for *every* policy and reference, and never negative. There is exactly
-# one that looks at nothing but $d$.
+# Find an estimate that is both: right on average, for *every* policy and reference, and never negative. There is
+# exactly one that uses only $d$.
 
 
 # %% nbgrader={"grade": false, "grade_id": "kl_estimate", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -556,17 +568,17 @@ check("kl_estimate", kl_estimate)
 # %% [markdown]
 # <details><summary><b>Hint 1</b></summary>
 #
-# You may add to $d$ anything whose mean under $p_\theta$ is zero. What is the mean of $p_0(y)/p_\theta(y)$ under $p_\theta$, whatever
-# the two are? And how does one write that ratio with $d$?
+# You may add to $d$ anything whose mean under $p_\theta$ is zero. What is the mean of $p_0(y)/p_\theta(y)$ under
+# $p_\theta$, whatever the two are? And how does one write that ratio with $d$?
 # </details>
 # <details><summary><b>Hint 2</b></summary>
 #
-# So $d + \lambda\,(e^{-d} - 1)$ is right on average for every λ. Draw it for a few λ. At $d = 0$ it is 0: what must its slope be
-# there, if it is never to fall below zero?
+# So $d + \lambda\,(e^{-d} - 1)$ is right on average for every λ. Draw it for a few λ. At $d = 0$ it is 0: what must
+# its slope be there, if it is never to fall below zero?
 # </details>
 #
-# Yours is called $k_3$ (Schulman 2020). In this world the mean and the spread of each estimator are sums over all answers.
-# Walk from $p_0$ to the optimum and beyond.
+# Yours is called $k_3$ (Schulman 2020). In this world the mean and the spread of each estimator are sums over all
+# answers. The next cell computes them for policies between $p_0$ and the optimum, and beyond it.
 
 # %% tags=["demo"]
 estimators = {
@@ -601,8 +613,8 @@ plots.show_table([
 ])  # fmt: skip
 
 # %% [markdown]
-# $k_1$ and $k_3$ have no bias anywhere. Near the reference, where training begins, $k_3$ scatters far less than $k_1$. Far away it
-# is the other way round: there the exponential in $k_3$ costs more than it saved.
+# $k_1$ and $k_3$ have no bias anywhere. Near the reference, where training begins, $k_3$ varies far less than $k_1$.
+# Far away it is the other way round, because of the exponential in $k_3$.
 #
 # ## Exercise 7: the optimum
 #
@@ -610,9 +622,10 @@ plots.show_table([
 #
 # $$ p_*(y) = \frac{1}{Z}\,p_0(y)\,e^{r(y)/\beta}, \qquad Z = \sum_y p_0(y)\,e^{r(y)/\beta}. $$
 #
-# Put $r = \beta\log\frac{p_*}{p_0} + \beta\log Z$ into J and see: $J(\theta) = \beta\log Z - \beta\,\mathrm{KL}(p_\theta\|p_*)$.
-# A KL is never negative, and zero only between equals. So $p_*$ is the maximum, and β log Z is the most that can be had.
-# For a language model Z cannot be summed. Here it can. Take care with small β: r/β becomes large.
+# Put $r = \beta\log\frac{p_*}{p_0} + \beta\log Z$ into J and see:
+# $J(\theta) = \beta\log Z - \beta\,\mathrm{KL}(p_\theta\|p_*)$. A KL is never negative, and zero only between equals.
+# So $p_*$ is the maximum, and β log Z is the highest possible J. For a language model the sum Z has too many terms.
+# Here it can be computed. Take care with small β: r/β becomes large.
 
 
 # %% nbgrader={"grade": false, "grade_id": "optimal_policy", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -643,7 +656,7 @@ check("optimal_policy", optimal_policy)
 # computing them?
 # </details>
 #
-# Is it where your exact gradient led? Then move the price, and move what is paid for.
+# Is it the policy to which your exact gradient led? Then move the sliders: one for β, and one for each reward.
 
 # %% tags=["demo"]
 best_probs, log_z = optimal_policy(ref_logps, rewards, BETA)
@@ -664,12 +677,12 @@ widgets.optimum_explorer(world.answers[0], ref_logps[0], parts, optimal_policy)
 # %% [markdown]
 # ### Where to put the KL: in the reward, or in the loss
 #
-# Libraries do both. Some subtract β k from the reward, which is then held constant. Others add β times the mean of k to the
-# loss, and let autograd differentiate it. As measurements $k_1$ and $k_3$ agree. As something to learn from they do not
-# (arXiv:2506.09477, arXiv:2512.21852).
+# Libraries do both. Some subtract β k from the reward, which is then held constant. Others add β times the mean of k
+# to the loss, and let autograd differentiate it. As measurements, $k_1$ and $k_3$ agree. As parts of a loss they do
+# not (arXiv:2506.09477, arXiv:2512.21852).
 #
-# **Predict.** You draw answers, and add the mean of their $k_1$ to the loss, differentiated. Its value is an unbiased estimate of
-# the KL. Where does its gradient pull, on average?
+# **Predict.** You draw answers, and add the mean of their $k_1$ to the loss, differentiated. Its value is an unbiased
+# estimate of the KL. Where does its gradient pull, on average?
 #
 # - **a** Back to p₀: its mean is the KL, so its gradient's mean is the KL's gradient.
 # - **b** Nowhere: it is zero on average.
@@ -738,18 +751,18 @@ plots.show_table(
 # - $k_3$ has the gradient of KL(p₀‖p), which is another KL.
 # - $k_3$ times the ratio p/p̄ (p̄ is p, held constant) has the one we want again.
 #
-# Chapter 10 will make an exercise of it.
+# Chapter 10 makes an exercise of it.
 #
-# Inside the *reward* (second table) your derivation needs $k_1$. We climbed with the exact gradient of $\mathbb{E}[(r -
-# \beta k)\,\nabla\log p]$, where the bracket is held constant. Only $k_1$ arrives at p*. The other two are never negative. So
-# they also punish an answer that has become *less* likely. The penalty makes it still less likely, and the next penalty is
-# larger: most of what is not among the best answers disappears.
+# Inside the *reward* (second table) your derivation needs $k_1$. We followed the exact gradient of
+# $\mathbb{E}[(r - \beta k)\,\nabla\log p]$, where the bracket is held constant. Only $k_1$ leads to p*. The other two
+# are never negative. So they also punish an answer that has become *less* likely. The penalty makes it even less
+# likely, and the next penalty is larger: most answers that are not among the best disappear.
 #
 # ## Exercise 8: all of it in one loss
 #
-# An answer's **shaped reward** is $r(y) - \beta\,(\log p_\theta(y) - \log p_0(y))$, as a number. Compare it with those of
-# the other answers to the same prompt, and weigh log p with the result. All the pieces stand above. This time answers have
-# tokens, because the same function will train a table and a language model.
+# An answer's **shaped reward** is $r(y) - \beta\,(\log p_\theta(y) - \log p_0(y))$, as a number. Compare it with
+# those of the other answers to the same prompt, and multiply log p with the result. You have written all the pieces.
+# This time answers have tokens, because the same function will train a table and a language model.
 
 
 # %% nbgrader={"grade": false, "grade_id": "policy_loss", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -782,14 +795,14 @@ check("policy_loss", policy_loss)
 # %% [markdown]
 # <details><summary><b>Hint</b></summary>
 #
-# What comes first, the KL or the baseline? `reinforce_loss` takes a batch of answers: what do (prompts, k, seq) and (prompts, k)
-# have to become?
+# What comes first, the KL or the baseline? `reinforce_loss` takes a batch of answers: what do (prompts, k, seq) and
+# (prompts, k) have to become?
 # </details>
 #
 # ## Exercise 9: the training loop
 #
-# From here on the loop is yours. It knows nothing of tables, tokens or KL: `sample` draws answers, `loss_of` makes a loss
-# of them. In reinforcement learning the data depend on the policy, so old answers will not do.
+# From here on the loop is yours. It knows nothing of tables, tokens or KL: `sample` draws answers, `loss_of` makes a
+# loss of them. In reinforcement learning the data depend on the policy, so every update needs new answers.
 
 
 # %% nbgrader={"grade": false, "grade_id": "train_on_reward", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -825,12 +838,12 @@ check("train_on_reward", train_on_reward)
 # %% [markdown]
 # <details><summary><b>Hint</b></summary>
 #
-# It is the loop of chapters 1 and 2. What has to be forgotten before a new gradient is taken? Which function of
+# It is the loop of chapters 1 and 2. What has to be cleared before a new gradient is computed? Which function of
 # `torch.nn.utils` measures the length of all gradients together, and where must it stand?
 # </details>
 #
-# Now learn from samples alone: sixteen answers to each prompt, no sum over all answers anywhere. Because we know
-# $p_*$, we can see how close it comes. Several seeds with the baseline, as many without.
+# Now learn from samples alone: sixteen answers to each prompt, and no sum over all answers. Because we know $p_*$, we
+# can see how close the policy comes. Several seeds run with the baseline, as many without.
 
 
 # %% tags=["demo"]
@@ -879,23 +892,24 @@ reached = {name: runs[:, -1].tolist() for name, runs in learned.items()}
 print({name: [f"{tv:.4f}" for tv in tvs] for name, tvs in reached.items()})
 
 # %% [markdown]
-# The difference is larger than “less noise” suggests, and there is a reason. At the optimum the shaped reward of every
-# answer is the same: $r - \beta\log\frac{p_*}{p_0} = \beta\log Z$. So leave-one-out advantages are exactly zero there, and
-# the noise dies out as the policy arrives. Without a baseline every answer keeps the weight β log Z, and the noise stays.
+# The difference is large, and there is a reason. At the optimum the shaped reward of every answer is the same:
+# $r - \beta\log\frac{p_*}{p_0} = \beta\log Z$. So leave-one-out advantages are exactly zero there, and near the
+# optimum the noise goes to zero. Without a baseline every answer keeps the weight β log Z, and the noise stays.
 #
-# **A good place for a break.** To go on another day, open this notebook, click on this cell, and choose *Run All Above Selected
-# Cell*: about a minute, and everything is in place.
+# **A good place for a break.** To go on another day, open this notebook, click on this cell, and choose *Run All
+# Above Selected Cell*: about a minute, and everything is in place.
 #
 # ## The same functions on a language model
 #
-# Now the nano model, after supervised fine-tuning on ordinary answers. It has never been told which of its answers are better. A
-# *rule* gives the reward: the same true utility, computed from the text. An answer that does not end with a full stop costs
-# 1.5 points, and an empty answer is one of those. Sampling is what you wrote in chapter 2.
+# Now we train the nano model, after supervised fine-tuning on ordinary answers. It has not been trained to prefer
+# some answers to others. A *rule* gives the reward: the same true utility, computed from the text. An answer that
+# does not end with a full stop costs 1.5 points, and an empty answer is one of those. Sampling is what you wrote in
+# chapter 2.
 #
 # ## Exercise 10: where an answer ends
 #
-# Rows that have ended wait while the others finish. What stands behind the end mark must not reach the loss. The end mark
-# itself must: to stop is the policy's choice.
+# Some rows end earlier than others. What stands behind the end mark must not count in the loss. The end mark itself
+# must count: to stop is a choice of the policy.
 
 
 # %% nbgrader={"grade": false, "grade_id": "answer_mask", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -959,7 +973,8 @@ check("rollout_logps", rollout_logps)
 # %% [markdown]
 # <details><summary><b>Hint 1</b>: the rows</summary>
 #
-# Join prompts and tokens to rows. What must the attention mask of the joined rows be on the prompts' padding, and on the answers?
+# Join prompts and tokens to rows. What must the attention mask of the joined rows be on the prompts' padding, and on
+# the answers?
 # </details>
 # <details><summary><b>Hint 2</b>: which logits</summary>
 #
@@ -967,7 +982,8 @@ check("rollout_logps", rollout_logps)
 # place predict?
 # </details>
 #
-# Your mask and your log-probabilities on answers of the nano model. Near 0 it was sure of the token.
+# The next cell shows your mask and your log-probabilities on answers of the nano model. Near 0, it was sure of the
+# token.
 
 # %% tags=["demo"]
 tokenizer = data.load_tokenizer()
@@ -1005,11 +1021,11 @@ for row, keep, logp in zip(tokens.tolist(), mask.tolist(), logps.tolist()):
 #
 # `sample` is all that is new. The reward is computed for the *whole* answer, and so is its KL: the sum over its tokens.
 #
-# **Predict.** Three things are paid for: being right (3 points), an opening (1.2), a closing (1). Which of the three shares grows
-# most in the first third of the training?
+# **Predict.** Three things are rewarded: a right answer (3 points), an opening (1.2), a closing (1). For each, we
+# measure the share of answers that have it. Which share grows most in the first third of the training?
 #
-# - **a** Being right: it pays most.
-# - **b** An opening or a closing: courtesies pay less, but they can be added to any answer.
+# - **a** Right answers: they bring most points.
+# - **b** An opening or a closing: such polite words bring less, but they can be added to any answer.
 # - **c** All by about the same.
 
 # %% tags=["demo"]
@@ -1126,26 +1142,29 @@ reveal("first_learned", came, third=third, right=early["right"], opening=early["
        closing=early["closing"])  # fmt: skip
 
 # %% [markdown]
-# Now read the columns of the first table, and not only the curves. A courtesy can be added to any answer, and pays every time.
-# To be *right* pays most, but a right answer has to come up by chance before it can be made more likely. So the model
-# becomes surer of facts that it already gave now and then. A policy does not learn what you meant. It learns what your
-# reward pays for most easily.
+# Now read the columns of the first table, and not only the curves. A polite word can be added to any answer, and is
+# rewarded every time. A *right* answer brings most, but it has to be drawn by chance before it can be made more
+# likely. So the model becomes surer of facts that it already gave sometimes. A policy learns what brings reward most
+# easily, and that need not be what you wanted most.
 #
-# Compare the columns k1 and k3, too. These policies are several nats away from where they began, and there one rare answer
-# can throw a mean of $k_3$ far off, as you have seen. β is a price and no limit: nothing keeps the KL below a number.
+# Compare the columns k1 and k3, too. These policies are several nats away from the reference, and there one rare
+# answer can change a mean of $k_3$ a lot, as you have seen. β is a price, not a limit: it does not keep the KL below
+# a given number.
 #
-# And the baseline? In the small world it decided whether the policy arrived. Here there are few updates, far from any
-# optimum, with gradients scaled to length 1: compare the two colours with each other, and with the spread between
-# seeds, before you say that it helped.
+# And the baseline? In the small world it decided how close the policy came to the optimum. Here there are few updates,
+# far from any optimum, and gradients are scaled to length 1 at most. Look at the rows of the table, seed by seed: where
+# those with the baseline and those without overlap, so few runs do not show that it helped.
 #
 # ## Open task: the quietest gradient
 #
-# Rewards are often expensive: a person gives them, or a large model. Here you may ask for the rewards of k = 4 answers to each
-# prompt. Estimate the gradient from them with as little noise as you can. There are ten answers to each prompt, and you know the
-# probabilities of all of them. Any way of choosing the four is allowed, if the weights make up for it.
+# Rewards are often expensive: a person gives them, or a large model. Here you may ask for the rewards of k = 4
+# answers to each prompt. Estimate the gradient from them with as little noise as you can. There are ten answers to
+# each prompt, and you know the probabilities of all of them. Any way of choosing the four is allowed, if the weights
+# correct for it.
 #
-# The judge measures, over many prompts with rewards you have not seen: whether the estimate is right on average, and its mean squared
-# error, in units of what leave-one-out has. The bars are at 2, 1.25, 0.75 and 0.5. What is biased reaches none.
+# The judge measures, over many prompts with rewards you have not seen: whether the estimate is right on average, and
+# its mean squared error, in units of what leave-one-out has. The bars are at 2, 1.25, 0.75 and 0.5. A biased estimate
+# reaches none.
 
 
 # %% nbgrader={"grade": false, "grade_id": "quiet_gradient", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1206,40 +1225,41 @@ plots.show_table([{"measured": name, "in this run": text} for name, text in told
 #
 # <details><summary>All rewards are 100 points higher. What changes in plain REINFORCE, and what with leave-one-out?</summary>
 #
-# The expected gradient changes in neither. The variance of the plain estimate becomes enormous, because every ∇ log p gets
-# a weight near 100. Leave-one-out advantages are differences of rewards: they do not change at all.
+# The expected gradient changes in neither. The variance of the plain estimate becomes enormous, because every ∇ log p
+# gets a weight near 100. Leave-one-out advantages are differences of rewards: they do not change at all.
 # </details>
 # <details><summary>Why is the KL-shaped reward held constant, although it has θ in it?</summary>
 #
-# Because the gradient that would flow through it is −β E[∇ log p], and that is zero. Leaving it in costs no bias in expectation;
-# it adds noise. In an exact sum over answers it adds nothing at all.
+# Because the gradient that would flow through it is −β E[∇ log p], and that is zero. If it is left in, the expected
+# gradient is the same, but there is more noise. In an exact sum over answers it adds nothing at all.
 # </details>
 # <details><summary>Four answers to a prompt all get the same reward. What does the model learn from them?</summary>
 #
-# Without a KL term nothing: all advantages are zero. That is so for prompts that are too easy and for prompts that are too hard, and
-# those who train with rules sort such prompts out.
+# Without a KL term nothing: all advantages are zero. This happens with prompts that are too easy or too hard, so in
+# training with rules such prompts are often left out.
 # </details>
 # <details><summary>Your policy's k1 was negative in one batch. Is that a bug?</summary>
 #
-# Not by itself: a mean of a few k1 may fall below zero though the KL cannot. Look at k3, which cannot be negative, or at more samples. If the mean
-# of many stays below zero, the samples do not come from the policy whose log p you use.
+# Not by itself: a mean of a few k1 may fall below zero though the KL cannot. Look at k3, which cannot be negative, or
+# at more samples. If the mean of many stays below zero, the samples do not come from the policy whose log p you use.
 # </details>
 # <details><summary>The loss of an update went up. Is the training failing?</summary>
 #
-# The loss's value says nothing: it is a device to get a gradient. Watch the reward, its parts, and the KL.
+# The value of this loss says nothing: it is only used to get a gradient. Watch the reward, its parts, and the KL.
 # </details>
 #
 # ## What was not shown
 #
-# A rule that knows the true utility is a luxury: chapter 4 learns the reward from comparisons, and chapter 5 uses
-# each sample more than once. One small model and few seeds say nothing about how fast a large one learns. And nobody tuned β
-# or the learning rate here.
+# In real projects no rule knows the true utility: chapter 4 learns the reward from comparisons. Chapter 5 uses each
+# sample more than once. One small model and few seeds say nothing about how fast a large one learns. β and the
+# learning rate were not tuned here.
 #
-# **To read**: Williams 1992, *Simple statistical gradient-following algorithms* (Machine Learning 8); Kool et al. 2019,
-# *Buy 4 REINFORCE samples, get a baseline for free* (ICLR workshop); Ahmadian et al. 2024, *Back to basics* (RLOO,
-# arXiv:2402.14740); Shao et al. 2024, *DeepSeekMath* (GRPO, arXiv:2402.03300); Schulman 2020, *Approximating KL
-# divergence* (blog); Korbak et al. 2022, *RL with KL penalties is better viewed as Bayesian inference* (arXiv:2205.11275);
-# Ziegler et al. 2019, *Fine-tuning language models from human preferences* (arXiv:1909.08593).
+# **To read**: Williams 1992, *Simple statistical gradient-following algorithms* (Machine Learning 8); Kool et al.
+# 2019, *Buy 4 REINFORCE samples, get a baseline for free* (ICLR workshop); Ahmadian et al. 2024, *Back to basics*
+# (RLOO, arXiv:2402.14740); Shao et al. 2024, *DeepSeekMath* (GRPO, arXiv:2402.03300); Schulman 2020, *Approximating
+# KL divergence* (blog); Korbak et al. 2022, *RL with KL penalties is better viewed as Bayesian inference*
+# (arXiv:2205.11275); Ziegler et al. 2019, *Fine-tuning language models from human preferences* (arXiv:1909.08593). On
+# the KL inside a loss: arXiv:2506.09477 and arXiv:2512.21852.
 
 # %%
 progress("03_reinforce")

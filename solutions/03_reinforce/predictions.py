@@ -3,19 +3,19 @@
 PREDICTIONS = {
     "plus_sign": {
         "choices": {
-            "a": "A flaw in the reward is a danger with either sign. But with minus, an answer that p₀ hardly ever gives must pay for "
-            "every nat by which it becomes likelier. So its reward counts, multiplied by its tiny probability under p₀.",
-            "b": "A plus *pays* for distance from p₀. No answer is further from p₀ than the one that it hardly ever gives.",
-            "c": "It is easy to think that a KL term always holds the policy back. With plus it does not: it pays the policy for leaving p₀.",
+            "a": "A flaw in the reward is a danger with either sign. But with minus, an answer that is rare under p₀ pays for every "
+            "nat by which it becomes more likely. At the optimum its probability is that under p₀ times exp(r/β), divided by Z.",
+            "b": "A plus *rewards* distance from p₀, and the distance is largest with all probability on the rarest answer.",
+            "c": "It is easy to think that a KL term always holds the policy back. With plus it does not: it rewards the policy for moving away.",
         },
         "why": "Before the training the expected true utility was {start:.2f}. With minus it is {minus:.2f}, with plus {plus:.2f}: "
-        "the plus has found the flaw, and everything else is gone.",
+        "with plus, the policy went to the answer that p₀ hardly ever gives.",
     },
     "own_reward": {
         "choices": {
             "a": "A mean of *other* rewards is a baseline like any other. This one contains the answer's own reward, so it is not "
             "the same number for every answer that might have been drawn.",
-            "b": "Of the mean that is subtracted, one part in k is the answer's own reward: that part of every reward is taken away from itself.",
+            "b": "One k-th of the mean that is subtracted is the answer's own reward. So every reward loses one k-th of itself.",
             "c": "Advantages become smaller by it, not larger: part of each reward is subtracted from itself.",
             "d": "A baseline that depends on the answer may turn the gradient. This one takes the same share of every reward, so it only "
             "shortens it.",
@@ -30,14 +30,13 @@ PREDICTIONS = {
             "b": "The derivative of log p − log p₀ at a drawn answer is ∇ log p, and E[∇ log p] = 0. It is the second term of your derivation.",
             "c": "That would be so with a wrong sign. But here the mean is zero, and zero has no sign.",
         },
-        "why": "Its expected gradient has the length {length:.0e}. Whoever adds k1 to a loss adds noise, and thinks that it is a "
-        "penalty.",
+        "why": "Its expected gradient has the length {length:.0e}. So k1 in a loss is no penalty: it only adds noise.",
     },
     "first_learned": {
         "choices": {
-            "a": "A large reward helps only where the model meets it: right answers must come up among the samples, and for many prompts they hardly do.",
-            "b": "What can be added to any answer is found at once, for every prompt, and is paid every time.",
-            "c": "Equal growth would need equal chances to try. A courtesy can be tried with each prompt, the right word is another one for each.",
+            "a": "A large reward helps only where it is given: right answers must be among the samples, and for many prompts they hardly are.",
+            "b": "What can be added to any answer is found quickly, for every prompt, and is rewarded every time.",
+            "c": "Equal growth would need equal chances to try. A polite word can be tried with every prompt; the right word differs from prompt to prompt.",
         },
         "why": "By update {third} the shares had grown by {right:.2f} (right), {opening:.2f} (opening) and {closing:.2f} (closing).",
     },

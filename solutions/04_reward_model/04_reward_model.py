@@ -1,18 +1,18 @@
 # %% [markdown]
 # # 4 · Reward models
 #
-# Nobody can say how good an answer is on a scale from 0 to 10, and say the same tomorrow. Which of two answers is
-# better is a question that people can answer. In this chapter you turn such comparisons into a number for every answer:
-# a **reward model**. You derive its loss, fit it, train it, find out how far it may be trusted, and use it for the first
-# time.
+# It is hard to say how good an answer is on a scale from 0 to 10: tomorrow the same person may say another number. It
+# is easier to say which of two answers is better. In this chapter you turn such comparisons into a number for every
+# answer: a **reward model**. You derive its loss, fit it, train it, find out how far it may be trusted, and use it
+# for the first time.
 #
 # **You will be able to**
 # - derive Bradley and Terry's model and its loss, and see that it is the one in `trl`;
-# - fit scores to a table of wins, and say what a comparison can never tell;
+# - fit scores to a table of wins, and say what comparisons cannot determine;
 # - put a head for one number on a language model, read it at the right token, and write the loop that trains it;
-# - judge a reward model: against the best that is possible, by what it pays for, by its calibration, with turned labels,
-#   with few pairs, and for a liking for long answers;
-# - use it: best of n, with an exact account of how far that moves a policy.
+# - judge a reward model: against the best that is possible, by what it rewards, by its calibration, with flipped
+#   labels, with few pairs, and with annotators who like long answers;
+# - use it for best of n, and compute exactly how far that moves a policy.
 #
 # | exercise | difficulty | minutes | | exercise | difficulty | minutes |
 # |---|---|---|---|---|---|---|
@@ -22,9 +22,10 @@
 # | 4 what pairs cannot tell | ● ● ○ | 5 | | 9 what best of n samples from | ● ● ● | 10 |
 # | 5 one number for an answer | ● ● ○ | 5 | | 10 few comparisons (open) | ● ● ● | 15 |
 #
-# You need chapter 2, or to know what a chat template and a padded batch are. The notation is that of
-# [chapter 0](../00_start_here/00_start_here.ipynb): $x$ is a prompt, $y$ an answer, $u(x, y)$ the true utility, and
-# $r_\varphi(x, y)$ a reward that was learned. Code calls the rewards `rewards`; one of them is also called a **score**.
+# You need chapter 2, or to know what a chat template and a padded batch are. Hints are folded, and stand behind most
+# checks. The notation is that of [chapter 0](../00_start_here/00_start_here.ipynb): $x$ is a prompt, $y$ an answer,
+# $u(x, y)$ the true utility, and $r_\varphi(x, y)$ a reward that was learned. Code calls the rewards `rewards`; one
+# of them is also called a **score**.
 
 # %% tags=["imports"]
 import math
@@ -44,21 +45,23 @@ from data.questions import understand
 from data.utility import appraise, utility
 
 plots.use_style()
-torch.set_num_threads(1)  # more gain the nano model little, and cost much on shared cores
+torch.set_num_threads(1)  # more threads gain the nano model little
 print(device.describe_machine())
 DEVICE = device.device()
 
 # %% [markdown]
 # ## Two answers, one choice
 #
-# Here are comparisons as a labelling team would make them: the course's set, and as many again, drawn in the same way.
-# Each record has a prompt, the answer that was chosen, and the one that was not. We keep those that ask about facts.
-# (The others ask about sums, and judging them takes a model that adds more surely than ours does.) No prompt of the
-# held-out pairs is among the training prompts; but a fact that is held out in one wording may be asked for in the other.
+# The next cell loads comparisons as a team of annotators would make them: the course's set, and as many again, drawn
+# in the same way. Each record has a prompt, the answer that was chosen, and the one that was not. We keep those that
+# ask about facts. (The others ask about sums, and our model does not add well enough to judge them.) No prompt of the
+# held-out pairs is among the training prompts; but a fact that is held out in one wording may be asked for in the
+# other.
 #
-# These labels were drawn by a program, so we can look up what real projects never know. Every answer of this world has a
-# true **utility**: points for being right and for a courteous opening and closing, deductions for too many courtesies and
-# for rambling on. No model of this chapter sees it. We use it afterwards, to measure how much of it was found.
+# These labels were drawn by a program, so here we know what real projects do not know. Every answer of this world has
+# a true **utility**: points for a right answer and for a polite opening and closing (*courtesies*). Points are taken away
+# for too many courtesies, for too many words, and for an end without a full stop. No model of this chapter sees the utility. We use it only to measure how much of
+# it a model has found.
 
 # %% tags=["demo"]
 train_records, heldout = comparisons.load()
@@ -82,8 +85,8 @@ plots.show_table(
 # %% [markdown]
 # ## From a utility to a choice
 #
-# People do not always choose the better answer. They do so more often the more it is better. A simple picture of that: on
-# the day of the choice an annotator does not see $u$ but $u + T\varepsilon$, a fresh deviation $\varepsilon$ for each
+# People do not always choose the better answer. But the larger the difference, the more often they do. A simple model
+# of that: an annotator does not see $u$ but $u + T\varepsilon$, with a new random deviation $\varepsilon$ for each
 # answer, and chooses the larger number.
 #
 # **Derive it.** Let the deviations be independent and Gumbel distributed, $P(\varepsilon \le t) = e^{-e^{-t}}$. How
@@ -102,21 +105,21 @@ plots.show_table(
 # Thurstone's model (1927), whose curve looks nearly the same.
 # </details>
 #
-# This is the model of Bradley and Terry (1952). Zermelo (1929) had it before them, with its maximum likelihood: he rated
-# chess players. It is often written with $T = 1$. A drawing of what will come of it (the two scores are made up):
-
-# %% tags=["demo"]
-drawings.pair_through_one_model(question.text, polite, wrong, (4.2, 0.1), 0.98)
-
-# %% [markdown]
+# This is the model of Bradley and Terry (1952). Zermelo (1929) used it before them, with maximum likelihood, to rate
+# chess players. It is often written with $T = 1$.
+#
 # ## Exercise 1: who is preferred
 #
 # $$ P(y_1 \succ y_2 \mid x) = \sigma\!\left(\frac{r(x, y_1) - r(x, y_2)}{T}\right), \qquad \sigma(d) = \frac{1}{1 + e^{-d}}. $$
 #
-# The temperature $T$ says how careful the annotators are: at a high one they toss coins, at a low one they never err.
+# The temperature $T$ says how careful the annotators are. At a very high one they choose by chance, at a very low one
+# they nearly always choose the better answer.
 #
-# Behind the check is a slider. Each curve is what a team of annotators does.
+# The next cell draws how a model will use this (the two scores are made up). Behind the check is a slider for $T$:
+# each curve shows the choices of one team of annotators.
 
+# %% tags=["demo"]
+drawings.pair_through_one_model(question.text, polite, wrong, (4.2, 0.1), 0.98)
 
 # %% nbgrader={"grade": false, "grade_id": "preference_probability", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def preference_probability(
@@ -144,12 +147,12 @@ widgets.annotator_explorer(preference_probability)
 # ## Exercise 2: the loss of the pairs
 #
 # The labels are known, the rewards are not. The likelihood of all labels is a product over the pairs; its logarithm,
-# with a minus and divided by the number of pairs, is the loss of every reward model:
+# with a minus and divided by the number of pairs, is the usual loss of a reward model:
 #
 # $$ \mathcal{L} = -\frac{1}{N} \sum_{i=1}^{N} \log \sigma\big(r(x_i, y_i^{+}) - r(x_i, y_i^{-})\big), $$
 #
-# where $y^{+}$ is the chosen answer and $y^{-}$ the rejected one. It is the loss of logistic regression on the difference.
-# Write it so that it stays finite, and keeps its gradient, when a difference is huge.
+# where $y^{+}$ is the chosen answer and $y^{-}$ the rejected one. It is the loss of logistic regression on the
+# difference. Write it so that the loss and its gradient stay finite and correct when a difference is huge.
 #
 # **Derive it.** What is the gradient of one pair's loss with respect to the reward of the chosen answer?
 #
@@ -160,14 +163,8 @@ widgets.annotator_explorer(preference_probability)
 # rejected answer it is $+(1 - P)$.
 # </details>
 #
-# So the more surprising a label is, the harder it pulls, and a pair that is already as it should be pulls hardly at all. The
-# picture behind the check shows it.
-#
-# <details><summary><b>Hint</b></summary>
-#
-# What is `torch.sigmoid(torch.tensor(-200.0))` in a float, and what is its logarithm? Is there a function in
-# `torch.nn.functional` that does both steps at once?
-# </details>
+# So a pair whose label has a small probability has a large gradient. The plot behind the check calls such a label
+# *surprising*, and minus the gradient its *pull*. A pair whose label is already probable has almost no gradient.
 
 
 # %% nbgrader={"grade": false, "grade_id": "bradley_terry_loss", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -203,36 +200,22 @@ plots.name_lines(ax)
 plt.show()
 
 # %% [markdown]
+# <details><summary><b>Hint</b> for exercise 2</summary>
+#
+# What is `torch.sigmoid(torch.tensor(-200.0))` in a float, and what is its logarithm? Is there a function in
+# `torch.nn.functional` that does both steps at once?
+# </details>
+#
 # ## Exercise 3: scores from a table of wins
 #
-# Before there is a language model in it, solve the plain problem. Some players, a table of who beat whom how often:
-# which scores make the table most likely? This is what Zermelo solved for chess, and how chatbots are rated in arenas.
+# First solve the problem without a language model. There are some players, and a table of who beat whom how often.
+# Which scores make the table most likely? Zermelo solved this for chess, and public rankings of chatbots (*arenas*)
+# use it today.
 #
 # $$ \max_s \; \sum_{i, j} w_{ij} \log \sigma(s_i - s_j), \qquad w_{ij} \text{ how often } i \text{ beat } j $$
 #
-# This exercise tells you what is wanted and not how. Any way of your own will do: is the objective concave? what is its
-# gradient? is anything left undetermined?
-#
-# Behind the check, five players whose true scores we know play more and more games. And a **logistic regression** without an
-# intercept (one row a game, +1 in the winner's column, −1 in the loser's, every label 1) is solved by a general optimiser:
-# it is the same problem.
-#
-# <details><summary><b>Hint 1</b>: where is the top?</summary>
-#
-# Write down the derivative with respect to one score $s_i$. Each game of player $i$ adds something: what, if it was won,
-# and what, if it was lost? At the top every player has won as many games as its score predicts.
-# </details>
-# <details><summary><b>Hint 2</b>: the simplest way up</summary>
-#
-# How far does a step have to go? The gradient, divided by each player's number of games, is a safe step; how many of
-# them does a table need in which players have met their neighbours alone? Whoever stops too early has scores that are all
-# too close to 0. (An optimiser such as Adam trembles around the top while its rate is fixed: let the rate fall.)
-# </details>
-# <details><summary><b>Hint 3</b>: Newton's method</summary>
-#
-# With $v_{ij} = (w_{ij} + w_{ji})\, p_{ij} (1 - p_{ij})$, minus the second derivative is `v.sum(1).diag() - v`. Why is it
-# singular, and what happens to a solution if you add 1 to every entry?
-# </details>
+# The exercise says what is wanted, not how to compute it. Any method is allowed. Is the objective concave? What is
+# its gradient? Is anything left undetermined?
 
 
 # %% nbgrader={"grade": false, "grade_id": "fit_scores", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -264,6 +247,28 @@ def fit_scores(wins: torch.Tensor) -> torch.Tensor:
 # %% nbgrader={"grade": true, "grade_id": "fit_scores_check", "locked": true, "points": 8, "schema_version": 3, "solution": false, "task": false}
 check("fit_scores", fit_scores)
 
+# %% [markdown]
+# <details><summary><b>Hint 1</b>: where is the top?</summary>
+#
+# Write down the derivative with respect to one score $s_i$. Each game of player $i$ adds something: what, if it was won,
+# and what, if it was lost? At the top every player has won as many games as its score predicts.
+# </details>
+# <details><summary><b>Hint 2</b>: the simplest way up</summary>
+#
+# How far does a step have to go? The gradient, divided by each player's number of games, is a safe step; how many of
+# them are needed if players have met only their neighbours? If you stop too early, all scores are too close to 0.
+# (With a fixed learning rate, an optimiser such as Adam keeps moving around the top: let the rate fall.)
+# </details>
+# <details><summary><b>Hint 3</b>: Newton's method</summary>
+#
+# With $v_{ij} = (w_{ij} + w_{ji})\, p_{ij} (1 - p_{ij})$, minus the second derivative is `v.sum(1).diag() - v`. Why is it
+# singular, and what happens to a solution if you add 1 to every entry?
+# </details>
+#
+# In the next cell, five players whose true scores we know play more and more games. Then a general optimiser solves a
+# **logistic regression** without an intercept (one row a game, +1 in the winner's column, −1 in the loser's, every
+# label 1): it is the same problem.
+
 # %% tags=["demo"]
 true_scores = torch.tensor([-1.2, -0.5, 0.1, 0.4, 1.2])
 fitted = {}
@@ -291,21 +296,15 @@ print(f"largest difference to a logistic regression: {regression_difference:.1e}
 # ## Exercise 4: what pairs cannot tell
 #
 # Add 100 to every score of the table: no probability changes. With prompts it is worse. Answers are compared only
-# with answers *to the same prompt*, so each prompt has a constant of its own that no number of comparisons will ever
-# determine:
+# with answers *to the same prompt*, so each prompt has a constant of its own that comparisons cannot determine,
+# however many there are:
 #
 # $$ r(x, y) \quad\text{and}\quad r(x, y) + c(x) \quad\text{have the same likelihood.} $$
 #
-# The constant shows in what follows. Rewards of two models cannot be compared as they stand. A mean reward over prompts
-# may be compared between two policies only on the *same* prompts, where the constants are the same for both. And in
-# chapter 6, DPO never needs its $\beta \log Z(x)$: that is such a constant. To compare rewards of two models, first fix
-# the constants: make the rewards of each prompt sum to zero.
-#
-# <details><summary><b>Hint</b></summary>
-#
-# Which answers belong together? What does the table `prompt_ids[:, None] == prompt_ids[None, :]` say, and what does it
-# do, as numbers, to a vector of rewards?
-# </details>
+# This has consequences. Rewards of two models cannot be compared directly. First fix the constants: make the rewards
+# of each prompt sum to zero. The mean rewards of two policies can be compared only on the *same* prompts, where the
+# constants are the same for both. And in chapter 6, DPO does not need its $\beta \log Z(x)$, because that is such a
+# constant.
 
 # %% tags=["demo"]
 two = [
@@ -333,20 +332,20 @@ def center_rewards(rewards: torch.Tensor, prompt_ids: torch.Tensor) -> torch.Ten
 check("center_rewards", center_rewards)
 
 # %% [markdown]
-# ## Exercise 5: one number for an answer
-#
-# Now the language model. Take off the head that predicts words and put a **scalar head** on: one vector, whose product
-# with the last hidden state is the reward. The model computes such a product at every position; only one of them has seen
-# the whole answer, the one at the last real token, the end mark.
-#
-# Where that token stands depends on the padding. It is on the right for training, on the left for generation, and on both
-# sides in a batch that was sampled from left-padded prompts (chapter 5). The attention mask knows.
-#
 # <details><summary><b>Hint</b></summary>
 #
-# In which column of the mask does the last 1 of a row stand? If you multiply a row of the mask by 1, 2, 3, …, where is the
-# largest number? Then `gather`, or an index for the rows and one for the columns.
+# Which answers belong together? What does the table `prompt_ids[:, None] == prompt_ids[None, :]` say, and what does it
+# do, as numbers, to a vector of rewards?
 # </details>
+#
+# ## Exercise 5: one number for an answer
+#
+# Now the language model. Take off the head that predicts words and put a **scalar head** on: one vector, whose
+# product with the last hidden state is the reward. The model computes such a product at every position. Only one
+# position has seen the whole answer: that of the last real token, the end mark.
+#
+# Where that token stands depends on the padding. Padding is on the right for training, on the left for generation,
+# and on both sides in a batch that was sampled from left-padded prompts (chapter 5). The attention mask tells you.
 
 # %% tags=["demo"]
 said = [*f"<assistant> {right}".split(), "<end>"]
@@ -379,10 +378,16 @@ def last_token_rewards(
 check("last_token_rewards", last_token_rewards)
 
 # %% [markdown]
-# The body is our nano model. A linear layer without a bias is the head; a bias would be one more constant that no pair can
-# see. Two libraries have the same thing ready-made, and we hold yours against them, with the same weights on the same rows.
-# `transformers` finds the last token by looking for the padding id. `trl` gets raw conversations and does everything
-# itself: template, batch, head, loss.
+# <details><summary><b>Hint</b></summary>
+#
+# In which column of the mask does the last 1 of a row stand? If you multiply a row of the mask by 1, 2, 3, …, where
+# is the largest number? Then `gather`, or an index for the rows and one for the columns.
+# </details>
+#
+# The body is our nano model. The head is a linear layer without a bias: a bias would be one more constant that pairs
+# cannot determine. Two libraries have the same model ready-made, and we compare yours with them, with the same
+# weights on the same rows. `transformers` finds the last token by looking for the padding id. `trl` gets raw
+# conversations and does everything itself: template, batch, head, loss.
 
 
 # %% tags=["demo"]
@@ -427,12 +432,13 @@ print(f"loss {loss_ours:.6f}; difference to trl: {trl_difference:.1e}")
 # %% [markdown]
 # ### Two ways to break it
 #
-# First: suppose somebody reads the *last column* instead, padding or not, and scores one and the same answer twice: alone,
-# and in a batch with a longer one.
+# First: read the reward at the *last column* instead, padding or not. Score the same answer twice: alone, and in a
+# batch with a longer one.
 #
-# Second: rows that are longer than a limit are cut off, mostly at the end, and then the two answers of a pair may be *equal*.
-# Such a pair has the loss log 2 for every model and no gradient; an accuracy may count it as right, as wrong or not at all.
-# And a row that lost its end mark is judged in the middle. Libraries have done this silently: the cell below counts it.
+# Second: rows that are longer than a limit are cut off, mostly at the end, and then the two answers of a pair may be
+# *equal*. Such a pair has the loss log 2 for every model and no gradient; an accuracy may count it as right, as wrong
+# or not at all. And a row that lost its end mark is judged in the middle. Libraries have done this without a warning.
+# The cell below counts such pairs.
 #
 # **Predict.** What happens to the two scores that were read at the last column?
 # - **a** They are equal: a causal model does not look at padding.
@@ -474,16 +480,17 @@ most = base.config.max_position_embeddings
 print(f"uncut, the longest row has {longest} tokens; the model takes {most}")
 
 # %% [markdown]
-# Neither is an error that anybody is told of. What to do: choose the limit by the data, leave out pairs of which one answer
-# would be cut (`trl` 1.16 does so where a limit is set), and count what you left out.
+# Neither gives an error message. What to do: choose the limit by the data, leave out pairs in which one answer would
+# be cut (`trl` 1.16 does so where a limit is set), and count what you left out.
 #
 # ## How good can it be?
 #
-# The plainest measure is how often the chosen answer has the larger reward, a tie counted half. What accuracy can one hope
-# for? Not 1: the labels were drawn, and often enough the worse answer was chosen. The best predictor knows the true
-# utilities and bets on the better answer. Its accuracy is the **Bayes ceiling**. The labels also have an entropy, which is
-# the **floor** of the loss. And since we know how probable each label was, we can ask for the *expected* accuracy and
-# loss over all labels that careful annotators might have given: the luck of the draw is not in it.
+# The simplest measure is the **accuracy**: how often the chosen answer has the larger reward, a tie counted half.
+# What accuracy is possible? Not 1: the labels were drawn, and sometimes the worse answer was chosen. The best
+# predictor knows the true utilities and always names the better answer. Its accuracy is the **Bayes ceiling**. The
+# labels also have an entropy, which is the **floor** of the loss. And since we know how probable each label was, we
+# can ask for the *expected* accuracy and loss over all labels that these annotators might have given. This removes
+# the chance in the labels that were drawn.
 
 # %% tags=["demo"]
 true_chosen = torch.tensor([r["utility_chosen"] for r in heldout])  # (pairs,)
@@ -518,14 +525,8 @@ print(f"entropy of the labels {floor:.3f} nats; saying nothing has log 2 = {math
 # %% [markdown]
 # ## Exercise 6: the training loop
 #
-# A batch of pairs goes through the model, chosen and rejected answers as rows of *one* batch: first all chosen answers,
-# then, in the same order, the rejected ones. Your loss, a gradient, a step. Write the loop.
-#
-# <details><summary><b>Hint</b></summary>
-#
-# Which half of the model's output belongs to the chosen answers? In which order do these stand: gradients to zero, loss,
-# backward, clip, step? What is left in `.grad` when you begin? And what kind of thing is `loss` until you call `.item()`?
-# </details>
+# A batch of pairs goes through the model, chosen and rejected answers as rows of *one* batch: first all chosen
+# answers, then, in the same order, the rejected ones. Then come your loss, its gradient, and a step. Write the loop.
 
 
 # %% nbgrader={"grade": false, "grade_id": "train_reward_model", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -565,15 +566,22 @@ def train_reward_model(
 check("train_reward_model", train_reward_model)
 
 # %% [markdown]
+# <details><summary><b>Hint</b></summary>
+#
+# Which half of the model's output belongs to the chosen answers? In which order do these stand: gradients to zero, loss,
+# backward, clip, step? What is left in `.grad` when you begin? And what kind of thing is `loss` until you call `.item()`?
+# </details>
+#
 # ## Training, by the book
 #
-# We begin with `nano-instruct`, which knows the answers (the method of chapter 2, with right answers in all manners), put
-# a fresh head on, and train all of it: with twice as many pairs as above, and with three seeds, since one run says little.
-# (It takes some minutes, most of this chapter's time.)
+# “By the book” means: in the usual way. We take `nano-instruct`, which knows the answers (made with the method of
+# chapter 2, from right answers in all manners), put a new head on, and train all of it: with twice as many pairs as
+# above, and with three seeds, because one run says little. (It takes some minutes, most of this chapter's time.)
 #
-# **Predict.** The annotators pay about 3 points for being right, 1.2 for a courteous opening and 1 for a closing. At the
-# end of this training, of which of these does the model pay the largest share?
-# - **a** Being right: what is paid most pulls hardest.
+# **Predict.** The annotators give about 3 points for being right, 1.2 for an opening and 1 for a closing: these are
+# their *prices*. The rewards of a model have prices too. At the end of this training, for which of the three is the
+# model's price the largest share of the annotators' price?
+# - **a** Being right: it has the highest price, so its gradients are the largest.
 # - **b** The courtesies.
 # - **c** About the same share of all three.
 
@@ -635,6 +643,7 @@ ends = [curve[-1] for curve in textbook]
 median = lambda values: torch.tensor(list(values)).median().item()  # noqa: E731
 plain_accuracy = median(end["accuracy"] for end in ends)
 shares = {k: median(end[k] / true_prices[k] for end in ends) for k in comparisons.PAID_FOR[:3]}
+shares = {k: round(share, 2) + 0.0 for k, share in shares.items()}  # 0.0, and not -0.0
 manners_alone = expected_accuracy(
     true_effect - 3.0 * comparisons.difference(held_texts, "being right")
 )
@@ -660,10 +669,10 @@ most = "a" if ratio > 1.25 else "b" if ratio < 0.8 else "c"
 reveal("what_is_learned", most, right=shares["being right"], courtesies=courtesies)
 
 # %% [markdown]
-# The left picture has two levels: the ceiling, and the accuracy of a judge who knows all about manners and cannot tell
-# right from wrong. How much of the gap to the ceiling is due to what? We give the model the true price of one thing at a
-# time, leave the rest as it is, and look at its accuracy again. The last line gives it all four prices: what is then still
-# missing are opinions about things that nobody pays for.
+# The left picture has two levels: the ceiling, and the accuracy of a judge who knows all prices but cannot tell right
+# from wrong (*manners only*). What causes the gap to the ceiling? We give the model the true price of one thing at a
+# time, leave the rest as it is, and measure its accuracy again. The last line gives it all four prices. What is still
+# missing then comes from things that have no price, but change the model's rewards.
 
 
 # %% tags=["demo"]
@@ -684,31 +693,36 @@ repairs = [
 gaps = {name: median(repaired(end["effect"], names) for end in ends) for name, names in repairs}
 plots.show_table([{"set to its true price": n, "accuracy": a, "below the ceiling": ceiling - a}
                   for n, a in gaps.items()], caption="medians over the seeds")  # fmt: skip
-print(
-    f"paid for being right: {[round(end['being right'], 2) for end in ends]}"
-    f" by seed; the annotators pay {true_prices['being right']:.2f}"
-)
+by_seed = [round(end["being right"], 2) + 0.0 for end in ends]
+true = true_prices["being right"]
+print(f"paid for being right: {by_seed} by seed; the annotators pay {true:.2f}")
+begun = sum(price > true / 3 for price in by_seed)
+print(f"{begun} of {len(ends)} pay a third of it, or more, after {TEXTBOOK['updates']} updates")
 
 # %% [markdown]
-# Why is that hard? To see that an answer is wrong one has to work out the right one and *compare*: is this the word that I
-# expected? The body knows the right word; it was trained to expect it. But the comparison of the expected word with the
-# one that came was made in the head for words, which we have taken off. Somewhere between the layers the body has to build
-# a new one, from labels of which many are tosses of a coin. Or it learns by heart which word goes with which of the few
-# training prompts, which would help on these alone. Do all seeds begin to see who is right, and at the same time? Do the
-# curves still climb at the end? On a GPU this section takes three times as many updates; how far a larger model gets, or one
-# that saw more prompts, this run does not say.
+# Why is that hard? To see that an answer is wrong, a model has to find the right word and *compare* it with the word
+# that came. The body knows the right word: it was trained to expect it. But that comparison was made in the head for
+# words, which we have taken off. So the body has to learn a new one, from labels of which many are chance. Or it
+# learns by heart which word goes with which of the few training prompts, which would help on these alone. A seed begins
+# to see which answer is right rather suddenly, and the seeds need not begin at the same time: the last line counts
+# those that have begun. Such a curve may still rise at the end, so more updates may help: on a GPU this section takes
+# three times as many. This run does not say how far a larger model gets, or one that saw more prompts.
 #
 # ## What did it expect?
 #
-# Can one have the comparison without training for it? We keep the head for words as well. At every place it tells how likely the next word was; its **surprise** at a wrong
-# answer is the comparison, ready-made. The reader is frozen and reads everything before the training begins. Then comes a
-# head on surprises (`reward.SurpriseHead`; read it, it has twenty lines). At each word a small network sees the word and
-# the reader's log-probability of it. What it finds adds up from word to word, and one number is read off at the last token,
-# by your function. It is trained by your loop, and since the reader has read already, in seconds.
+# Can we have the comparison without training for it? We also keep the head for words. At every place it tells how
+# likely the next word was. The **surprise** of a word is $-\log p$, as in chapter 1. A wrong word usually has a
+# larger surprise than the right one, so the surprise is such a comparison, ready-made. The language model with its
+# head for words is now only a *reader*: it is frozen, and reads everything before the training begins. Then comes a
+# head on surprises (`reward.SurpriseHead`; read it, it has twenty lines). At each word a small network sees the word
+# and the reader's log-probability of it. Its outputs are added up from word to word, and your function reads one
+# number at the last token. Your loop trains it. That takes only seconds, because the reader has already done its
+# part.
 #
-# The head's output at each position says what the reward would be if the answer had been left at that word. Its
-# differences show which words earn it: below the picture, green words are paid for and red ones cost. The reader and this head together are the reward model with which chapter 5 begins;
-# yours is saved, and the chapter takes the one that comes with the course, made in the same way.
+# The head's output at each position says what the reward would be if the answer ended at that word. The differences
+# from word to word show which words earn the reward: below the picture, green words raise it and red ones lower it.
+# The reader and this head together are the reward model with which chapter 5 begins. Yours is saved; chapter 5 takes
+# the one that comes with the course, made in the same way.
 
 
 # %% tags=["demo"]
@@ -759,7 +773,7 @@ class OnSurprises(reward.SurpriseHead):
 
 
 UPDATES, SIZE = device.at_most(192, least=12), 64
-number = {prompt: i for i, prompt in enumerate(dict.fromkeys(p for p, _ in held_texts))}
+number = {prompt: i for i, prompt in enumerate(dict.fromkeys(text[0] for text in held_texts))}
 held_ids = torch.tensor([number[prompt] for prompt, _ in held_texts])  # of prompts
 centered = center_rewards(torch.cat([true_chosen, true_rejected]), held_ids)
 FIRST = torch.arange(len(yes))  # rows of train_read: the chosen ones, then the rejected ones
@@ -869,21 +883,10 @@ print("saved in", models.save_checkpoint(both_together, "my_checkpoints/nano-rew
 # %% [markdown]
 # ## Exercise 7: does it know how sure it may be
 #
-# A reward model that is right says *who* is preferred. One that is **calibrated** also says *how often*: of the pairs
+# An accurate reward model says *which* answer is preferred. A **calibrated** one also says *how often*: of the pairs
 # for which it predicts 70 %, the first answer should win 70 %. Put the predictions into bins, and compare the mean
 # prediction of each bin with the share of wins in it. The mean distance between the two is the **expected calibration
 # error** (Naeini et al. 2015; Guo et al. 2017 made it known for neural networks).
-#
-# Behind the check it is measured for our model. In every other held-out pair the rejected answer is put first, so that both
-# outcomes occur. An error of 0 is not to be expected, not even of the truth: a bin holds a few dozen pairs, and their share
-# of wins is partly luck. So we also draw labels from the *model's own* predictions, many times, and look at the error then.
-# That is the **noise floor**: what a perfectly calibrated model would show here.
-#
-# <details><summary><b>Hint</b></summary>
-#
-# Which mask picks the predictions of bin $b$, and what does `mean()` give where the mask is empty? May such a bin count in
-# the error? What weight has each of the others?
-# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "calibration_bins", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -915,6 +918,19 @@ def calibration_bins(
 # %% nbgrader={"grade": true, "grade_id": "calibration_bins_check", "locked": true, "points": 7, "schema_version": 3, "solution": false, "task": false}
 check("calibration_bins", calibration_bins)
 
+# %% [markdown]
+# <details><summary><b>Hint</b></summary>
+#
+# Which mask picks the predictions of bin $b$, and what does `mean()` give where the mask is empty? May such a bin
+# count in the error? What weight has each of the others?
+# </details>
+#
+# The next cell measures it for our model. In every second held-out pair the rejected answer is put first, so that
+# both outcomes occur. Even the true probabilities would not have an error of 0: a bin holds a few dozen pairs, and
+# their share of wins is partly chance. So we also draw labels from the *model's own* predictions, many times, and
+# compute the error again. That is the **noise floor**: the error that a perfectly calibrated model would show here.
+# Only what is above it says something about the model.
+
 # %% tags=["demo"]
 turn = torch.where(torch.arange(N) % 2 == 0, 1.0, -1.0)
 predicted = torch.sigmoid(turn * effect_of(reward_model, held_read))
@@ -933,14 +949,12 @@ print(
 drawings.calibration_in_bins(bins["predicted"], bins["observed"], bins["count"])
 
 # %% [markdown]
-# Only what exceeds the noise floor says something about the model.
-#
 # ## Careless annotators, and few comparisons
 #
-# Now turn 10 % of the training labels round, at random, and then 30 %. And, with honest labels, learn from 128 and from
-# 512 pairs only, with as many updates as before.
+# Now **flip** 10 % of the training labels at random, and then 30 %: the other answer counts as chosen. And, without
+# flips, learn from only 128 and only 512 pairs, with as many updates as before.
 #
-# **Predict.** What suffers most when 30 % of the labels are turned round?
+# **Predict.** What is damaged most when 30 % of the labels are flipped?
 # - **a** The order of the answers, and with it the accuracy.
 # - **b** The scale of the rewards.
 # - **c** Both in the same way: nearly a third of each is lost.
@@ -954,14 +968,14 @@ for share in (0.1, 0.3):
     g = torch.Generator().manual_seed(device.seed(1))
     turned = torch.rand(len(yes), generator=g) < share  # (pairs,)
     pairs = torch.where(turned, SECOND, FIRST), torch.where(turned, FIRST, SECOND)
-    noise[share] = examine(train_on_surprises(*pairs, f"{share:.0%} turned round")[0])
+    noise[share] = examine(train_on_surprises(*pairs, f"{share:.0%} flipped")[0])
 for n in (128, 512):
     few_models[n], few_losses = train_on_surprises(FIRST[:n], SECOND[:n], f"{n} pairs")
     few[n] = {"training loss": sum(few_losses[-12:]) / 12} | examine(few_models[n])
 few[len(yes)] = {"training loss": sum(losses[-12:]) / 12} | result
 kept = ("loss", "accuracy", "scale")
 plots.show_table(
-    [{"turned round": f"{s:.0%}"} | {k: r[k] for k in kept} for s, r in noise.items()]
+    [{"flipped": f"{s:.0%}"} | {k: r[k] for k in kept} for s, r in noise.items()]
 )
 plots.show_table(
     [
@@ -976,18 +990,18 @@ most = "c" if abs(gap) < 0.1 else "b" if gap > 0 else "a"
 reveal("turned_labels", most, scale=lost["scale"], accuracy=lost["accuracy"])
 
 # %% [markdown]
-# Labels turned at random point in no particular direction and average out. But the loss asks for rewards that predict the
-# labels, and these have become less predictable. So a small scale need not mean a bad model; a KL penalty of the same
-# strength (chapter 5) weighs more against it. With few pairs, compare the training loss with the entropy of the labels,
-# which was printed above: a model whose training loss is well below it has learned coin tosses by heart, and the held-out
-# loss shows it.
+# Labels that are flipped at random prefer no kind of answer, so their effects cancel on average. But the loss asks
+# for rewards that predict the labels, and the labels have become less predictable. So a model with a small scale need
+# not be a bad one. (In chapter 5, a KL penalty of the same strength counts more against smaller rewards.) With few
+# pairs, compare the training loss with the entropy of the labels, which was printed above. A model whose training
+# loss is well below it has learned chance labels by heart, and its held-out loss shows it.
 #
-# ## Annotators who like it long
+# ## Annotators who like long answers
 #
 # People tend to prefer the longer of two answers, and so do reward models trained on their choices (Singhal et al.
-# 2023). Let us make such annotators: to the true utility they add a quarter of a point for every word. How would you
-# find that out, if nobody had told you? Compare pairs of answers of *known* quality: regress the difference of the rewards
-# on the difference of the utilities and on the difference of the lengths.
+# 2023). So we make such annotators: they add a quarter of a point to the true utility for every word. How could you
+# find that out, if you did not know it? Compare pairs of answers of *known* quality: in a linear regression, explain
+# the difference of the rewards by the difference of the utilities and the difference of the lengths.
 
 # %% tags=["demo"]
 LIKING = 0.25  # utility per word, in the eyes of these annotators
@@ -1014,27 +1028,16 @@ for name, model in (("honest", reward_model), ("like it long", biased_model)):
 plots.show_table([{"annotators": name} | found for name, found in word_prices.items()])
 
 # %% [markdown]
-# The biased model is a faithful one: it has learned what its annotators like. The loss cannot tell you, since it asks for
-# nothing but agreement with their labels; a comparison of answers of known quality can.
+# The biased model has learned correctly what its annotators like. The loss cannot show the bias, because it only
+# measures agreement with their labels. A comparison of answers of known quality can.
 #
 # ## Exercise 8: what best of n is worth
 #
 # The simplest use of a reward needs no training at all: let the model answer $n$ times, and keep the answer with the
 # largest reward. What is that worth? Say there are $m$ samples for each prompt, with their rewards and their true
-# utilities. Cutting them into groups of $n$ wastes most of what they tell, and depends on their order. Take instead the
-# mean over *all* ways of choosing $n$ of the $m$ samples: it is as unbiased, and has less noise. There are far too many
-# ways to try them all.
-#
-# <details><summary><b>Hint 1</b></summary>
-#
-# Sort the samples of a prompt by their reward. In how many of the choices is the one at place $i$ the best? What must be
-# true of the others?
-# </details>
-# <details><summary><b>Hint 2</b></summary>
-#
-# It is the best if it is chosen and the other $n - 1$ come from the samples below it. How many ways is that, of how many
-# in all? `math.comb` counts exactly; what happens to its numbers if you make floats of them *before* you divide?
-# </details>
+# utilities. You could split them into groups of $n$, but that uses only few of the possible groups, and depends on
+# the order. Take instead the mean over *all* ways of choosing $n$ of the $m$ samples: it is unbiased too, and has
+# less noise. There are far too many ways to try them all.
 
 
 # %% nbgrader={"grade": false, "grade_id": "best_of_n_utility", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1058,17 +1061,21 @@ def best_of_n_utility(rewards: torch.Tensor, utilities: torch.Tensor, n: int) ->
 check("best_of_n_utility", best_of_n_utility)
 
 # %% [markdown]
+# <details><summary><b>Hint 1</b></summary>
+#
+# Sort the samples of a prompt by their reward. In how many of the choices is the one at place $i$ the best? What must be
+# true of the others?
+# </details>
+# <details><summary><b>Hint 2</b></summary>
+#
+# It is the best if it is chosen and the other $n - 1$ come from the samples below it. How many ways is that, of how many
+# in all? `math.comb` counts exactly; what happens to its numbers if you make floats of them *before* you divide?
+# </details>
+#
 # ## Exercise 9: what best of n samples from
 #
 # Choosing among $n$ samples is sampling from *another* distribution $p_n$: a policy that has moved away from $p_0$. On a
 # finite set of answers it can be written down.
-#
-# <details><summary><b>Hint</b></summary>
-#
-# Without ties: let $F$ be the probability that a draw is no better than $y$, and $F_<$ that it is worse. How probable is it
-# that *all* of $n$ draws are no better? And that all are worse? With ties, what do all answers of this reward get together,
-# and how do they share it?
-# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "best_of_n_probs", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1091,6 +1098,13 @@ def best_of_n_probs(probs: torch.Tensor, rewards: torch.Tensor, n: int) -> torch
 check("best_of_n_probs", best_of_n_probs)
 
 # %% [markdown]
+# <details><summary><b>Hint</b></summary>
+#
+# Without ties: let $F$ be the probability that a draw is no better than $y$, and $F_<$ that it is worse. How probable
+# is it that *all* of $n$ draws are no better? And that all are worse? With ties, what do all answers of this reward
+# get together, and how do they share it?
+# </details>
+#
 # How far from $p_0$ does that take us? There is a formula that is often quoted (Stiennon et al. 2020):
 #
 # $$ \mathrm{KL}(p_n \,\|\, p_0) \le \log n - \frac{n - 1}{n}. $$
@@ -1107,10 +1121,10 @@ check("best_of_n_probs", best_of_n_probs)
 # make a KL smaller, so the formula becomes a bound (Beirami et al. 2024).
 # </details>
 #
-# **Predict.** A policy has five possible answers, and the *best* one comes six times in ten. What does the KL of best of n do
-# as $n$ grows to 128?
+# **Predict.** A policy has five possible answers, and the *best* one comes six times in ten. What does the KL of best
+# of n do as $n$ grows to 128?
 # - **a** It grows like $\log n - (n-1)/n$.
-# - **b** It grows at first and then stands still, far below that.
+# - **b** It grows at first and then stays constant, far below that.
 # - **c** It falls again in the end, since the best answer is a frequent one.
 
 # %% tags=["demo"]
@@ -1149,9 +1163,9 @@ reveal(
 # %% [markdown]
 # ## Best of n on the nano model
 #
-# The policy is `nano-sft`, which answers as people do: now and then right, more or less courteous. It answers held-out
-# prompts 32 times each. Then four judges choose: the truth, our reward model, the one that saw 128 pairs, and the one that
-# learned from annotators who like it long. Every choice is counted at its *true* utility.
+# The policy is `nano-sft`. It was trained on ordinary answers: sometimes right, with or without courtesies. It
+# answers held-out prompts 32 times each. Then four judges choose: the truth, our reward model, the one that saw 128
+# pairs, and the one that learned from annotators who like it long. Every choice is counted at its *true* utility.
 
 # %% tags=["demo"]
 generate_answers = earlier("generate_answers", methods.generate_answers)
@@ -1169,7 +1183,8 @@ for i in tqdm(range(0, len(asked), 8), desc="sampling"):
     sampled += zip(several, tokenizer.batch_decode(drawn, skip_special_tokens=True))
 shape = (len(asked), SAMPLES)
 truth = torch.tensor([utility(*text) for text in sampled]).view(shape)  # (prompts, samples)
-plots.show_table([{"asked": p, "answer": a, "utility": utility(p, a)} for p, a in sampled[:4]])
+plots.show_table([{"asked": text[0], "answer": text[1], "utility": utility(*text)}
+                  for text in sampled[:4]])  # fmt: skip
 
 # %% tags=["demo"]
 sampled_read = read(sampled)
@@ -1197,28 +1212,21 @@ plots.show_table([
 ])  # fmt: skip
 
 # %% [markdown]
-# What lies between a curve and the grey one is what that judge did not know. All of these answers were at least written by
-# the policy. A policy that is *trained* on the reward can leave the answers on which the reward was learned, and then the
-# curve may turn down: chapter 5.
+# The distance between a curve and the grey one is what that judge did not know. All of these answers are still
+# ordinary ones of the policy. A policy that is *trained* on the reward can move away from the kind of answers from
+# which the reward was learned, and then the curve may turn down: chapter 5.
 #
 # ## Exercise 10: few comparisons, careless annotators (open)
 #
-# Here many answers are right, and some are better. A small project has answers that are known by 20 features, and 160
-# comparisons by eight annotators, twenty each. Four of them are careful and choose as Bradley and Terry say. The other four
-# toss a coin each time, and nobody knows who is who. The utility is the sum of the features times their prices; prices come
-# from a normal distribution around 0 with a standard deviation of 0.5, features from the standard normal one. Give scores to
-# 100 answers that nobody has compared.
+# Many solutions are possible here, and some are better than others. A small project describes each answer by 20
+# features, and has 160 comparisons by eight annotators, twenty each. Four of them are careful and choose as Bradley
+# and Terry say. The other four toss a coin each time, and you are not told which four. The utility is the sum of the
+# features times their prices; prices come from a normal distribution around 0 with a standard deviation of 0.5,
+# features from the standard normal one. Give scores to 100 answers that were not compared.
 #
-# What is measured: how much worse your scores predict the choices of careful annotators between all pairs of the held-out
-# answers than the true utilities do, in nats a pair, as a mean over 40 such worlds. The bars: 0.25, 0.185 and 0.172. Scores
-# that are all 0 have about 0.34. The scale counts, as you have seen above.
-#
-# <details><summary><b>Three questions on the way</b></summary>
-#
-# 1. Which prices make the choices most likely? That alone reaches the first bar.
-# 2. You know where prices come from. How does that enter the likelihood, and what does it do to the prices?
-# 3. If you knew the prices, how would you find the careless annotators? And if you knew those, the prices?
-# </details>
+# What is measured: how much worse your scores predict the choices of careful annotators between all pairs of the
+# held-out answers than the true utilities do, in nats a pair, as a mean over 40 such worlds. The bars: 0.25, 0.185
+# and 0.172. Scores that are all 0 have about 0.34. The scale of your scores matters, as you have seen above.
 
 
 # %% nbgrader={"grade": false, "grade_id": "scores_from_few", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1252,6 +1260,14 @@ def scores_from_few(
 check("scores_from_few", scores_from_few)
 
 # %% [markdown]
+# <details><summary><b>Three questions on the way</b></summary>
+#
+# 1. Which prices make the choices most likely? That alone reaches the first bar.
+# 2. You know where prices come from. How does that enter the likelihood, and what does it do to the prices?
+# 3. If you knew the prices, how would you find the careless annotators? And if you knew these, how would you find the
+#    prices?
+# </details>
+#
 # ## What you measured
 
 # %% tags=["demo"]
@@ -1264,7 +1280,7 @@ print(f"""In this run:
   and {courtesies:.0%} for the courtesies.
 - The head on surprises had {min(seeds):.3f} to {max(seeds):.3f} in three seeds. Its calibration
   error was {calibration_error:.3f}; luck alone makes {noise_floor:.3f}.
-- With 30 % of the labels turned round it kept {1 - lost["scale"]:.0%} of its scale, and
+- With 30 % of the labels flipped it kept {1 - lost["scale"]:.0%} of its scale, and
   {1 - lost["accuracy"]:.0%} of its accuracy above chance.
 - Annotators who like it long made it pay {long:.1f} points for ten words, honest ones
   {honest:.1f}.
@@ -1277,26 +1293,27 @@ print(f"""In this run:
 #
 # <details><summary><b>1. Reward model A has an accuracy of 0.75 on its labels, B has 0.70 on others. Which is better?</b></summary>
 #
-# One cannot say. Each has its own ceiling, which depends on how sure its annotators were and on how different the two
-# answers of a pair were. Compare both on the same pairs, and if you can with the agreement of two annotators.
+# The numbers do not say. Each has its own ceiling, which depends on how sure its annotators were and on how different
+# the two answers of a pair were. Compare both on the same pairs, and if you can with the agreement of two annotators.
 # </details>
 #
-# <details><summary><b>2. A ranking of four answers holds six pairs. May they be drawn into batches one by one, as if they had
-# nothing to do with each other?</b></summary>
+# <details><summary><b>2. A ranking of four answers holds six pairs. May they be drawn into batches one by one, as if they were
+# independent?</b></summary>
 #
-# They share answers, and an annotator in a hurry spoils all six at once, so they say less than six pairs from six people.
-# InstructGPT (Ouyang et al. 2022) put all pairs of a ranking into one batch and gave each ranking the weight of one
-# example; drawn one by one they made that model overfit.
+# They share answers, and one careless annotator makes all six unreliable, so they say less than six pairs from six
+# people. InstructGPT (Ouyang et al. 2022) put all pairs of a ranking into one batch and gave each ranking the weight
+# of one example; drawn one by one they made that model overfit.
 # </details>
 #
 # <details><summary><b>3. Our features explain a pair's choice, but a model sees the courtesies only. Are the prices that it
 # finds for them the true ones?</b></summary>
 #
-# Smaller ones. What it does not see (who is right) acts like more carelessness: choices are less predictable, and
-# the best scale for what it does see is smaller, as with turned labels. Look at the prices of the model by the book again.
+# No, they are smaller. What it does not see (who is right) acts like more carelessness: choices are less predictable, and the
+# best scale for what it does see is smaller, as with flipped labels. Look at the prices of the model by the book
+# again.
 # </details>
 #
-# <details><summary><b>4. Why does nobody put the truth's ceiling into a paper about a real reward model?</b></summary>
+# <details><summary><b>4. Why do papers about real reward models not give the Bayes ceiling?</b></summary>
 #
 # Because it is not known: nobody knows the probabilities of the labels. One can let several people judge the same pairs.
 # How often they agree with one another bounds how well one model can agree with all of them.
@@ -1304,16 +1321,17 @@ print(f"""In this run:
 #
 # ## What was not shown
 #
-# Sums; people, who disagree in better ways than tossing coins; prompts that are really new (a held-out fact may have been
-# asked for in other words); a reward model that is as large as its policy; whether a head on surprises can be deceived by
-# answers that the policy never gives. Chapter 5 tries the last one.
+# Sums; real people, who do not disagree only by chance; prompts that are really new (a held-out fact may have been
+# asked for in other words); a reward model that is as large as its policy; whether a head on surprises gives high
+# rewards to bad answers of a kind that this policy does not give. Chapter 5 tries the last one.
 #
-# **To read**: Zermelo 1929, *Die Berechnung der Turnier-Ergebnisse als ein Maximumproblem der Wahrscheinlichkeitsrechnung*;
-# Bradley and Terry 1952, *Rank analysis of incomplete block designs*; Hunter 2004, *MM algorithms for generalized
-# Bradley–Terry models*; Stiennon et al. 2020 (arXiv:2009.01325); Ouyang et al. 2022, *InstructGPT* (arXiv:2203.02155);
-# Naeini et al. 2015, *Obtaining well calibrated probabilities using Bayesian binning*; Guo et al. 2017, *On calibration of
-# modern neural networks* (arXiv:1706.04599); Singhal et al. 2023, *A long way to go* (arXiv:2310.03716); Gao et al. 2022,
-# *Scaling laws for reward model overoptimization* (arXiv:2210.10760); Beirami et al. 2024 (arXiv:2401.01879).
+# **To read**: Zermelo 1929, *Die Berechnung der Turnier-Ergebnisse als ein Maximumproblem der
+# Wahrscheinlichkeitsrechnung*; Bradley and Terry 1952, *Rank analysis of incomplete block designs*; Hunter 2004, *MM
+# algorithms for generalized Bradley–Terry models*; Stiennon et al. 2020 (arXiv:2009.01325); Ouyang et al. 2022,
+# *InstructGPT* (arXiv:2203.02155); Naeini et al. 2015, *Obtaining well calibrated probabilities using Bayesian
+# binning*; Guo et al. 2017, *On calibration of modern neural networks* (arXiv:1706.04599); Singhal et al. 2023, *A
+# long way to go* (arXiv:2310.03716); Gao et al. 2022, *Scaling laws for reward model overoptimization*
+# (arXiv:2210.10760); Beirami et al. 2024 (arXiv:2401.01879).
 
 # %%
 progress("04_reward_model")

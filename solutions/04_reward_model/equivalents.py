@@ -14,6 +14,11 @@ _READ = "return token_rewards.gather(1, last[:, None])[:, 0]"
 _WORSE = "worse = (rewards[None, :] < rewards[:, None]).to(probs.dtype) @ probs"
 _EQUAL = "equal = (rewards[None, :] == rewards[:, None]).to(probs.dtype) @ probs"
 
+_EMPTIED = "optimizer.zero_grad()"
+_FORWARD = "rewards_chosen, rewards_rejected = model(**batch).chunk(2)"
+_UPWARDS = "upwards = utilities.gather(1, rewards"
+_WEIGHED = "return upwards @ torch.tensor(ways"
+
 _SHIFT = "Any number but 0 holds the sum at 0: the gradient has no part along the common shift that it multiplies."
 _CONVERGED = "Newton's method has arrived after eight steps; more, or a few less, change nothing."
 _SYMMETRIC = "The table is symmetric: its rows sum to what its columns do."
@@ -49,4 +54,13 @@ EQUIVALENTS = [
     ("last_token_rewards", f"{_READ} -> return token_rewards.gather(1, last[:, None])[:, -1]", "There is one column."),
     ("best_of_n_probs", f"{_WORSE} -> worse = (rewards < rewards[:, None]).to(probs.dtype) @ probs", _BROADCAST),
     ("best_of_n_probs", f"{_EQUAL} -> equal = (rewards == rewards[:, None]).to(probs.dtype) @ probs", _BROADCAST),
+    ("train_reward_model", "losses = []; model.train() -> model.train(); losses = []", "Neither needs the other."),
+    ("train_reward_model", f"{_EMPTIED}; {_FORWARD} -> {_FORWARD}; {_EMPTIED}", "It is enough that the gradients are empty before backward."),
+    ("train_reward_model", f"{_EMPTIED} -> model.zero_grad()", "The optimizer holds the model's parameters, and no others."),
+    ("train_reward_model", "optimizer.step(); losses.append(loss.item()) -> losses.append(loss.item()); optimizer.step()",
+     "The step does not change a loss that was computed before."),
+    ("best_of_n_utility", "samples = rewards.shape[1] -> samples = utilities.shape[1]", "Both have the same shape."),
+    ("best_of_n_utility", f"{_UPWARDS}.argsort(1)) -> {_UPWARDS}.argsort())", "torch sorts along the last axis where none is named."),
+    ("best_of_n_utility", f"{_WEIGHED}, dtype=upwards.dtype, device=upwards.device) -> {_WEIGHED}, device=upwards.device)",
+     "Both are float32, which torch makes of Python's numbers."),
 ]  # fmt: skip

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 5 · PPO
 #
-# PPO (proximal policy optimisation) is the method that chat models were first aligned with. It needs four models at
-# once, and two of them are often left out of the story. Here you write all of it, piece by piece. Then you train a
-# small chat model against a learned reward: first well, and then too much.
+# PPO (proximal policy optimisation) is the method by which chat models were first trained on human preferences. It
+# needs four models at once, and two of them are often not mentioned. Here you write all of it, piece by piece. Then
+# you train a small chat model on a learned reward: first with a KL penalty, and then without.
 #
 # **You will be able to**
 # - name the four models of PPO, and say what each costs in memory;
@@ -21,7 +21,8 @@
 # | 5 the clipped objective | ● ● ● | 10 | | | | |
 #
 # You need chapters 3 and 4, or to know what a policy gradient and a reward model are. The letters are those of the
-# table in chapter 0: $p_\theta$ is the policy, $p_0$ the reference.
+# [table in chapter 0](../00_start_here/00_start_here.ipynb): $p_\theta$ is the policy, $p_0$ the reference. Hints are
+# folded, and stand behind most checks.
 
 # %% tags=["imports"]
 import math
@@ -44,7 +45,7 @@ from course import device, methods, models, plots, rollouts, widgets
 from course.drawings import c05 as drawings
 
 plots.use_style()
-torch.set_num_threads(1)  # the nano model gains little from more
+torch.set_num_threads(1)  # the nano model gains little from more threads
 print(device.describe_machine())
 DEVICE, DOSE = device.device(), device.dose()
 
@@ -54,7 +55,8 @@ DEVICE, DOSE = device.device(), device.dose()
 # - The **policy** writes the answers, and is trained.
 # - The **reference** is a frozen copy of the policy as it was at the start. The KL is measured from it.
 # - The **reward model** of chapter 4 is frozen too. It gives a whole answer one number, the *score*.
-# - The **value model** is trained beside the policy. *Before each token* it predicts what is still to come.
+# - The **value model** is trained together with the policy. *Before each token* it predicts the sum of the rewards
+#   that are still to come.
 #
 # (PPO is from Schulman et al. 2017. It was first used like this by Ziegler et al. 2019, Stiennon et al. 2020 and
 # Ouyang et al. 2022.)
@@ -99,15 +101,15 @@ nearest = "a" if frozen_share > 0.42 else "b" if frozen_share > 0.27 else "c"
 reveal("frozen_share", nearest, share=frozen_share, numbers=numbers["policy"])
 
 # %% [markdown]
-# This is why many newer methods have no value model (chapter 3's REINFORCE, and GRPO), and why chapter 6 needs no
+# This is why many newer methods have no value model (RLOO of chapter 3, and GRPO), and why chapter 6 needs no
 # reward model either.
 #
 # ## A rollout
 #
 # PPO learns from what the policy itself says. A **rollout** is a batch of answers, with everything that is needed
-# about them later. The questions are those of chapter 4's comparisons, about facts: for those the reward model has
-# learned to judge. There is also a judge whom the models never meet: the **true utility**, of which the reward model
-# is a copy, learned from comparisons. We look at it. Nothing is trained on it.
+# about them later. The questions are those of chapter 4's comparisons, about facts: the reward model has learned to
+# judge answers to these. There is also the **true utility**. The reward model is an imperfect copy of it, learned
+# from comparisons. We measure the true utility, but nothing is trained on it.
 
 # %% tags=["demo"]
 NEW = 32  # tokens an answer may have
@@ -135,7 +137,7 @@ plots.show_table([dict(zip(judged, row)) for row in zip(*judged.values())])
 #
 # Here it is for one answer. At the start the policy *is* the reference, and nothing would be paid. So we take another
 # policy, $p_0$ made sharper (its logits times 1.5), and ask how likely each token is under it. The answer itself was
-# drawn from $p_0$. Mind the last token: it is the last one of the *answer*, not of the padded row.
+# drawn from $p_0$. Take care: the last token is the last one of the *answer*, not of the padded row.
 
 # %% tags=["demo"]
 longest = rollout["mask"].sum(1).argmax().item()  # the longest answer
@@ -189,22 +191,28 @@ check("token_rewards", token_rewards)
 #
 # ## Exercise 2: generalised advantage estimation
 #
-# An answer gets one score. Which of its tokens earned it? The value model helps. If its expectation jumps after a
-# token, that token mattered. The jump is the *surprise*
+# An answer gets one score. Which of its tokens earned it? The value model helps. If its expectation changes after a
+# token, that token mattered. The change, together with the reward of the token, is the **TD error** (TD: temporal
+# difference)
 #
 # $$ \delta_t = r_t + \gamma V_{t+1} - V_t, $$
 #
-# where $V_t$ is the value before token $t$. If the value model is good, $\delta_t$ alone is the advantage. If it is
-# bad, one does better to wait for what really comes. GAE (Schulman et al. 2015) lies between the two. It adds up the
-# surprises from a token on, each with the weight $\gamma\lambda$ times that of the one before it:
+# where $V_t$ is the value before token $t$; a $\gamma$ below 1 makes later rewards count less (in this chapter's runs
+# it is 1). If the value model is good, $\delta_t$ alone is a good advantage. If it is bad, it is better to count the
+# rewards that really come. GAE (Schulman et al. 2015) lies between the two. It adds up the TD errors from token $t$
+# on, with the weights 1, $\gamma\lambda$, $(\gamma\lambda)^2$ and so on:
 #
 # $$ A_t = \delta_t + \gamma\lambda\,\delta_{t+1} + (\gamma\lambda)^2\,\delta_{t+2} + \dots
 #        = \delta_t + \gamma\lambda\, A_{t+1}. $$
 #
-# An answer is an episode. After its last token there is nothing: $V = 0$ and $A = 0$. What the value model says on the
-# padding behind it means nothing.
+# For example, let $\gamma\lambda = 0.5$, and let the TD errors of three tokens be 0.2, −0.1 and 0.4. From the end:
+# $A_3 = 0.4$, $A_2 = -0.1 + 0.5 \cdot 0.4 = 0.1$, $A_1 = 0.2 + 0.5 \cdot 0.1 = 0.25$.
 #
-# Below, the answer from above. For $V_t$ we take the score that the answer would have if it had stopped there.
+# After the last token of an answer there is nothing: $V = 0$ and $A = 0$. What the value model says on the padding
+# behind it means nothing.
+#
+# The next cell draws the TD errors of the answer from above. For $V_t$ it takes the score that the answer would have
+# if it had stopped there.
 
 # %% tags=["demo"]
 guessed = rollouts.scores_on_the_way(reward_model, row, 0).tolist()  # before each token
@@ -252,16 +260,16 @@ check("gae", gae)
 # you overwrite them?
 # </details>
 #
-# What does $\lambda$ do? Here is a made-up answer of twelve tokens: a score at the end, and a value model that notices
-# at the sixth token that things are going well. Move the sliders. Who is praised? What happens when the score turns
-# out lower than expected?
+# What does $\lambda$ do? Here is a made-up answer of twelve tokens: a score at the end, and a value model whose
+# expectation rises after the sixth token. Move the sliders. Which tokens get the credit? What happens if the score is
+# lower than expected?
 
 # %% tags=["demo"]
 widgets.credit_explorer(torch.zeros(12), torch.tensor([0.2] * 6 + [0.8] * 6), gae)
 
 # %% [markdown]
-# Now a world in which the right advantages are known. An answer has twelve tokens, and each is a toss of a coin: it adds
-# 1 to the score or takes 1 away. The score is told at the end. So the right advantage of a token is +1 or −1.
+# Now a world in which the right advantages are known. An answer has twelve tokens, and each is a toss of a coin: it
+# adds 1 to the score or subtracts 1. The score is given at the end. So the right advantage of a token is +1 or −1.
 #
 # **Predict.** The value model is exact: before each token it knows what the tokens so far are worth. With which
 # $\lambda$ do the advantages have the least noise?
@@ -313,9 +321,9 @@ reveal("lambda_noise", came, best=least, noise=noise, blind=blind)
 # %% [markdown]
 # ## Exercise 3: whitening under a mask
 #
-# How large are advantages? That depends on the reward model, whose scale nobody chose. So that one learning rate fits
-# everywhere, they are **whitened**: shifted to mean 0 and divided by their spread, over the answers' tokens of the
-# whole batch. (For rewards one sometimes divides only, and leaves the mean where it is.)
+# The size of the advantages depends on the scale of the reward model. To use the same learning rate for any scale,
+# they are **whitened**: shifted to mean 0 and divided by their standard deviation, over all answer tokens of the
+# batch. (Rewards are sometimes only divided, and keep their mean.)
 
 
 # %% nbgrader={"grade": false, "grade_id": "masked_whiten", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -353,8 +361,8 @@ check("masked_whiten", masked_whiten)
 #
 # ## Exercise 4: what each model learns from
 #
-# The policy learns from the whitened advantages. The value model learns to predict the **returns**, advantages plus
-# values: what came, as far as it is known, in the rewards' own scale. Take care which advantages.
+# The policy learns from the whitened advantages. The value model learns to predict the **returns**: advantages plus
+# values, in the scale of the rewards. Take care which advantages you add.
 
 
 # %% nbgrader={"grade": false, "grade_id": "advantages_and_returns", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -379,9 +387,10 @@ check("advantages_and_returns", advantages_and_returns)
 # %% [markdown]
 # ## Exercise 5: the clipped objective
 #
-# Drawing answers takes time, so one would like to take several gradient steps on the same answers. But from the second
-# step on they come from an older policy. The ratio $\rho_t = p_\theta(y_t) / p_{\text{old}}(y_t)$ corrects for that, as
-# long as it stays near 1. Where it does not, PPO stops:
+# Drawing answers takes time, so we want to take several gradient steps on the same answers. But from the second step
+# on the answers come from an older policy. The ratio $\rho_t = p_\theta(y_t) / p_{\text{old}}(y_t)$ corrects for
+# that, as long as it stays near 1. Where it leaves a range around 1, PPO can stop the gradient. Its objective for one
+# token, which is made large, is
 #
 # $$ \min\big(\rho_t A_t,\ \text{clip}(\rho_t,\, 1 - \varepsilon,\, 1 + \varepsilon)\, A_t\big). $$
 #
@@ -440,9 +449,9 @@ drawings.clip(objective, 0.2)
 # %% [markdown]
 # ## Exercise 6: how much the clip stops
 #
-# A number to watch while PPO runs. Near 0, the policy hardly moves on a batch, and one could take more steps on it.
-# Near 1, most of the batch is no longer learned from. The docstring says *what* to count. *How* to find those tokens is
-# yours.
+# People watch this number while PPO runs. Near 0, the policy hardly moves on a batch, and more steps would be
+# possible. Near 1, most of the batch has no effect any more. The docstring says *what* to count. You decide *how* to
+# find those tokens.
 
 
 # %% nbgrader={"grade": false, "grade_id": "clip_fraction", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -492,9 +501,9 @@ print(f"yours {ours:.6f}   trl {theirs:.6f}   difference {trl_difference:.1e}")
 # %% [markdown]
 # ## Exercise 7: the loss of the value model
 #
-# A squared error, with a clip of its own: the value should not leave the old one by more than a range. Of the plain
-# error and that of the clipped value, the *larger* counts. (Whether this helps is disputed. It is part of PPO as most
-# people ran it, see Huang et al. 2024.)
+# It is a squared error, with its own clip: the value should stay within a range around the old value. There are two
+# errors, that of the value and that of the clipped value, and the *larger* counts. (It is disputed whether this
+# helps. It was part of most PPO programs, see Huang et al. 2024.)
 
 
 # %% nbgrader={"grade": false, "grade_id": "value_loss", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -645,9 +654,9 @@ def train_ppo(seed: int, beta: float, lr=LR, updates=UPDATES, count=PROMPTS, par
 
 
 # %% [markdown]
-# First we break it. The usual mistake is to take the *present* log-probabilities for the old ones, anew before each
-# step. Many steps on one and the same batch, once right and once broken; without the KL term, so that nothing but the
-# clip holds the policy.
+# First we break it. A usual mistake is to use the *present* log-probabilities as the old ones, computed again before
+# each step. We take many steps on the same batch, once correctly and once with the mistake. There is no KL term, so
+# only the clip limits the policy.
 
 # %% tags=["demo"]
 def many_steps(broken: bool, steps: int = 16) -> dict[str, float]:
@@ -674,8 +683,8 @@ broken_steps = {name: many_steps(name != "right") for name in ("right", "old log
 plots.show_table([{"": name} | found for name, found in broken_steps.items()])
 
 # %% [markdown]
-# With the broken version the ratio is always 1. The clip never acts, nothing reports an error, and the policy runs away
-# from the answers that it learns from.
+# With the broken version the ratio is always 1. The clip never acts, there is no error message, and the policy moves
+# far away from the one that drew the answers.
 #
 # Now the real loop. What is maximised is the score minus $\beta$ times the KL, so we try three learning rates with one
 # seed, keep the one for which this number is highest at the end, and run two more seeds with it.
@@ -750,14 +759,16 @@ read = zip(asked, first, after)
 plots.show_table([dict(zip(("asked", "before", "after PPO"), row)) for row in read])
 
 # %% [markdown]
-# The six panels are what people look at while such a run lasts, except for the second: outside of a toy world nobody
-# has the true utility.
+# People look at such panels during a run, except for the second one: outside of a made-up world the true utility is
+# not known. (Lines are medians of the seeds; bands go from the lowest to the highest. Each update asks other questions,
+# and a score has an unknown constant for each, as chapter 4 says, so its curve has some noise of that kind. In the table
+# all policies answer the same questions.)
 #
 # ## Is it worth the trouble?
 #
-# Chapter 3's REINFORCE needs no value model, no clip and no second step. Here it is with your leave-one-out baseline.
-# The reward is that of the whole answer, with the same KL term. It draws as many answers as PPO, to the same questions,
-# and is tuned in the same way: three learning rates, one of which is kept.
+# Chapter 3's REINFORCE needs no value model, no clip and no second step. The next cells run it, with your
+# leave-one-out baseline. The reward is that of the whole answer, with the same KL term. It draws as many answers as
+# PPO, to the same questions, and is tuned in the same way: three learning rates, one of which is kept.
 
 # %% tags=["demo"]
 leave_one_out = earlier("leave_one_out_advantages", methods.leave_one_out_advantages)
@@ -814,20 +825,20 @@ print(f"In this run {high} has the higher median utility, and the seeds of the t
       f"{'do not overlap' if apart else 'overlap: no winner can be named'}.")  # fmt: skip
 
 # %% [markdown]
-# That is a comparison with three learning rates and a few seeds each, in one small world: read it with care. What can be
-# said in general is what each method spends. On the same answers PPO takes four steps where REINFORCE takes one, and has
-# a second model to train. Where drawing the answers costs most, that matters little.
+# This comparison has three learning rates and a few seeds each, in one small world: do not conclude too much from it.
+# In general we can only say what each method costs. On the same answers PPO takes four steps where REINFORCE takes
+# one, and trains a second model. Where drawing the answers costs most, this matters little.
 #
-# ## Too much of a good thing
+# ## Without the KL penalty
 #
 # The score is a copy of what we want, learned from pairs of ordinary answers. What happens if we trust it without
-# limit? $\beta = 0$: nothing holds the policy near the reference. To see what happens in the end, and not in one lucky
-# run, there are five seeds and more updates. To pay for them, each update draws half as many answers, and learns from
-# them in quarters instead of halves. (In the figure the line is the median, and the band holds the middle three.)
+# limit? With $\beta = 0$ nothing keeps the policy near the reference. There are more updates now, and five seeds,
+# because one run may be chance. To save time, each update draws half as many answers, and learns from them in
+# quarters instead of halves. (In the figure the line is the median, and the band holds the middle three.)
 #
 # **Predict.** Over these updates, what do score and true utility do?
 #
-# - **a** Both rise, and level off at the end.
+# - **a** Both rise, and then stay level.
 # - **b** Without the penalty training becomes unstable, and both fall.
 # - **c** The score rises. The utility rises at first, and falls later.
 
@@ -871,12 +882,12 @@ came = "c" if turned > len(places) / 2 and rises else "a" if rises else "b"
 reveal("without_kl", came, turned=turned, runs=len(places), middle=middle)
 
 # %% [markdown]
-# Where a run has turned down, nothing went wrong in the optimisation: it found what the reward model does not know. It
-# finds that by chance, so each seed turns at another time, and some may not have turned yet.
+# Where the utility of a run has turned down, the optimisation worked as it should: it found answers that the reward
+# model judges wrongly. It finds them by chance, so each seed turns at another time, and some may not have turned yet.
 #
-# What do the policies say in the end? Every run finds its own way. One way is to say something *true of something else*.
-# Another is to go on for *longer than anybody would*: that was rare in chapter 4's comparisons. The second table counts.
-# (A "courtesy too many" is one beyond the first at the beginning or at the end.)
+# What do the policies say in the end? Every run finds its own way. One that is often seen is to state a fact that is
+# *true, but about something else*. Another is a *much too long* answer: such answers were rare in chapter 4's comparisons. The
+# second table counts. (A "courtesy too many" is one beyond the first at the beginning or at the end.)
 
 # %% tags=["demo"]
 torch.manual_seed(device.seed(2))
@@ -901,12 +912,12 @@ plots.show_table([{"answers of": name} | shares for name, shares in kinds.items(
 
 # %% [markdown]
 # This is called *reward hacking*; in economics it is known as Goodhart's law. Gao et al. (2022) drew the true reward
-# against the distance from the reference. We do the same. Two runs with other $\beta$ join, one seed each, with the same
-# learning rate and as many updates.
+# against the distance from the reference. We do the same. We add two runs with other $\beta$, one seed each, with the
+# same learning rate and as many updates.
 #
-# And the simplest way to use a reward: **best-of-n**. Draw $n$ answers from the reference and keep the one with the best
-# score. Its KL is at most $\log n - (n-1)/n$, and can be less (chapter 4). So we measure it, with chapter 4's
-# `best_of_n_probs`, on many answers to each of a few questions.
+# And we add the simplest way to use a reward, **best-of-n**: draw $n$ answers from the reference and keep the one
+# with the best score. Its KL is at most $\log n - (n-1)/n$, and can be less (chapter 4). So we measure it, with
+# chapter 4's `best_of_n_probs`, on many answers to each of a few questions.
 #
 # **Predict.** Compare best of 32 with PPO *at the same KL*. The true utility of best-of-n is
 #
@@ -963,19 +974,22 @@ came = "c" if gap > 0.2 else "a" if gap < -0.2 else "b"
 reveal("best_of_n_or_ppo", came, kl=best_kl[-1], best=best_utility[-1], ppo=ppo_there)
 
 # %% [markdown]
-# Best-of-n needs no training, and cannot go far: the best of a hundred answers is hardly four nats away. But every
-# answer then costs $n$ answers and $n$ scores. PPO pays once, while it trains, and can go as far as it likes. How far
-# that is, $\beta$ decides. Without it a policy passes its best place and goes on: what one *sees* in practice is the
-# score.
+# Best-of-n needs no training, and cannot go far: the best of a hundred answers is less than four nats away. But every
+# answer then costs $n$ answers and $n$ scores. PPO has its cost once, in training, and has no such limit: $\beta$
+# decides how far it goes. Without it a policy can pass its best place and go on. In practice this is hard to see,
+# because only the score is known.
 #
 # ## Exercise 9: a reward one cannot trust (open)
 #
-# You have the scores of four reward models. Each of them was fitted to other comparisons, so each is wrong in its own
-# way. Where they disagree, the score is doubtful. Build a policy that is *truly* good and stays near the reference.
+# Your function receives, for some prompts, the log-probabilities of all answers under the reference, the scores of
+# these answers by four reward models, and a limit for the KL. It returns the logits of a policy. Each reward model
+# was fitted to other comparisons, so each makes other errors. Where they disagree, the scores are uncertain. Build a
+# policy that has a high *true* utility and stays near the reference.
 #
-# Nobody tells you how. What is measured is your policy's expected true utility, which your function never sees: as a
-# share of what could be gained over the reference by somebody who knows it, with the same KL. There are four bars. The
-# mean score with the best $\beta$ reaches the lowest. The highest needs an idea of your own.
+# How you do it is up to you. The check measures your policy's expected true utility, which your function does not
+# see: how much it gains over the reference, as a share of the gain of the best policy *with the same KL*, made by
+# someone who knows the true utility. There are four bars. If you use the mean score and the best $\beta$, you reach
+# the lowest. The highest needs your own idea.
 
 
 # %% nbgrader={"grade": false, "grade_id": "careful_policy", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1063,11 +1077,11 @@ print(f"""In this run:
 # </details>
 # <details><summary>3. The value model is removed, and V = 0 everywhere. Which λ would you take?</summary>
 #
-# λ = 1. With λ = 0 only the last token would hear of the score, as the coin world shows. With λ = 1 and γ = 1 all
-# tokens of an answer get the same sum from there on, and one needs another baseline against the noise: that is chapter
+# λ = 1. With λ = 0 only the last token would get any credit for the score, as the coin world shows. With λ and γ both
+# 1, each token gets the sum of the rewards from there on. Then another baseline is needed against the noise: chapter
 # 3's leave-one-out.
 # </details>
-# <details><summary>4. Your score still rises after a week of training. What do you look at before you are glad?</summary>
+# <details><summary>4. Your score still rises after a week of training. What do you check before you trust it?</summary>
 #
 # The KL, the length of the answers, and the answers themselves; and a judge that the training has not seen: people,
 # or another reward model, or a check that can be verified. The score itself cannot tell you.

@@ -116,7 +116,7 @@ def list_turned_round(rewards, values, mask, gamma, lam):
 
 @alternative("gae")
 def sums_of_all_lengths(rewards, values, mask, gamma, lam):
-    """For every token, the sum of the surprises behind it, written out."""
+    """For every token, the weighted sum of the TD errors behind it, written out."""
     keep = mask.bool()
     r, v = rewards.masked_fill(~keep, 0.0), values.masked_fill(~keep, 0.0)
     deltas = r - v

@@ -107,16 +107,16 @@ changes("gae", _gae, [
      "return advantages", "last = values.gather(1, mask.sum(1, keepdim=True) - 1)\n"
      "    left = (mask.sum(1, keepdim=True) - 1 - torch.arange(mask.shape[1])).clamp(min=0)\n"
      "    return (advantages + (gamma * lam) ** left * gamma * last).masked_fill(mask == 0, 0.0)"),
-    ("no_lam", "lam plays no part in your recursion. It decides how far a surprise is carried back: gamma * lam a step.",
+    ("no_lam", "lam plays no part in your recursion. It decides how far a TD error is carried back: gamma * lam a step.",
      "gamma * lam * carried", "gamma * carried"),
-    ("only_the_next_value", "You return the surprises delta themselves. GAE sums those that follow too, each gamma * lam times smaller "
+    ("only_the_next_value", "You return the TD errors delta themselves. GAE sums those that follow too, each gamma * lam times smaller "
      "than the one before it.", " + gamma * lam * carried", ""),
     ("carried_by_lam_alone", "You carry the advantage back with lam alone. Each step also discounts: it is gamma * lam.",
      "gamma * lam * carried", "lam * carried"),
     ("next_value_undiscounted", "In delta your next value is not discounted: it is r + gamma V' - V.", "gamma * v_next", "v_next"),
     ("never_discounted", "gamma plays no part in your function. It discounts the next value in delta, and the advantage that is "
      "carried back.", "gamma * v_next", "v_next", "gamma * lam * carried", "lam * carried"),
-    ("values_with_the_wrong_sign", "Your delta is r - gamma V' + V. A surprise is what came, r + gamma V', less what was expected, V.",
+    ("values_with_the_wrong_sign", "Your delta is r - gamma V' + V. A TD error is what came, r + gamma V', less what was expected, V.",
      "+ gamma * v_next - values", "- gamma * v_next + values"),
     ("lam_in_delta", "You multiply the next value in delta by lam. lam weighs only the advantage that is carried back.",
      "gamma * v_next", "gamma * lam * v_next"),
@@ -140,7 +140,7 @@ changes("gae", _gae, [
     ("padding_multiplied_by_the_mask", "You multiply by the mask to be rid of the padding. But 0 times NaN is NaN, and the recursion "
      "carries it into the answer: replace these entries (masked_fill, torch.where).",
      "rewards.masked_fill(mask == 0, 0.0)", "rewards * mask", "values.masked_fill(mask == 0, 0.0)", "values * mask"),
-    ("divided_by_the_length", "You divide by the length of the answer. Nothing is averaged here: an advantage is a sum of surprises.",
+    ("divided_by_the_length", "You divide by the length of the answer. Nothing is averaged here: an advantage is a sum of TD errors.",
      "return advantages", "return advantages / mask.sum(1, keepdim=True)"),
     ("value_overwritten_too_early", "You take the token's own value for the next one: it was stored before delta was computed. Store it "
      "after.", "gamma * v_next - values[:, t]", "gamma * values[:, t] - values[:, t]"),

@@ -3,7 +3,7 @@
 PREDICTIONS = {
     "frozen_share": {
         "choices": {
-            "a": "Two models of four, so a half: right for the weights alone. But what costs most is learning.",
+            "a": "Two models of four, so a half: right for the weights alone. But training a model takes more memory than its weights.",
             "b": "Two frozen ones with one number a weight, two that learn with two: a third, if there were weights and "
             "gradients only. The optimizer keeps numbers too.",
             "c": "A frozen model holds its weights. One that learns also holds a gradient and AdamW's two running means: four "
@@ -14,17 +14,17 @@ PREDICTIONS = {
     },
     "lambda_noise": {
         "choices": {
-            "a": "If the value model is exact, its jump after a token is what the token is worth. Everything that comes "
-            "later is the luck of other tokens.",
-            "b": "A mixture is what one uses in practice, because there the value model is half right. With an exact one "
-            "there is nothing to mix.",
+            "a": "If the value model is exact, its change after a token is what the token is worth. Everything that comes "
+            "later is due to other tokens.",
+            "b": "In practice a mixture is used, because there the value model is only partly right. With an exact one there is "
+            "no need for it.",
             "c": "λ = 1 does use everything that came later. But most of that was earned by other tokens, and for this one "
             "it is noise.",
         },
         "why": "With the exact value model the noise is least at λ = {best}: {noise[0]:.2f} at λ = 0, {noise[10]:.2f} at "
         "λ = 1. With one that always says 0, look at the other picture: at λ = 0 a token that is worth 1 is credited with "
-        "{blind[0]:.2f} on average, because only the last token hears of the score; at λ = 1 with {blind[10]:.2f}. λ says how "
-        "far one trusts the value model.",
+        "{blind[0]:.2f} on average, because only the last token gets credit for the score; at λ = 1 with {blind[10]:.2f}. λ says how "
+        "much you rely on the rewards that really come, and how little on the value model.",
     },
     "when_it_clips": {
         "choices": {
@@ -40,7 +40,7 @@ PREDICTIONS = {
         "choices": {
             "a": "So it would be if score and utility were the same thing. The score is a copy, learned from ordinary "
             "answers, and the policy does not stay among those.",
-            "b": "Nothing becomes unstable: training does just what it is told to do. What it is told is not what we want.",
+            "b": "Training does not become unstable. It makes the score large, as it should, but the score is not what we want.",
             "c": "At first what the reward model likes is also good. Once that is used up, the score still rises where "
             "the reward model is wrong.",
         },
@@ -50,11 +50,11 @@ PREDICTIONS = {
     },
     "best_of_n_or_ppo": {
         "choices": {
-            "a": "PPO was trained, but by noisy steps on a few answers each. Best-of-n looks at all of its answers and picks.",
-            "b": "Both follow the same score, but they do not spend their nats alike: each moves away from the reference "
-            "in its own direction.",
-            "c": "Best-of-n comes close to the best score that a given KL can buy. PPO also spends KL on changes that the "
-            "score does not ask for. (But best-of-n pays for all its draws with every answer.)",
+            "a": "PPO was trained, but by noisy steps on a few answers each. Best-of-n compares all of its answers and takes the best.",
+            "b": "Both follow the same score, but with the same KL they reach different policies: each moves away from the "
+            "reference in its own direction.",
+            "c": "Best-of-n comes close to the best score that is possible at a given KL. PPO also makes changes that raise the KL "
+            "and not the score. (But best-of-n has to draw n answers for every answer that it gives.)",
         },
         "why": "At {kl:.2f} nats, best of 32 has a true utility of {best:.2f}; the PPO runs, where they first come as far, "
         "have {ppo:.2f} (median).",

@@ -239,7 +239,7 @@ def all_that_is_to_come(answer, seed):
 
 
 @advantages_and_returns.case
-def tiny_surprises(answer, seed):
+def tiny_errors(answer, seed):
     """Rewards and values of size 0.0001: what is whitened is divided by a little more than its spread."""
     rewards, values, mask = _episodes(seed, _lengths(seed, 3, 7), 7)
     return _targets(answer, (1e-4 * rewards, 1e-4 * values, mask), 0.9, 0.7)

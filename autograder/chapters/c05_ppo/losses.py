@@ -106,6 +106,7 @@ def far_apart_on_padding(answer, seed):
     old_logps, mask = _old_logps(seed, 3, 7), mask_of([4, 7, 2], 7)
     moved = torch.where(mask == 1, _between(seed + 1, -0.5, 0.5, 3, 7), torch.tensor([95.0, 0.0, -95.0])[:, None])
     logps, advantages = (old_logps + moved).requires_grad_(), _between(seed + 2, -1.5, 2.0, 3, 7)
+    advantages[0, 5] = -1.0  # on padding, where the ratio overflows: nothing else would bound the product
     loss = answer(logps, old_logps, advantages, mask, 0.2)
     return {"loss": loss, "gradient": _gradient(loss, logps, "log-probabilities"), "_sizes": _counts(mask)}
 

@@ -13,8 +13,10 @@ ppo_update = Exercise("ppo_update", TOPIC, "Exercise 8: the training loop", need
 _ROWS, _SEQ = 7, 5
 
 
-def _updated(answer, seed: int, minibatches, **changed) -> dict:
-    """Update two small models: log-probabilities and values are functions of four weights each."""
+def _updated(answer, seed: int, minibatches, moved: float = 0.0, **changed) -> dict:
+    """Update two small models: log-probabilities and values are functions of four weights each. moved: how far the policy
+    has moved since the answers were drawn, in nats a token.
+    """
     g = seeded(seed)
     features = torch.randn(_ROWS, _SEQ, 4, generator=g)
     policy, value = (0.5 * torch.randn(4, generator=g)).requires_grad_(), torch.randn(4, generator=g).requires_grad_()
@@ -30,7 +32,7 @@ def _updated(answer, seed: int, minibatches, **changed) -> dict:
     batch = {
         "tokens": torch.randint(3, 99, (_ROWS, _SEQ), generator=g),
         "scores": 1.5 * torch.randn(_ROWS, generator=g) + 0.5,
-        "logps": logps,
+        "logps": logps + moved * torch.randn(_ROWS, _SEQ, generator=seeded(seed + 5)),
         "ref_logps": logps + 0.8 * torch.randn(_ROWS, _SEQ, generator=g),
         "values": values,
         "mask": mask_of([5, 2, 4, 1, 3, 5, 2], _SEQ),
@@ -68,6 +70,12 @@ def rows_in_any_order(answer, seed):
     """Minibatches of some rows each, in any order: each has its own old numbers, and the batch's advantages."""
     order = torch.randperm(_ROWS, generator=seeded(seed + 3))
     return _updated(answer, seed, [order[:3], order[3:], order[2:5]])
+
+
+@ppo_update.case
+def drawn_by_an_older_policy(answer, seed):
+    """The policy has moved since the answers were drawn: from the first step on, ratios lie on both sides of the range."""
+    return _updated(answer, seed, [torch.arange(_ROWS)], moved=0.5, clip_range=0.1)
 
 
 @ppo_update.case
