@@ -3,6 +3,7 @@
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,16 @@ def pytest_configure(config: pytest.Config) -> None:
     # What `make test JOBS=2` itself was started with must not reach a make that a test starts.
     for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
         os.environ.pop(name, None)
+    if why_no_sandbox():
+        os.environ["COURSE_SANDBOX"] = "off"  # all but the sandbox itself can be tested; the summary says so
+
+
+@cache
+def why_no_sandbox() -> str:
+    """Why this machine gives no sandbox; '' where it does."""
+    from autograder.grading.sandbox import doctor
+
+    return doctor.why_none()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -56,6 +67,9 @@ def pytest_testnodedown(node, error) -> None:
 
 
 def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
+    if reason := why_no_sandbox():
+        terminalreporter.section("THE SANDBOX WAS NOT TESTED", red=True, bold=True)
+        terminalreporter.line(f"Submissions were graded without one in all tests. {reason}", red=True)
     scores = config.stash[MUTATION_SCORES]
     if scores:
         terminalreporter.section("mutation matrix")

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import attack_runner
 import pytest
+from conftest import why_no_sandbox
 from grading_chapter import RIGHT, TOPIC, Course, answered
 
 from autograder.grading import provisioner
@@ -28,10 +29,8 @@ from autograder.grading.sandbox import PolicyRefused, SandboxRefused, doctor, se
 from autograder.grading.sandbox.enter import NOBODY
 from autograder.grading.sandbox.policy import ROOT, Policy, course_policy
 
-pytestmark = [
-    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="THE SANDBOX IS NOT TESTED: it is made for Linux."),
-    pytest.mark.timeout(900),
-]
+pytestmark = pytest.mark.timeout(900)
+needed = pytest.mark.skipif(bool(why_no_sandbox()), reason=f"THE SANDBOX IS NOT TESTED: {why_no_sandbox()}")
 ATTACKS = sorted(path.stem for path in attack_runner.ATTACKS.glob("*.py"))
 USERS = ["root", "an ordinary user"]
 NOT_AS_ROOT = "THE SANDBOX IS NOT TESTED AS ROOT. Root can: sudo -E make test PYTEST_ARGS=tests/test_grading_sandbox.py"
@@ -70,6 +69,7 @@ def _ordinary() -> int:
     return USER
 
 
+@needed
 @pytest.mark.slow
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_an_attack_ends_as_it_must(outcome, attack):
@@ -119,6 +119,7 @@ def wait_until(true, seconds: float = 20.0) -> bool:
     return bool(true())
 
 
+@needed
 @pytest.mark.slow
 def test_a_kernel_lives_as_long_as_somebody_holds_its_connection(server):
     with server.kernel() as line:
@@ -133,6 +134,7 @@ def test_a_kernel_lives_as_long_as_somebody_holds_its_connection(server):
     assert not folder.exists()
 
 
+@needed
 @pytest.mark.slow
 def test_with_its_guard_a_kernel_dies_and_with_the_warm_process_all_do(server):
     with server.kernel() as line:
@@ -156,6 +158,7 @@ def _lives(process: int) -> bool:
         return False
 
 
+@needed
 @pytest.mark.slow
 def test_a_request_says_nothing_but_that_a_kernel_is_wanted(server):
     ours, theirs = socket.socketpair()
@@ -262,6 +265,7 @@ def test_the_filter_refuses_what_it_names_and_nothing_that_is_needed(machine):
 # --- What whoever grades is told
 
 
+@needed
 def test_the_doctor_says_that_this_machine_gives_a_sandbox(capsys):
     assert doctor.main() == 0, capsys.readouterr().out
     said = capsys.readouterr().out

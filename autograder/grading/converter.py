@@ -29,7 +29,7 @@ from traitlets import Type
 
 from autograder.grading import door
 from autograder.grading.cells import course_notes, release_path
-from autograder.grading.execute import WITHOUT, Execute, draw_afresh
+from autograder.grading.execute import HOW_WITHOUT, WITHOUT, Execute, draw_afresh
 from autograder.grading.intake import read_submission
 from autograder.grading.pictures import attach_pictures
 from autograder.grading.rebuild import answers_among
@@ -110,6 +110,7 @@ class CourseAutograde(Autograde):
                 server.try_out()
         except (SandboxRefused, PolicyRefused, ValueError) as error:
             self.log.error("Nothing was graded: there is no sandbox. %s", error)
+            self.log.error(HOW_WITHOUT)
             raise NbGraderException(str(error)) from error
 
     def init_notebooks(self) -> None:

@@ -19,9 +19,10 @@ FIXED_SEEDS = "COURSE_FIXED_SEEDS"  # for tests: the seeds to grade with
 SEEDS = 3
 SANDBOX = "COURSE_SANDBOX"
 WITHOUT = """\
-THERE IS NO SANDBOX (COURSE_SANDBOX=off). What students hand in runs as you: it can read the solutions, the gradebook,
+THERE IS NO SANDBOX: none was wanted. What students hand in runs as you: it can read the solutions, the gradebook,
 other submissions, your home and your keys, write and delete what you can, use the network, and stay when you are done.
 Grade like this only what you have read, or inside a container that holds nothing else."""
+HOW_WITHOUT = "To grade without one, say so: COURSE_SANDBOX=off in the environment, or --Execute.sandbox=False."
 
 
 class Execute(NbGraderPreprocessor):
@@ -37,7 +38,7 @@ class Execute(NbGraderPreprocessor):
     files_mb = Integer(1024, help="What a kernel may write, in MiB.").tag(config=True)
     processes = Integer(256, help="Processes and threads a kernel may have.").tag(config=True)
     restarts = Integer(Limits.restarts, help="Kernels that may die before the rest is not run.").tag(config=True)
-    sandbox = Bool(True, help="Whether kernels are sandboxed.").tag(config=True)
+    sandbox = Bool(True, help="Whether kernels are sandboxed; COURSE_SANDBOX=off says no too.").tag(config=True)
     visible = List(Unicode(), help="Files and folders that kernels may read, beside the public course.").tag(config=True)
     seeds_by_student = Bool(
         False, help="Whether each submission has seeds of its own: the reference is then computed for each."

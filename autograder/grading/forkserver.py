@@ -34,7 +34,7 @@ import time
 import uuid
 
 from autograder.grading.sandbox import Policy, SandboxRefused, calls, enter
-from autograder.grading.sandbox.places import HOME, WORK
+from autograder.grading.sandbox.places import HOME, WORK, closed
 from autograder.grading.sandbox.watch import SECONDS, Watched
 
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")  # their ports are 1 to 5: the ends of the sockets' names
@@ -65,7 +65,7 @@ def _warm_up() -> None:
 
     needed = {module for exercise in load_exercises().values() for module in exercise.needs}
     for module in (*WARM, *sorted(needed)):
-        with contextlib.suppress(ImportError):
+        with contextlib.suppress(Exception):  # what fails here fails, or not, in the cell that imports it
             importlib.import_module(module)
     _compute_once()
     gc.collect()
@@ -209,7 +209,7 @@ def _first(policy: Policy, connection: dict, listening: list[int], tell: int) ->
         calls.prctl(calls.PR_SET_PDEATHSIG, signal.SIGKILL)  # here: becoming another user took it away
         kernel = os.fork()
         if kernel == 0:
-            _kernel(connection, listening, tell)
+            _kernel(policy, connection, listening, tell)
         enter.seal(dumpable=False)  # a student's process is of the same user, and could write to its memory
         signal.signal(signal.SIGUSR1, lambda *_: _interrupt(kernel))
         for file in (*listening, tell):
@@ -239,11 +239,13 @@ def _wait_for(kernel: int) -> int:
 # --- The kernel
 
 
-def _kernel(connection: dict, listening: list[int], tell: int) -> None:
+def _kernel(policy: Policy, connection: dict, listening: list[int], tell: int) -> None:
     """Never returns."""
     code = 1
     try:
         enter.seal()
+        if path := closed(policy):
+            raise SandboxRefused(f"{path} is closed to other users than its own, so that nothing can be imported from it.")
         os.setpgid(0, 0)
         signal.signal(signal.SIGUSR1, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -18,7 +18,7 @@ from typing import Any
 
 from jupyter_client.provisioning import KernelProvisionerBase, KernelProvisionerFactory
 
-from autograder.grading.sandbox import Policy, SandboxRefused
+from autograder.grading.sandbox import Policy, SandboxRefused, doctor
 from autograder.grading.sandbox.policy import course_policy
 
 NAME = "course-sandbox"
@@ -60,6 +60,8 @@ class Server:
     def _start(self) -> None:
         if self.process is not None and self.process.poll() is None:
             return
+        if not sys.platform.startswith("linux"):
+            raise SandboxRefused(doctor.why_none())
         self.stop()
         self.channel, theirs = socket.socketpair()
         command = [sys.executable, "-m", "autograder.grading.forkserver", str(theirs.fileno())]

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import platform
+import sys
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWCGROUP = 0x10000000, 0x20000000, 0x40000000, 0x02000000
@@ -21,7 +22,7 @@ LOCKED_SECUREBITS = 0xEF  # being root means nothing, now and after whatever is 
 _NUMBERS = {"x86_64": {"pivot_root": 155, "capset": 126}, "aarch64": {"pivot_root": 41, "capset": 91}}
 _MOUNT_SETATTR = 442
 
-_libc = ctypes.CDLL(None, use_errno=True)
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform.startswith("linux") else None  # elsewhere nothing is called
 
 
 class SandboxRefused(Exception):

@@ -34,17 +34,25 @@ class Finding:
     says: str = ""
 
 
+def why_none() -> str:
+    """Why this user can have no sandbox on this machine; '' where it can be had."""
+    if sys.platform.startswith("linux"):
+        refused = try_out()
+        return f"{refused} {advice()}" if refused else ""
+    system = {"darwin": "macOS", "win32": "Windows"}.get(sys.platform, sys.platform)
+    return f"{system} has no namespaces, which it is made of. {CONTAINER}"
+
+
 def examine() -> list[Finding]:
     """All that matters on this machine. The first finding is the one that counts: the sandbox as this user."""
     if not sys.platform.startswith("linux"):
-        system = {"darwin": "macOS", "win32": "Windows"}.get(sys.platform, sys.platform)
-        return [Finding("a sandbox", False, f"{system} has no namespaces, which it is made of. {CONTAINER}")]
+        return [Finding("a sandbox", False, why_none())]
     from autograder.grading.sandbox import calls, landlock, seccomp
     from autograder.grading.sandbox.enter import NOBODY
 
     root = os.geteuid() == 0
-    here = try_out()
-    findings = [Finding("a sandbox as root" if root else "a sandbox as this user", not here, here and f"{here} {advice()}")]
+    here = why_none()
+    findings = [Finding("a sandbox as root" if root else "a sandbox as this user", not here, here)]
     if root:
         there = try_out(NOBODY)
         findings.append(Finding("a sandbox as an ordinary user", not there, there and f"{there} {advice()}"))
@@ -109,6 +117,6 @@ def main() -> int:
         print("\nSubmissions are run in the sandbox. Not used: bubblewrap (it would import torch again for each student) and")
         print("control groups (an ordinary user has none to write to; memory is summed over a sandbox from outside).")
     else:
-        print("\nNothing is graded here as it stands. COURSE_SANDBOX=off grades without a sandbox: whatever is handed in then")
-        print("runs as you.")
+        print("\nNothing is graded here as it stands. COURSE_SANDBOX=off in the environment, or `nbgrader autograde ...")
+        print("--Execute.sandbox=False`, grades without a sandbox: whatever is handed in then runs as you.")
     return 0 if findings[0].there else 1

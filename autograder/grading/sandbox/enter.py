@@ -42,9 +42,7 @@ def inside(policy: Policy) -> None:
     socket.sethostname("sandbox")
     _step("a file system of its own", places.build, policy, NOBODY if root else places.USER)
     if root:
-        os.setgroups([])
-        os.setresgid(NOBODY, NOBODY, NOBODY)
-        os.setresuid(NOBODY, NOBODY, NOBODY)
+        _step("another user than root", _become, NOBODY)
         _new_user(proc, NOBODY, NOBODY)
     os.close(proc)
     os.umask(0o077)
@@ -65,16 +63,18 @@ def limit(policy: Policy) -> None:
     """Limits on one process; `watch` sums over all of them."""
     used = _data_in_use()
     mb = 2**20
-    for what, most in {
+    limits = {
         resource.RLIMIT_DATA: used + policy.memory_mb * mb,
         resource.RLIMIT_FSIZE: policy.files_mb * mb,
         resource.RLIMIT_CPU: policy.cpu_seconds,
-        resource.RLIMIT_NPROC: policy.processes,  # since Linux 5.14 of this namespace; before, of the whole user
         resource.RLIMIT_NOFILE: 1024,
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_MSGQUEUE: 0,
         resource.RLIMIT_MEMLOCK: 8 * mb,
-    }.items():
+    }
+    if _linux() >= (5, 14):  # before, it counts all processes of the user, and those outside may be many; `watch` is left
+        limits[resource.RLIMIT_NPROC] = policy.processes
+    for what, most in limits.items():
         _, hard = resource.getrlimit(what)
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(what, (most, most))
@@ -85,10 +85,20 @@ def threads() -> int:
     return len(os.listdir("/proc/self/task"))
 
 
+def _linux() -> tuple[int, ...]:
+    return tuple(map(int, os.uname().release.split("-")[0].split("+")[0].split(".")[:2]))
+
+
 def _data_in_use() -> int:
     with open("/proc/self/status") as file:
         fields = dict(line.split(":", 1) for line in file if ":" in line)
     return int(fields["VmData"].split()[0]) * 1024
+
+
+def _become(user: int) -> None:
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
 
 
 def _new_user(proc: int, user: int, group: int) -> None:

@@ -8,7 +8,7 @@ import stat
 
 from autograder.grading.sandbox import calls
 from autograder.grading.sandbox.calls import MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REC
-from autograder.grading.sandbox.policy import SHARED, SYSTEM, Policy
+from autograder.grading.sandbox.policy import PACKAGES, PUBLIC, SHARED, SYSTEM, Policy
 
 WORK, HOME = "/tmp/work", "/tmp/home"  # the folder a kernel starts in, and its home: both are gone with it
 USER = 1000  # who a student's process is, seen from inside
@@ -31,6 +31,7 @@ def build(policy: Policy, owner: int) -> None:
     Needs a mount namespace of its own, and to be the first process of its PID namespace (for /proc).
     """
     os.umask(0o022)  # folders on the way to a place can be passed by whoever this process becomes
+    shown = _shown([*SYSTEM, *SHARED, *policy.visible])  # before the links on the way lead elsewhere
     calls.mount("none", "/", None, MS_REC | calls.MS_PRIVATE)
     calls.mount("tmpfs", _BASE, "tmpfs", _PLAIN, "mode=0755,size=4m")
     os.mkdir(_BASE + _OLD)
@@ -39,10 +40,12 @@ def build(policy: Policy, owner: int) -> None:
     os.chdir("/")
     calls.mount("tmpfs", _NEW, "tmpfs", _PLAIN, "mode=0755,size=4m")
     _make_private(policy.files_mb, owner)  # before the places: one of them may lie in /tmp
-    for path in _outermost([*SYSTEM, *SHARED, *policy.visible]):
-        _show(path)
+    for place, real in shown.items():
+        _show(place, real)
     for path in policy.covered:
-        _cover(path)
+        for place, real in shown.items():  # one file may be there under two names
+            if path.startswith(f"{real}/"):
+                _cover(place + path.removeprefix(real))
     _make_files()
     _make_devices()
     os.makedirs(f"{_NEW}/proc")
@@ -56,27 +59,23 @@ def build(policy: Policy, owner: int) -> None:
     calls.mount("none", "/", None, calls.MS_BIND | 32 | MS_RDONLY | _PLAIN)  # 32: MS_REMOUNT
 
 
-def _outermost(paths: list[str]) -> list[str]:
-    """Those that are there and do not lie in another of them; a folder before what is in it."""
-    there = sorted({os.path.abspath(path) for path in paths if os.path.lexists(_OLD + os.path.abspath(path))}, key=len)
-    kept: list[str] = []
-    for path in there:
-        if not any(path == k or path.startswith(k + "/") for k in kept if not os.path.islink(_OLD + k)):
-            kept.append(path)
-    return kept
+def _shown(paths: list[str]) -> dict[str, str]:
+    """Place -> what is shown there. A place that is reached by links (a home on another disk) is shown under both names;
+    what lies in another place is shown with it.
+    """
+    real = {path: os.path.realpath(path) for path in map(os.path.abspath, paths) if os.path.exists(path)}
+    real |= {target: target for target in real.values()}
+    shown: dict[str, str] = {}
+    for place in sorted(real, key=len):
+        if not any(place.startswith(f"{other}/") for other in shown):
+            shown[place] = real[place]
+    return shown
 
 
-def _show(path: str) -> None:
-    """Make a file, a folder or a link of the old file system be there in the new one, at the same place."""
-    old, new = _OLD + path, _NEW + path
+def _show(place: str, real: str) -> None:
+    """Make a file or a folder of the old file system be there in the new one."""
+    old, new = _OLD + real, _NEW + place
     os.makedirs(os.path.dirname(new), exist_ok=True)
-    if os.path.islink(old):
-        if not os.path.lexists(new):
-            os.symlink(os.readlink(old), new)
-        target = os.path.normpath(os.path.join(os.path.dirname(path), os.readlink(old)))
-        if os.path.lexists(_OLD + target) and not os.path.lexists(_NEW + target):
-            _show(target)
-        return
     if os.path.lexists(new):
         return
     if os.path.isdir(old):
@@ -85,6 +84,19 @@ def _show(path: str) -> None:
         open(new, "w").close()
     calls.mount(old, new, None, MS_BIND | MS_REC)
     calls.restrict_mount(new, calls.MOUNT_ATTR_RDONLY | calls.MOUNT_ATTR_NOSUID | calls.MOUNT_ATTR_NODEV)
+
+
+def closed(policy: Policy) -> str:
+    """Something that is visible and that this process may not read, as after an installation with umask 077; or ''."""
+    folders = [path for path in policy.visible if os.path.basename(path) in (*PACKAGES, *PUBLIC)]
+    for folder in folders:
+        if not os.access(folder, os.R_OK | os.X_OK):
+            return folder
+        for entry in os.scandir(folder):
+            wanted = os.R_OK | os.X_OK if entry.is_dir() else os.R_OK
+            if (entry.is_dir() or entry.name.endswith(".py")) and not os.access(entry.path, wanted):
+                return entry.path
+    return ""
 
 
 def _cover(path: str) -> None:

@@ -12,6 +12,7 @@ PUBLIC = ("autograder", "course", "data")  # of this checkout: what a student in
 COVERED = ("autograder/judging/keys/*.json.gz", "autograder/workshop")
 SYSTEM = ("/lib", "/lib32", "/lib64", "/libx32", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libx32")
 SHARED = ("/usr/local/lib", "/usr/share/zoneinfo", "/etc/ld.so.cache", "/etc/localtime")
+PACKAGES = ("site-packages", "dist-packages")  # what folders of installed packages are called
 HELD_BACK = ("solutions", "classroom", ".git", "tests")  # of a checkout: in nobody's sandbox, whatever was asked for
 
 
@@ -49,15 +50,22 @@ def course_policy(also: tuple[str, ...] = (), held_back: tuple[str, ...] = (), r
     """The policy for this course: the interpreter, its packages and the public part of the course.
 
     also: more that the instructor lets be seen. Raises PolicyRefused where that is, holds or lies in a place that no
-    submission may see: `held_back`, the course's own such places, and a home folder as a whole.
+    submission may see: `held_back`, the course's own such places, and a home folder as a whole. Where such a place lies in
+    one that must be seen (the environment is the checkout itself), it is shown empty.
     """
-    secret = [str(root / name) for name in HELD_BACK] + [*held_back, str(Path.home())]
+    secret = [*(str(root / name) for name in HELD_BACK), *held_back]
     for path in also:
-        _refuse_secret(path, secret)
+        _refuse_secret(path, [*secret, str(Path.home())])
     wanted = [*_interpreter(), *(str(root / name) for name in PUBLIC), *also]
     visible = tuple(dict.fromkeys(path for path in wanted if os.path.exists(path)))
-    covered = tuple(str(path) for pattern in COVERED for path in sorted(root.glob(pattern)))
-    return Policy(visible=visible, covered=covered, **limits)
+    real = [os.path.realpath(path) for path in visible]
+    covered = [str(path) for pattern in COVERED for path in sorted(root.glob(pattern))]
+    for place in map(os.path.realpath, secret):
+        if place in real:
+            raise PolicyRefused(f"Submissions must see {place}, and what is to stay hidden from them lies there.")
+        if any(place.startswith(f"{path}/") for path in real):
+            covered.append(place)
+    return Policy(visible=visible, covered=tuple(map(os.path.realpath, covered)), **limits)
 
 
 def _interpreter() -> list[str]:
@@ -67,6 +75,7 @@ def _interpreter() -> list[str]:
         if prefix not in ("/", "/usr", "/usr/local"):
             places.append(prefix)
     places += [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    places += [path for path in sys.path if os.path.basename(path) in PACKAGES]  # a user's own, or another environment's
     return [path for path in places if not path.startswith(SYSTEM)]
 
 
