@@ -1,13 +1,13 @@
 """A tiny chapter and its class, in a folder of their own: what the tests of grading are run on."""
 
 import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import copytree
 
 import nbformat
+import warm_python
 from nbformat.notebooknode import NotebookNode
 
 from autograder.workshop.release import source_notebook
@@ -196,12 +196,11 @@ class Course:
 
     def python(self, *arguments: str, rc: int = 0, **environment: str) -> str:
         """Python in this course's folder. Returns what it wrote."""
-        run = subprocess.run(
+        run = warm_python.run(
             [sys.executable, *arguments],
             cwd=self.root,
             env=os.environ | self.environment() | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stdout=warm_python.PIPE,
             text=True,
             timeout=500,
         )

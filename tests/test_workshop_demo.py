@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import warm_python
 from conftest import WHOLE
 from notebook_runs import in_full
 
@@ -107,6 +108,7 @@ def test_stock_nbgrader_gives_every_submission_what_it_is_worth(topic, tmp_path,
     commit chooses has six submissions, right and wrong, and the rest have one, with right answers and wrong ones; in
     `make test-whole`, chapter 01 has all the troubles too, and nobody has one alone.
     """
+    monkeypatch.setattr(demo, "subprocess", warm_python)
     folder = tmp_path / "demo"
     asked = ["--topic", topic, "--into", str(folder), "--one-seed"]
     if topic == "00_start_here":  # no cell of it takes a second: endless loops are given less time
