@@ -324,3 +324,39 @@ def rotate(
 
 # %% nbgrader={"grade": true, "grade_id": "rotate_check", "locked": true, "points": 8, "schema_version": 3, "solution": false, "task": false}
 check("rotate", rotate)
+
+
+# %% nbgrader={"grade": false, "grade_id": "compress_updates", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def compress_updates(
+    updates: list[torch.Tensor], inputs: list[torch.Tensor], budget: int
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """For each update two factors B and A, so that together they keep much of what it does.
+
+    updates: one (d_out, d_in) a layer. inputs: what the layer is given, one (tokens, d_in) a
+    layer; an update adds inputs @ update.T to what the layer gives. B (d_out, rank) and A
+    (rank, d_in) stand in its place; the rank may be another one in each layer, and 0. All
+    factors together hold at most `budget` numbers.
+    """
+    ### BEGIN SOLUTION
+    # The error of the outputs is |(update - B A) S|², with S S = E[x xᵀ]: so take the nearest
+    # matrix to update S, and undo S. Then buy ranks, the one that keeps most a number first.
+    parts, offers = [], []
+    for layer, (update, x) in enumerate(zip(updates, inputs)):
+        moments = x.double().T @ x.double() / len(x)  # (d_in, d_in)
+        values, axes = torch.linalg.eigh(moments)
+        root = values.clamp(min=1e-9).sqrt()
+        u, s, vt = torch.linalg.svd(update.double() @ (axes * root), full_matrices=False)
+        parts.append((u * s, vt / root @ axes.T))
+        price = sum(update.shape)
+        offers += [(gain / price, layer, price) for gain in s.square().tolist()]
+    ranks = [0] * len(updates)
+    for _, layer, price in sorted(offers, reverse=True):
+        if price <= budget:
+            ranks[layer] += 1
+            budget -= price
+    return [(B[:, :r].float(), A[:r].float()) for r, (B, A) in zip(ranks, parts)]
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "compress_updates_check", "locked": true, "points": 9, "schema_version": 3, "solution": false, "task": false}
+check("compress_updates", compress_updates)

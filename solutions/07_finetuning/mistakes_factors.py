@@ -141,10 +141,8 @@ changes("lora_linear", _lora_linear, [
     ("frozen_part_left_out", "You return what stands beside the weight, and not the sum of both.", _END, "return scale * F.linear(small, B)"),
     ("input_cut_off", "No gradient flows to x through the frozen weight: layers further down need it. Detach the weight, not its product.",
      _END, "return F.linear(x, weight, bias).detach() + scale * F.linear(small, B)"),
-    ("product_made_first", "You multiply B with A and get a matrix as large as the weight, in every call. B (A x) takes two small products.",
+    ("product_made_first", "You make a matrix as large as the weight in every call: B A, or the sum of both. B (A x) takes two small products.",
      "F.linear(small, B)", "F.linear(kept, B @ A)"),
-    ("weight_added_up", "You add the update to the weight and multiply once. That makes a new matrix as large as the weight in every call.",
-     _END, "return F.linear(x, weight + 0 * (B @ A), bias) + scale * F.linear(small, B)"),
 ])  # fmt: skip
 
 
@@ -287,14 +285,12 @@ changes("linear_costs", _linear_costs, [
     ("nothing_through_the_frozen_weight", "In your backward pass no gradient goes through the frozen weight. But the layers before need the gradient of x, "
      "and that is a product with W, frozen or not.", "for_x = tokens * w + tokens * f",
      "for_x = (tokens * w if rank is None else 0) + tokens * f"),
-    ("gradient_of_a_frozen_weight", "You count the gradient of the frozen weight. Nobody needs it: that is what LoRA saves.", "tokens * learns",
+    ("gradient_of_a_frozen_weight", "You count the gradient of the frozen weight, as if the backward pass were twice the forward pass. Nobody needs it: that is what LoRA saves.", "tokens * learns",
      "tokens * (w + f)"),
     ("factors_only_once", "The factors cost two products in the backward pass each: the gradient of what goes in, and their own.",
      "for_x = tokens * w + tokens * f", "for_x = tokens * w"),
     ("backward_like_forward", "Your backward pass costs what the forward pass does. It has two products for each that learns: one for the gradient of "
      "the input, one for that of the weight.", "tokens * learns", "0"),
-    ("backward_is_twice_forward", "You count twice the forward pass. That is so where everything learns; a frozen weight has no gradient of its own.",
-     "for_x + for_weights", "2 * forward"),
     ("merged_already", "Your forward pass costs what it does without factors. Here they are not merged.", "tokens * w + tokens * f\n    for_x",
      "tokens * w\n    for_x"),
     ("factors_of_one_side", "Both factors count: rank * d_in and rank * d_out.", "rank * d_in + rank * d_out", "rank * d_in"),

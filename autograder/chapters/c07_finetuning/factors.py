@@ -341,7 +341,10 @@ def both_factors_can_begin_to_learn(answer, seed):
     (model(_drawn(seed, 5, 4)) ** 2).sum().backward()
     arrives = [part.B.grad is not None and bool(part.B.grad.abs().sum() > 0) for _, part in found]
     products = [float((part.B @ part.A).detach().abs().max()) for _, part in found]
-    return {"new_layers": len(found), "a_gradient_arrives": all(arrives) and bool(arrives), "products": torch.tensor(products)}
+    return {
+        "new_layers": len(found), "a_gradient_arrives": all(arrives) and bool(arrives), "products": torch.tensor(products),
+        "B_is_0": all(bool((part.B == 0).all()) for _, part in found),
+    }  # fmt: skip
 
 
 @add_lora.case(rule="means")
@@ -605,9 +608,13 @@ def large_gradients(answer, seed):
 @fine_tune.case
 def the_models_mode(answer, seed):
     """Training mode during the updates, evaluation mode afterwards, whatever it was before."""
-    model = _Reader(seed).train(bool(seed % 2))
-    answer(model, _batches(seed, 4), 0.01)
-    return {"training_mode_in_each_call": torch.tensor(model.modes), "training_mode_afterwards": model.training}
+    models = [_Reader(seed).train(mode) for mode in (False, True)]
+    for model in models:
+        answer(model, _batches(seed, 4), 0.01)
+    return {
+        "training_mode_in_each_call": torch.tensor([model.modes for model in models]),
+        "training_mode_afterwards": torch.tensor([model.training for model in models]),
+    }
 
 
 @fine_tune.case
