@@ -347,7 +347,7 @@ def all_parameters_in_groups(model, batches, lr, weight_decay=0.0):
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1)
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     model.train(False)
     return losses
 

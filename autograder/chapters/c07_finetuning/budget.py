@@ -48,7 +48,11 @@ def _tried(answer, seed: int) -> dict:
     one = world(seed)
     found = answer(one.updates, one.given, BUDGET)
     if not isinstance(found, (list, tuple)) or len(found) != len(SHAPES):
-        raise Unexpected(f"A list of {len(SHAPES)} pairs of factors should come back, one for each update.")
+        many = f" of {len(found)}" if isinstance(found, (list, tuple)) else ""
+        raise Unexpected(
+            f"A list of {len(SHAPES)} pairs of factors should come back, one for each update; "
+            f"what came is a {type(found).__name__}{many}."
+        )
     data: dict = {"seed": seed}
     for i, (pair, (d_out, d_in)) in enumerate(zip(found, SHAPES, strict=True)):
         B, A = (as_tensor(factor, "A factor").detach() for factor in as_pair(pair, "the factors B and A of an update"))

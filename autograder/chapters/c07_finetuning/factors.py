@@ -1,10 +1,12 @@
 """Probes of chapter 07's first part: what learns, low rank, LoRA's layer, its merging, its costs, and the training loop."""
 
+import contextlib
+
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from autograder.chapters.probing import as_number, as_pair, as_tensor, plain_losses, seeded
+from autograder.chapters.probing import as_number, as_pair, as_tensor, gradient_norm, plain_losses, seeded
 from autograder.exercise import Exercise, Unexpected
 
 TOPIC = "07_finetuning"
@@ -539,6 +541,7 @@ def _batches(seed: int, updates: int, rows: int = 3, seq: int = 7) -> list[dict]
         ids = torch.randint(_VOCAB, (rows, seq), generator=g)
         lengths = torch.randint(4, seq + 1, (rows,), generator=g)
         mask = (torch.arange(seq) < lengths[:, None]).long()
+        mask = mask.flip(1) if i % 2 else mask  # padding on either side
         labels = ids.masked_fill(torch.arange(seq) < 1 + i % 3, -100).masked_fill(mask == 0, -100)
         found.append({"input_ids": ids, "attention_mask": mask, "labels": labels})
     return found
@@ -584,25 +587,34 @@ def labels_that_are_rare(answer, seed):
     return _tuned(answer, _Reader(seed), batches, 0.05)
 
 
-@fine_tune.case
-def large_gradients(answer, seed):
-    """Logits and gradients are large: the norm of all gradients together is at most 1."""
-    model, norms = _Reader(seed), []
-    with torch.no_grad():
-        model.table *= 30
+@contextlib.contextmanager
+def _noting_norms(norms: list[float]):
+    """Every update of AdamW notes the norm of the gradients that it is given."""
     step = torch.optim.AdamW.step
 
     def noting(self, *given, **named):
-        grads = [p.grad.flatten() for group in self.param_groups for p in group["params"] if p.grad is not None]
-        norms.append(float(torch.cat(grads).norm()) if grads else 0.0)
+        norms.append(gradient_norm(self.param_groups))
         return step(self, *given, **named)
 
     torch.optim.AdamW.step = noting
     try:
-        found = _tuned(answer, model, _batches(seed, 5), 0.01)
+        yield
     finally:
         torch.optim.AdamW.step = step
-    return {"norms_at_the_updates": torch.tensor(norms), "first_loss": found["losses"][0]}
+
+
+@fine_tune.case
+def the_gradients_norm(answer, seed):
+    """The norm of all gradients together is at most 1 where they are large, and stays as it is where they are small."""
+    found: dict = {"large": [], "small": []}
+    for name, size in (("large", 30.0), ("small", 0.02)):
+        model = _Reader(seed)
+        with torch.no_grad():
+            model.table *= size
+            model.bias *= size
+        with _noting_norms(found[name]):
+            answer(model, _batches(seed, 5), 0.01)
+    return {f"norms_of_{name}_gradients": torch.tensor(norms) for name, norms in found.items()}
 
 
 @fine_tune.case
