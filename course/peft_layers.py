@@ -60,11 +60,11 @@ def boft(x, linear: nn.Linear, entries: list) -> torch.Tensor:
     free[:, :, rows, columns] = 2 * torch.stack([e.detach() for e in entries])  # peft takes half of P - Pᵀ
     config = BOFTConfig(boft_block_size=size, boft_n_butterfly_factor=len(entries), target_modules=["0"])
     several = len(entries) > 1
-    with patch.object(module, "get_fbd_cuda", lambda: True) if several else nullcontext():
-        with patch.object(module.FastBlockDiag, "apply", on_a_diagonal):
-            layer = _wrapped(linear, config)
-            layer.boft_R["default"].data = free
-            return layer(x)
+    compiled = patch.object(module, "get_fbd_cuda", lambda: True) if several else nullcontext()
+    with compiled, patch.object(module.FastBlockDiag, "apply", on_a_diagonal):
+        layer = _wrapped(linear, config)
+        layer.boft_R["default"].data = free
+        return layer(x)
 
 
 def prefix(model, numbers, input_ids, attention_mask) -> torch.Tensor:

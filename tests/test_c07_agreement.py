@@ -164,7 +164,7 @@ def test_lora_saves_at_most_a_third_of_the_multiplications():
     for rank in (1, 8, 64):
         whole, beside = linear_costs(100, 512, 512), linear_costs(100, 512, 512, rank)
         share = (beside["forward"] + beside["backward"]) / (whole["forward"] + whole["backward"])
-        assert 2 / 3 < share
+        assert share > 2 / 3
 
 
 # --- Orthogonal matrices
@@ -259,15 +259,14 @@ def test_factors_move_and_nothing_else():
 
 @pytest.mark.parametrize("seed", [1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233])
 def test_the_reference_reaches_every_bar_with_room(seed):
-    one = budget.world(seed)
-    pairs = compress_updates(one.updates, one.given, budget.BUDGET)
-    assert rules.share_kept(pairs, seed) > max(rules.SHARES.values()) + 0.01
+    found = [compress_updates(one.updates, one.given, budget.BUDGET) for one in budget.worlds(seed)]
+    assert rules.share_kept(found, seed) > max(rules.SHARES.values()) + 0.01
 
 
 def test_a_share_is_that_of_the_definition():
-    one = budget.world(3)
-    nothing = [(torch.zeros(len(u), 1), torch.zeros(1, u.shape[1])) for u in one.updates]
+    many = [one.updates for one in budget.worlds(3)]
+    nothing = [[(torch.zeros(len(u), 1), torch.zeros(1, u.shape[1])) for u in updates] for updates in many]
     assert rules.share_kept(nothing, 3) == pytest.approx(0)
-    large = [(torch.zeros(len(u), 40), torch.zeros(40, u.shape[1])) for u in one.updates]
+    large = [[(torch.zeros(len(u), 40), torch.zeros(40, u.shape[1])) for u in updates] for updates in many]
     assert not rules.share_kept(large, 3) >= 0, "beyond the budget nothing counts"
     assert set(rules.SHARES) <= set(RULES)

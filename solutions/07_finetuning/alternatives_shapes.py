@@ -117,7 +117,7 @@ def one_after_the_other(entries):
 @alternative("cayley")
 def as_twice_an_inverse(entries):
     """Q = 2 (I - S)⁻¹ - I."""
-    n, count = entries.shape
+    count = entries.shape[1]
     b = round(0.5 + math.sqrt(0.25 + 2 * count))
     i, j = torch.triu_indices(b, b, 1)
     basis = torch.zeros(count, b, b, dtype=entries.dtype)

@@ -17,7 +17,8 @@ compress_updates = Exercise("compress_updates", TOPIC, "Exercise 12: several upd
 
 SHAPES = ((48, 48), (80, 40), (40, 80), (64, 48), (48, 64), (56, 56))  # (d_out, d_in) of each update
 BUDGET = 3000  # numbers in all factors together
-GIVEN, FRESH = 300, 2000  # inputs of each layer: for the answer, and for the judge
+GIVEN, FRESH = 300, 1000  # inputs of each layer: for the answer, and for the judge
+WORLDS = 4  # one bar is measured on so many
 
 
 class World(NamedTuple):
@@ -44,16 +45,27 @@ def world(seed: int) -> World:
     return World(updates, given, fresh)
 
 
+def worlds(seed: int) -> list[World]:
+    """The worlds on which a bar is measured."""
+    return [world(1000 * seed + i) for i in range(WORLDS)]
+
+
 def _tried(answer, seed: int) -> dict:
-    one = world(seed)
-    found = answer(one.updates, one.given, BUDGET)
+    data: dict = {"seed": seed}
+    for number, one in enumerate(worlds(seed)):
+        data |= _factors(answer(one.updates, one.given, BUDGET), number)
+    return data
+
+
+def _factors(found, number: int) -> dict:
+    """The factors that were found for a world, by name. Raises Unexpected where they are none, or too many numbers."""
     if not isinstance(found, (list, tuple)) or len(found) != len(SHAPES):
         many = f" of {len(found)}" if isinstance(found, (list, tuple)) else ""
         raise Unexpected(
             f"A list of {len(SHAPES)} pairs of factors should come back, one for each update; "
             f"what came is a {type(found).__name__}{many}."
         )
-    data: dict = {"seed": seed}
+    data = {}
     for i, (pair, (d_out, d_in)) in enumerate(zip(found, SHAPES, strict=True)):
         B, A = (as_tensor(factor, "A factor").detach() for factor in as_pair(pair, "the factors B and A of an update"))
         if B.dim() != 2 or A.dim() != 2 or (len(B), A.shape[1]) != (d_out, d_in) or B.shape[1] != len(A):
@@ -61,8 +73,8 @@ def _tried(answer, seed: int) -> dict:
                 f"The factors of update {i}, ({d_out}, {d_in}), should be ({d_out}, rank) and (rank, {d_in}); "
                 f"yours are {tuple(B.shape)} and {tuple(A.shape)}."
             )
-        data |= {f"B{i}": B, f"A{i}": A}
-    numbers = sum(value.numel() for name, value in data.items() if name != "seed")
+        data |= {f"B_{number}_{i}": B, f"A_{number}_{i}": A}
+    numbers = sum(factor.numel() for factor in data.values())
     if numbers > BUDGET:
         raise Unexpected(f"Your factors hold {numbers} numbers; the budget is {BUDGET}.")
     return data
@@ -70,17 +82,17 @@ def _tried(answer, seed: int) -> dict:
 
 @compress_updates.case(rule="keeps_a_first_share")
 def a_first_share(answer, seed):
-    """At least 0.56 of what the updates do is kept."""
+    """At least 0.54 of what the updates do is kept."""
     return _tried(answer, seed)
 
 
 @compress_updates.case(rule="keeps_a_second_share")
 def a_second_share(answer, seed):
-    """The same with a bar of 0.65."""
+    """The same with a bar of 0.63."""
     return _tried(answer, seed)
 
 
 @compress_updates.case(rule="keeps_a_third_share")
 def a_third_share(answer, seed):
-    """The same with a bar of 0.77."""
+    """The same with a bar of 0.76."""
     return _tried(answer, seed)
