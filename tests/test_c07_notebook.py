@@ -35,10 +35,12 @@ def claims(values: dict) -> None:
     assert len(middle) == 8 and all(len(runs) == 3 for runs in values["runs"].values())
     assert all(row["new loss"] < 4 for row in middle.values()), "all of them learn something"
     assert all(middle[m]["new"] > 0.25 for m in ("all weights", "LoRA", "DoRA", "BOFT", "GSOFT"))
-    assert all(row["learns"] < 0.07 * middle["all weights"]["learns"] for m, row in middle.items() if m not in ("all weights", "last layer"))
+    few = [row for m, row in middle.items() if m not in ("all weights", "last layer")]
+    assert all(row["learns"] < 0.07 * middle["all weights"]["learns"] for row in few), "few numbers learn"
     assert all(row["corpus loss"] > before["corpus loss"] for row in middle.values()), "all of them forget"
     sweeps = values["sweeps"]
-    assert all(sweeps[m][-1]["corpus loss"] > sweeps[m][0]["corpus loss"] for m in ("all weights", "LoRA", "GSOFT")), "the rate decides"
+    lost = {m: [run["corpus loss"] for run in runs] for m, runs in sweeps.items()}
+    assert all(lost[m][-1] > lost[m][0] for m in ("all weights", "LoRA", "GSOFT")), "the rate decides"
     first, trained, merged = values["real"].values()
     assert trained["in the manner"] > first["in the manner"] + 0.3, "the manner is learned"
     assert values["real_share"] < 0.07 and abs(merged["loss of a plain answer"] - trained["loss of a plain answer"]) < 0.05

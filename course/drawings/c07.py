@@ -12,9 +12,9 @@ def where_it_is_learned() -> Drawing:
     picture = Drawing(
         600, 250,
         alt="Six ways to change a layer. Full fine-tuning colours the whole weight W. The last layers: only the uppermost of "
-        "three weights is coloured. LoRA: W is grey, with two thin coloured matrices B and A beside it. DoRA: the same, and a coloured "
-        "column of lengths. Prefix: coloured keys and values stand before the text. OFT, BOFT, GSOFT: a coloured square matrix Q "
-        "with blocks stands before a grey W.",
+        "three weights is coloured. LoRA: W is grey, with two thin coloured matrices B and A beside it. DoRA: the same, and a "
+        "coloured column of lengths. Prefix: coloured keys and values stand before the text. OFT, BOFT, GSOFT: a square matrix "
+        "Q with coloured blocks stands before a grey W.",
     )  # fmt: skip
     names = ("full fine-tuning", "the last layers", "LoRA", "DoRA", "prefix", "OFT, BOFT, GSOFT")
     for i, name in enumerate(names):
@@ -76,8 +76,8 @@ def what_backward_needs() -> Drawing:
     picture = Drawing(
         600, 190,
         alt="Three products of a linear layer of one training step. Forward: W times x. Backward: W transposed times the "
-        "gradient of the output, for the layers before, and the gradient times x, for the weight itself. With a frozen weight only the last "
-        "one is crossed out.",
+        "gradient of the output, for the layers before, and the gradient times x, for the weight itself. With a frozen weight "
+        "only the last one is crossed out.",
     )  # fmt: skip
     rows = (("forward", "y = W x", "needed", "needed"),
             ("backward, for the layers before", "∂x = Wᵀ ∂y", "needed", "needed"),
