@@ -16,6 +16,7 @@ def claims(values: dict) -> None:
     assert truncated[0]["new"] < 0.2 and truncated[-1]["new"] > 0.3
     assert truncated[0]["new loss"] > truncated[3]["new loss"] > truncated[-1]["new loss"] - 0.05, "rank by rank it comes back"
     assert values["start_gap"] < 1e-4, "LoRA begins as the model did"
+    assert values["adapted"]["new"] > truncated[3]["new"] + 0.1, "learned with rank 4 is more than cut to rank 4"
     broken = values["broken"]
     assert broken["both random"]["corpus loss at the start"] > before["corpus loss"] + 0.3
     assert broken["both 0"]["new loss after 20"] > broken["as it should be"]["new loss after 20"] + 0.3, "nothing learns"

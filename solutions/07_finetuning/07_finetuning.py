@@ -505,7 +505,8 @@ logits_before, logits_now = (m(NEW["input_ids"]).logits.detach() for m in (base,
 start_gap = (logits_now - logits_before).abs().max().item()
 LORA_LR = 1e-2
 fine_tune(adapted, drawn(0), LORA_LR)
-plots.show_table([{"": "all weights"} | after, {"": "LoRA"} | look(adapted)])
+adapted_look = look(adapted)
+plots.show_table([{"": "all weights"} | after, {"": "LoRA"} | adapted_look])
 print(f"largest difference to the model before, at the start: {start_gap:.0e}")
 
 # %% tags=["demo"]
@@ -527,6 +528,9 @@ broken["as it should be"] = {
 plots.show_table([{"factors": name} | row for name, row in broken.items()])
 
 # %% [markdown]
+# Compare LoRA's row with the line of rank 4 in exercise 3. An update that was *cut* to rank 4 afterwards is not one that was
+# *learned* with rank 4 from the start: there all four directions went where the loss wanted them.
+#
 # ## Exercise 6: merged
 #
 # When the training is over, $W_0 + \frac{\alpha}{r}BA$ is a matrix like any other. Put in the place of $W_0$, it costs nothing
@@ -889,7 +893,8 @@ check("rotate", rotate)
 # </details>
 # <details><summary><b>Hint 2</b>: four dimensions</summary>
 #
-# Number = ((stretch · pieces + piece) · distance + offset) · chunk + place. Which two of these five say which group it is?
+# Number = ((stretch · pieces + piece) · distance + offset) · chunk + place. Which two say which group it is: stretch, piece, offset
+# or place?
 # </details>
 #
 # Which numbers are mixed with which? Here are blocks of 8 in matrices of 64 rows. Then it is measured whether they are orthogonal,
@@ -1010,8 +1015,8 @@ predict("who_forgets", "")
 
 # %% tags=["demo"]
 RATES = {
-    "all weights": (1e-3, 2e-3, 4e-3), "last layer": (2e-3, 5e-3, 1e-2),
-    "LoRA": (5e-3, 1e-2, 2e-2), "DoRA": (5e-3, 1e-2, 2e-2), "prefix": (1e-2, 3e-2, 1e-1),
+    "all weights": (1e-3, 3e-3, 6e-3), "last layer": (2e-3, 5e-3, 1e-2),
+    "LoRA": (7e-3, 1.5e-2, 3e-2), "DoRA": (7e-3, 1.5e-2, 3e-2), "prefix": (3e-2, 1e-1, 3e-1),
     "OFT": (5e-3, 1e-2, 2e-2), "BOFT": (5e-3, 1e-2, 2e-2), "GSOFT": (5e-3, 1e-2, 2e-2),
 }  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 MEASURED = {
     "before": before, "after": after, "needed": needed, "truncated": list(truncated.values()),
-    "start_gap": start_gap, "broken": broken, "merged_gap": merged_gap, "weights_gap": weights_gap,
+    "adapted": adapted_look, "start_gap": start_gap, "broken": broken, "merged_gap": merged_gap, "weights_gap": weights_gap,
     "costs": [[list(row[rank].values()) for rank in predicted] for row in (predicted, measured)],
     "cost_share": cost_share, "step_costs": step_costs, "orthogonal": orthogonal, "agreement": agreement, "at_start": at_start,
     "runs": runs, "sweeps": sweeps, "is_real": real.real, "real_share": real_share, "real_seconds": real_seconds,
