@@ -40,6 +40,7 @@ def where_it_is_learned() -> Drawing:
             for k in range(4):
                 picture.cell(x + 14 + 16.5 * k, y + 26 + 16.5 * k, 16.5, 16.5, VERMILION, opacity=0.4)
             picture.text(x + 47, y + 104, "Q", 13, "middle")
+            picture.text(x + 91, y + 59, "·", 15, "middle")
             picture.box(x + 100, y + 24, 70, 70, "W", GREY)
     return picture
 
@@ -77,7 +78,7 @@ def what_backward_needs() -> Drawing:
         600, 190,
         alt="Three products of a linear layer of one training step. Forward: W times x. Backward: W transposed times the "
         "gradient of the output, for the layers before, and the gradient times x, for the weight itself. With a frozen weight "
-        "only the last one is crossed out.",
+        "only the last one is not needed.",
     )  # fmt: skip
     rows = (("forward", "y = W x", "needed", "needed"),
             ("backward, for the layers before", "∂x = Wᵀ ∂y", "needed", "needed"),
@@ -90,7 +91,6 @@ def what_backward_needs() -> Drawing:
         picture.box(250, y, 136, 38, product, BLUE)
         for x, says in ((440, learned), (540, frozen)):
             picture.text(x, y + 19, says, 13, "middle", color=GREEN if says == "needed" else VERMILION)
-    picture.line(252, 170, 384, 134, VERMILION)
     return picture
 
 
@@ -100,17 +100,18 @@ def length_and_direction(before: Sequence[float], after: Sequence[float], length
     norm = sum(v * v for v in after) ** 0.5
     dora = [v / norm * length for v in after]
     picture = Drawing(
-        600, 230,
-        alt="Three arrows from one point. The first is a row of the frozen weight. The second is the row that LoRA gives, turned "
-        "and of another length. The third has the direction of the second and a length that was learned.",
+        600, 186,
+        alt="Three arrows. The first is a row of the frozen weight. The second is the row that LoRA gives, turned "
+        "and of another length. The third, beside them, has the direction of the second and a length that was learned.",
     )  # fmt: skip
-    at = lambda row: (170 + 120 * row[0] / size, 130 - 120 * row[1] / size)  # noqa: E731
+    at = lambda row, x: (x + 150 * row[0] / size, 170 - 150 * row[1] / size)  # noqa: E731
     shown = (("row of W₀", before, GREY), ("row of W₀ + s B A", after, ORANGE), (f"DoRA: length {length:.2f}", dora, BLUE))
     for i, (words, row, color) in enumerate(shown):
-        picture.arrow(170, 130, *at(row), color=color)
-        picture.line(390, 60 + 34 * i, 420, 60 + 34 * i, color, width=3)
-        picture.text(430, 60 + 34 * i, words, 13)
-    picture.circle(170, 130)
+        x = 60 if i < 2 else 200
+        picture.arrow(x, 170, *at(row, x), color=color)
+        picture.circle(x, 170)
+        picture.line(380, 60 + 34 * i, 410, 60 + 34 * i, color, width=3)
+        picture.text(420, 60 + 34 * i, words, 13)
     return picture
 
 

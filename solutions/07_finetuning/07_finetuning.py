@@ -1017,7 +1017,7 @@ predict("who_forgets", "")
 RATES = {
     "all weights": (1e-3, 3e-3, 6e-3), "last layer": (2e-3, 5e-3, 1e-2),
     "LoRA": (7e-3, 1.5e-2, 3e-2), "DoRA": (7e-3, 1.5e-2, 3e-2), "prefix": (3e-2, 1e-1, 3e-1),
-    "OFT": (5e-3, 1e-2, 2e-2), "BOFT": (5e-3, 1e-2, 2e-2), "GSOFT": (5e-3, 1e-2, 2e-2),
+    "OFT": (1e-2, 2e-2, 4e-2), "BOFT": (5e-3, 1e-2, 2e-2), "GSOFT": (5e-3, 1e-2, 2e-2),
 }  # fmt: skip
 
 

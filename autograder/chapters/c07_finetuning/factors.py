@@ -93,7 +93,140 @@ def a_name_of_nothing(answer, seed):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-low_rank = Exercise("low_rank", TOPIC, "Exercise 2: an update of low rank", fresh=True)
+fine_tune = Exercise("fine_tune", TOPIC, "Exercise 2: the training loop", trains=True)
+
+_VOCAB = 11
+
+
+class _Reader(nn.Module):
+    """A small language model with a frozen table, and an unused weight that learns. Its logits are doubled outside training."""
+
+    def __init__(self, seed: int, learns: tuple[str, ...] = ("head", "bias")):
+        super().__init__()
+        self.table, self.head = nn.Parameter(_drawn(seed, _VOCAB, 6)), nn.Parameter(_drawn(seed + 1, 6, _VOCAB))
+        self.bias = nn.Parameter(_drawn(seed + 2, _VOCAB))
+        self.device = torch.device("cpu")
+        self.modes: list[bool] = []
+        for name, weight in self.named_parameters():
+            weight.requires_grad_(name in learns)
+
+    def forward(self, input_ids, attention_mask=None, **more):
+        from types import SimpleNamespace
+
+        self.modes.append(self.training)
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        read = self.table[input_ids] * mask[..., None]  # (batch, seq, 6)
+        seen = read.cumsum(1) / mask.cumsum(1).clamp(min=1)[..., None]
+        logits = (seen + read) @ self.head + self.bias
+        return SimpleNamespace(logits=logits if self.training else 2 * logits)
+
+
+def _batches(seed: int, updates: int, rows: int = 3, seq: int = 7) -> list[dict]:
+    found = []
+    for i in range(updates):
+        g = seeded(1000 * seed + i)
+        ids = torch.randint(_VOCAB, (rows, seq), generator=g)
+        lengths = torch.randint(4, seq + 1, (rows,), generator=g)
+        mask = (torch.arange(seq) < lengths[:, None]).long()
+        mask = mask.flip(1) if i % 2 else mask  # padding on either side
+        labels = ids.masked_fill(torch.arange(seq) < 1 + i % 3, -100).masked_fill(mask == 0, -100)
+        found.append({"input_ids": ids, "attention_mask": mask, "labels": labels})
+    return found
+
+
+def _tuned(answer, model: _Reader, batches: list[dict], *given, **named) -> dict:
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    losses = plain_losses(answer(model, batches, *given, **named), "fine_tune", "one a batch")
+    moved = [name for name, weight in model.named_parameters() if not torch.equal(weight, before[name])]
+    return {"losses": losses, "weights_that_moved": " ".join(moved), "_sizes": {"the number of batches": len(batches)}}
+
+
+@fine_tune.case
+def several_updates(answer, seed):
+    """Nine updates: the losses, and which weights have moved."""
+    return _tuned(answer, _Reader(seed), _batches(seed, 9), 0.03)
+
+
+@fine_tune.case
+def the_rate_falls_to_the_end(answer, seed):
+    """Fourteen updates with a large rate: it rises over the first five and then falls."""
+    return _tuned(answer, _Reader(seed), _batches(seed, 14), 0.2)
+
+
+@fine_tune.case
+def another_part_learns(answer, seed):
+    """Only the table learns: the rest stays bit for bit, also with weight decay."""
+    return _tuned(answer, _Reader(seed, ("table",)), _batches(seed, 6), 0.05, 0.8)
+
+
+@fine_tune.case
+def weights_decay(answer, seed):
+    """weight_decay=1.5, given by name: AdamW draws what learns towards 0."""
+    return _tuned(answer, _Reader(seed), _batches(seed, 8), 0.1, weight_decay=1.5)
+
+
+@fine_tune.case
+def labels_that_are_rare(answer, seed):
+    """Batches with few and with many supervised tokens: each loss is a mean over those of its batch."""
+    batches = _batches(seed, 7)
+    for batch in batches[::2]:
+        batch["labels"][1:] = -100
+    return _tuned(answer, _Reader(seed), batches, 0.05)
+
+
+@contextlib.contextmanager
+def _noting_norms(norms: list[float]):
+    """Every update of AdamW notes the norm of the gradients that it is given."""
+    step = torch.optim.AdamW.step
+
+    def noting(self, *given, **named):
+        norms.append(gradient_norm(self.param_groups))
+        return step(self, *given, **named)
+
+    torch.optim.AdamW.step = noting
+    try:
+        yield
+    finally:
+        torch.optim.AdamW.step = step
+
+
+@fine_tune.case
+def the_gradients_norm(answer, seed):
+    """The norm of all gradients together is at most 1 where they are large, and stays as it is where they are small."""
+    found: dict = {"large": [], "small": []}
+    for name, size in (("large", 30.0), ("small", 0.02)):
+        model = _Reader(seed)
+        with torch.no_grad():
+            model.table *= size
+            model.bias *= size
+        with _noting_norms(found[name]):
+            answer(model, _batches(seed, 5), 0.01)
+    return {f"norms_of_{name}_gradients": torch.tensor(norms) for name, norms in found.items()}
+
+
+@fine_tune.case
+def the_models_mode(answer, seed):
+    """Training mode during the updates, evaluation mode afterwards, whatever it was before."""
+    models = [_Reader(seed).train(mode) for mode in (False, True)]
+    for model in models:
+        answer(model, _batches(seed, 4), 0.01)
+    return {
+        "training_mode_in_each_call": torch.tensor([model.modes for model in models]),
+        "training_mode_afterwards": torch.tensor([model.training for model in models]),
+    }
+
+
+@fine_tune.case
+def gradients_from_before(answer, seed):
+    """What gradients are there before the first update does not matter."""
+    model = _Reader(seed)
+    for weight in model.parameters():
+        weight.grad = 5 * torch.ones_like(weight) if weight.requires_grad else None
+    return _tuned(answer, model, _batches(seed, 6), 0.05)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+low_rank = Exercise("low_rank", TOPIC, "Exercise 3: an update of low rank", fresh=True)
 
 _FACTORS = "the factors B and A"
 
@@ -150,7 +283,7 @@ def tiny_numbers(answer, seed):
 
 # ---------------------------------------------------------------------------------------------------------------------
 lora_linear = Exercise(
-    "lora_linear", TOPIC, "Exercise 3: factors beside a weight", gradients={"x": 0, "weight": 1, "bias": 2, "A": 3, "B": 4}
+    "lora_linear", TOPIC, "Exercise 4: factors beside a weight", gradients={"x": 0, "weight": 1, "bias": 2, "A": 3, "B": 4}
 )
 
 
@@ -249,7 +382,7 @@ def no_large_matrix(answer, seed):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-add_lora = Exercise("add_lora", TOPIC, "Exercise 4: into a model", trains=True)
+add_lora = Exercise("add_lora", TOPIC, "Exercise 5: into a model", trains=True)
 
 
 class _Beside(nn.Module):
@@ -391,7 +524,7 @@ def no_layer_of_that_name(answer, seed):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-set_merged = Exercise("set_merged", TOPIC, "Exercise 5: merged", trains=True)
+set_merged = Exercise("set_merged", TOPIC, "Exercise 6: merged", trains=True)
 
 
 class _Merging(nn.Module):
@@ -467,7 +600,7 @@ def a_weight_that_learns(answer, seed):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-linear_costs = Exercise("linear_costs", TOPIC, "Exercise 6: what it costs", plain=True)
+linear_costs = Exercise("linear_costs", TOPIC, "Exercise 7: what it costs", plain=True)
 
 _COSTS = ("forward", "backward", "weights", "gradients", "optimizer", "activations")
 
@@ -503,136 +636,3 @@ def more_in_than_out(answer, seed):
 def a_rank_of_one(answer, seed):
     """Rank 1, and a single token."""
     return _costs(answer(1, 20 + seed % 3, 30, 1))
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-fine_tune = Exercise("fine_tune", TOPIC, "Exercise 7: the training loop", trains=True)
-
-_VOCAB = 11
-
-
-class _Reader(nn.Module):
-    """A small language model with a frozen table, and an unused weight that learns. Its logits are doubled outside training."""
-
-    def __init__(self, seed: int, learns: tuple[str, ...] = ("head", "bias")):
-        super().__init__()
-        self.table, self.head = nn.Parameter(_drawn(seed, _VOCAB, 6)), nn.Parameter(_drawn(seed + 1, 6, _VOCAB))
-        self.bias = nn.Parameter(_drawn(seed + 2, _VOCAB))
-        self.device = torch.device("cpu")
-        self.modes: list[bool] = []
-        for name, weight in self.named_parameters():
-            weight.requires_grad_(name in learns)
-
-    def forward(self, input_ids, attention_mask=None, **more):
-        from types import SimpleNamespace
-
-        self.modes.append(self.training)
-        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-        read = self.table[input_ids] * mask[..., None]  # (batch, seq, 6)
-        seen = read.cumsum(1) / mask.cumsum(1).clamp(min=1)[..., None]
-        logits = (seen + read) @ self.head + self.bias
-        return SimpleNamespace(logits=logits if self.training else 2 * logits)
-
-
-def _batches(seed: int, updates: int, rows: int = 3, seq: int = 7) -> list[dict]:
-    found = []
-    for i in range(updates):
-        g = seeded(1000 * seed + i)
-        ids = torch.randint(_VOCAB, (rows, seq), generator=g)
-        lengths = torch.randint(4, seq + 1, (rows,), generator=g)
-        mask = (torch.arange(seq) < lengths[:, None]).long()
-        mask = mask.flip(1) if i % 2 else mask  # padding on either side
-        labels = ids.masked_fill(torch.arange(seq) < 1 + i % 3, -100).masked_fill(mask == 0, -100)
-        found.append({"input_ids": ids, "attention_mask": mask, "labels": labels})
-    return found
-
-
-def _tuned(answer, model: _Reader, batches: list[dict], *given, **named) -> dict:
-    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
-    losses = plain_losses(answer(model, batches, *given, **named), "fine_tune", "one a batch")
-    moved = [name for name, weight in model.named_parameters() if not torch.equal(weight, before[name])]
-    return {"losses": losses, "weights_that_moved": " ".join(moved), "_sizes": {"the number of batches": len(batches)}}
-
-
-@fine_tune.case
-def several_updates(answer, seed):
-    """Nine updates: the losses, and which weights have moved."""
-    return _tuned(answer, _Reader(seed), _batches(seed, 9), 0.03)
-
-
-@fine_tune.case
-def the_rate_falls_to_the_end(answer, seed):
-    """Fourteen updates with a large rate: it rises over the first five and then falls."""
-    return _tuned(answer, _Reader(seed), _batches(seed, 14), 0.2)
-
-
-@fine_tune.case
-def another_part_learns(answer, seed):
-    """Only the table learns: the rest stays bit for bit, also with weight decay."""
-    return _tuned(answer, _Reader(seed, ("table",)), _batches(seed, 6), 0.05, 0.8)
-
-
-@fine_tune.case
-def weights_decay(answer, seed):
-    """weight_decay=1.5, given by name: AdamW draws what learns towards 0."""
-    return _tuned(answer, _Reader(seed), _batches(seed, 8), 0.1, weight_decay=1.5)
-
-
-@fine_tune.case
-def labels_that_are_rare(answer, seed):
-    """Batches with few and with many supervised tokens: each loss is a mean over those of its batch."""
-    batches = _batches(seed, 7)
-    for batch in batches[::2]:
-        batch["labels"][1:] = -100
-    return _tuned(answer, _Reader(seed), batches, 0.05)
-
-
-@contextlib.contextmanager
-def _noting_norms(norms: list[float]):
-    """Every update of AdamW notes the norm of the gradients that it is given."""
-    step = torch.optim.AdamW.step
-
-    def noting(self, *given, **named):
-        norms.append(gradient_norm(self.param_groups))
-        return step(self, *given, **named)
-
-    torch.optim.AdamW.step = noting
-    try:
-        yield
-    finally:
-        torch.optim.AdamW.step = step
-
-
-@fine_tune.case
-def the_gradients_norm(answer, seed):
-    """The norm of all gradients together is at most 1 where they are large, and stays as it is where they are small."""
-    found: dict = {"large": [], "small": []}
-    for name, size in (("large", 30.0), ("small", 0.02)):
-        model = _Reader(seed)
-        with torch.no_grad():
-            model.table *= size
-            model.bias *= size
-        with _noting_norms(found[name]):
-            answer(model, _batches(seed, 5), 0.01)
-    return {f"norms_of_{name}_gradients": torch.tensor(norms) for name, norms in found.items()}
-
-
-@fine_tune.case
-def the_models_mode(answer, seed):
-    """Training mode during the updates, evaluation mode afterwards, whatever it was before."""
-    models = [_Reader(seed).train(mode) for mode in (False, True)]
-    for model in models:
-        answer(model, _batches(seed, 4), 0.01)
-    return {
-        "training_mode_in_each_call": torch.tensor([model.modes for model in models]),
-        "training_mode_afterwards": torch.tensor([model.training for model in models]),
-    }
-
-
-@fine_tune.case
-def gradients_from_before(answer, seed):
-    """What gradients are there before the first update does not matter."""
-    model = _Reader(seed)
-    for weight in model.parameters():
-        weight.grad = 5 * torch.ones_like(weight) if weight.requires_grad else None
-    return _tuned(answer, model, _batches(seed, 6), 0.05)
