@@ -1011,7 +1011,7 @@ plots.show_table([{"change of a logit at the start": m, "": f"{c:.0e}"}
                   for m, c in at_start.items()])  # fmt: skip
 
 # %% tags=["demo"]
-predict("who_forgets", "")
+predict("which_forgets_more", "")
 
 # %% tags=["demo"]
 RATES = {
@@ -1057,7 +1057,7 @@ plots.show_table([start, *({"": method} | row for method, row in table.items())]
 corpus = {m: table[m]["corpus loss"] for m in table}
 gap = corpus["all weights"] - corpus["LoRA"]
 came = "a" if gap > 0.1 else "b" if gap < -0.1 else "c"
-reveal("who_forgets", came, corpus=corpus, before=before)
+reveal("which_forgets_more", came, corpus=corpus, before=before)
 figure, axes = plt.subplots(figsize=(8, 4.2))
 for method, color in zip(runs, (*plots.CYCLE, "#444444", plots.GREY)):
     for found, size in ((sweeps[method], 4), (runs[method], 8)):

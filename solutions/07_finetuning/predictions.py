@@ -21,7 +21,7 @@ PREDICTIONS = {
         },
         "why": "{share:.0%} of the multiplications, with {learned:.1%} of the numbers that learn.",
     },
-    "who_forgets": {
+    "which_forgets_more": {
         "choices": {
             "a": "It is what one would think, and papers have measured it on large models. It also depends on the rates that the two "
             "methods need.",

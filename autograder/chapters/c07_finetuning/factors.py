@@ -524,7 +524,7 @@ def no_layer_of_that_name(answer, seed):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-set_merged = Exercise("set_merged", TOPIC, "Exercise 6: merged", trains=True)
+set_merged = Exercise("set_merged", TOPIC, "Exercise 6: merged", plain=True, trains=True)
 
 
 class _Merging(nn.Module):
