@@ -18,7 +18,7 @@ def claims(values: dict) -> None:
     assert values["start_gap"] < 1e-4, "LoRA begins as the model did"
     assert values["adapted"]["new"] > truncated[3]["new"] + 0.1, "learned with rank 4 is more than cut to rank 4"
     broken = values["broken"]
-    assert broken["both random"]["corpus loss at the start"] > before["corpus loss"] + 0.3
+    assert broken["both random"]["corpus loss at the start"] > before["corpus loss"] + 0.2
     assert broken["both 0"]["new loss after 20"] > broken["as it should be"]["new loss after 20"] + 0.3, "nothing learns"
     assert values["merged_gap"] < 1e-2 and values["weights_gap"] < 1e-4
     predicted, measured = values["costs"]

@@ -510,24 +510,26 @@ plots.show_table([{"": "all weights"} | after, {"": "LoRA"} | adapted_look])
 print(f"largest difference to the model before, at the start: {start_gap:.0e}")
 
 # %% tags=["demo"]
-broken = {}
-for name in ("both 0", "both random"):
+def broken_or_not(name: str) -> dict:
+    """Twenty updates of LoRA from factors that begin otherwise."""
     model, generator = with_lora(), torch.Generator().manual_seed(device.seed(1))
     for key, weight in model.named_parameters():
-        if key.endswith(".A" if name == "both 0" else ".B"):
-            noise_here = 0.1 * torch.randn(weight.shape, generator=generator)
-            weight.data = (0 if name == "both 0" else 1) * noise_here.to(DEVICE)
-    first = read(model, CORPUS)[0]
+        if name == "both 0" and key.endswith(".A"):
+            weight.data.zero_()
+        if name == "both random" and key.endswith(".B"):
+            weight.data = 0.3 * torch.randn(weight.shape, generator=generator).to(DEVICE)
+    at_first = read(model, CORPUS)[0]
     fine_tune(model, drawn(0)[: device.at_most(20, least=2)], LORA_LR)
-    broken[name] = {"corpus loss at the start": first, "new loss after 20": read(model, NEW)[0]}
-right = with_lora()
-first = read(right, CORPUS)[0]
-fine_tune(right, drawn(0)[: device.at_most(20, least=2)], LORA_LR)
-broken["as it should be"] = {
-    "corpus loss at the start": first, "new loss after 20": read(right, NEW)[0]}  # fmt: skip
+    return {"corpus loss at the start": at_first, "new loss after 20": read(model, NEW)[0]}
+
+
+broken = {name: broken_or_not(name) for name in ("both 0", "both random", "as it should be")}
 plots.show_table([{"factors": name} | row for name, row in broken.items()])
 
 # %% [markdown]
+# If both factors are 0, nothing ever learns. If both are random, the model is hurt before it has read a single lesson, though it
+# may learn quickly then.
+#
 # Compare LoRA's row with the line of rank 4 in exercise 3. An update that was *cut* to rank 4 afterwards is not one that was
 # *learned* with rank 4 from the start: there all four directions went where the loss wanted them.
 #
@@ -759,7 +761,8 @@ check("dora_weight", dora_weight)
 # ## Exercise 9: keys and values before the text
 #
 # **Prefix tuning** (Li and Liang 2021) leaves all weights alone. In each layer, learned keys and values stand before those
-# of the text, and every token attends to them. It is as if there were a text before, but one that no words could write. The second picture above shows who attends to what.
+# of the text, and every token attends to them. It is as if there were a text before, but one that
+# no words could write. The second picture above shows who attends to what.
 #
 # transformers keeps the keys and values of a text in a cache, so that the next token need not read it again. You can
 # fill such a cache yourself: `cache = DynamicCache()`, and `cache.update(keys, values, layer)` puts (batch, heads, p,
@@ -973,6 +976,9 @@ plots.show_table([{"largest difference": n, "": f"{gap:.0e}"} for n, gap in agre
 # not suit another, so each chooses the best of three, by its loss on sentences that are kept for that. Then it runs with
 # two more seeds: other batches, and other numbers to begin with.
 #
+# First, what does each of them change before anything is learned? One cannot begin as the model did: a prefix takes attention
+# from the text, whatever is in it. Here it begins with the keys and values of a lesson.
+#
 # **Predict.** Which forgets more of the corpus: full fine-tuning with its best rate, or LoRA with its own?
 #
 # - **a** Full fine-tuning: it can change everything, and LoRA only little.
@@ -1065,7 +1071,7 @@ for method, color in zip(runs, (*plots.CYCLE, "#444444", plots.GREY)):
         axes.plot(*zip(*points), "o", color=color, ms=size, label=method if size > 4 else None)
 axes.axhline(before["corpus loss"], color=plots.GREY, linestyle="--", linewidth=1)
 axes.set(xscale="log", xlabel="loss of the new task (left is better)",
-         ylabel="loss of the corpus", title="learned and forgotten (small: other rates)")  # fmt: skip
+         ylabel="loss of the corpus", title="small dots: other rates")  # fmt: skip
 axes.legend(ncols=2)
 plt.show()
 plots.show_table([
@@ -1229,8 +1235,8 @@ print(f"""In this run:
 {({m: round(row["corpus loss"], 2) for m, row in table.items()})}.
 - Seconds: {({m: round(row["seconds"], 1) for m, row in table.items()})}.
 - {real.name}, {len(steps)} updates with {real_share:.1%} of the numbers: in the manner \
-{real_table["before"]["in the manner"]:.2f} before, {real_table["LoRA"]["in the manner"]:.2f} after;
-  names the fact {real_table["before"]["names the fact"]:.2f} and \
+{real_table["before"]["in the manner"]:.2f} before,
+  {real_table["LoRA"]["in the manner"]:.2f} after; names the fact {real_table["before"]["names the fact"]:.2f} and \
 {real_table["LoRA"]["names the fact"]:.2f}.""")
 
 # %% [markdown]
