@@ -896,8 +896,8 @@ check("rotate", rotate)
 # </details>
 # <details><summary><b>Hint 2</b>: four dimensions</summary>
 #
-# Number = ((stretch · pieces + piece) · distance + offset) · chunk + place. Which two say which group it is: stretch, piece, offset
-# or place?
+# Number = ((stretch · pieces + piece) · distance + offset) · chunk + place. Which two say which group it is: stretch, piece,
+# offset or place?
 # </details>
 #
 # Which numbers are mixed with which? Here are blocks of 8 in matrices of 64 rows. Then it is measured whether they are orthogonal,
@@ -1087,8 +1087,8 @@ plots.show_table([
 # these methods make it longer.
 #
 # Now the forgetting. How much a method forgets depends on how far it goes, and its learning rate decides that. The
-# second table has the three rates that each method tried. So compare methods *at one level of the new task*, as in the picture: which dots lie low, among those that are equally far
-# left?
+# second table has the three rates that each method tried. So compare methods *at one level of the new task*, as in the
+# picture: which dots lie low, among those that are equally far left?
 #
 # “Full fine-tuning is the most stable way and has the best quality” is not one statement but four: about the new task, about
 # the old one, about seeds, about rates. For each you now have a number. And few numbers that learn are no guarantee that
