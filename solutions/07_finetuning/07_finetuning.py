@@ -25,6 +25,8 @@
 # It is the longest chapter. There is a place for a break behind exercise 7. You need chapter 2.
 
 # %% tags=["imports"]
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -376,8 +378,8 @@ widgets.rank_explorer(deltas["model.layers.1.mlp.down_proj"].cpu(), low_rank)
 #
 # $$ y = W_0 x + b + \frac{\alpha}{r}\, B A x. $$
 #
-# The fraction $\alpha/r$ is there so that the same learning rate suits several ranks. Which is multiplied first, $BA$ or
-# $Ax$?
+# (In the letters of $A B^\top$: that $A$ is this $B$, and that $B$ is this $A^\top$.) The fraction $\alpha/r$ is there so
+# that the same learning rate suits several ranks. Which is multiplied first, $BA$ or $Ax$?
 
 # %% tags=["demo"]
 drawings.beside_the_weight(128, 352, 8)
@@ -830,12 +832,12 @@ def cayley(entries: torch.Tensor) -> torch.Tensor:
     """
     ### BEGIN SOLUTION
     n, count = entries.shape
-    b = round((1 + (1 + 8 * count) ** 0.5) / 2)
+    b = 1 + math.isqrt(2 * count)  # 2 * count is b * b - b
     rows, columns = torch.triu_indices(b, b, 1)
-    upper = torch.zeros(n, b, b, dtype=entries.dtype, device=entries.device)
+    upper = entries.new_zeros(n, b, b)
     upper[:, rows, columns] = entries
     skew = upper - upper.mT
-    one = torch.eye(b, dtype=entries.dtype, device=entries.device)
+    one = torch.eye(b).to(skew)
     return torch.linalg.solve(one - skew, one + skew)  # the two factors may change places
     ### END SOLUTION
 
@@ -876,7 +878,7 @@ def rotate(
     products go to the places that these numbers had.
     """
     ### BEGIN SOLUTION
-    n, b, _ = blocks.shape
+    n, b = blocks.shape[:2]
     pieces = x.unflatten(-1, (n // distance, b // chunk, distance, chunk))
     groups = pieces.transpose(-3, -2).flatten(-4, -3).flatten(-2)  # (..., n, b)
     turned = torch.einsum("nij,...nj->...ni", blocks, groups)
