@@ -320,9 +320,11 @@ def a_single_vector(answer, seed):
 
 @lora_linear.case
 def dropout_outside_training(answer, seed):
-    """dropout=0.5 and training=False: nothing is dropped."""
-    found = answer(_drawn(seed, 4, 8), *_layer(seed, 8, 5, 3), 6.0, dropout=0.5, training=False)
-    return {"result": as_tensor(found, "The result")}
+    """dropout=0.5 and training=False, or either one alone by name: nothing is dropped."""
+    x, layer = _drawn(seed, 4, 8), _layer(seed, 8, 5, 3)
+    alone = {"with_dropout_alone": {"dropout": 0.5}, "with_training_alone": {"training": True}}
+    given = {"result": {"dropout": 0.5, "training": False}} | alone
+    return {name: as_tensor(answer(x, *layer, 6.0, **named), "The result") for name, named in given.items()}
 
 
 @lora_linear.case
