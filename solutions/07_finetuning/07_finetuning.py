@@ -3,7 +3,7 @@
 #
 # A model of billions of weights is to learn something new, and you have one small machine. Must all of its weights
 # change? In this chapter you train the same small model in eight ways, from all of its weights to two in a hundred. You
-# write each of them yourself and see that they are those of the library `peft`. At the end a real model learns by what you
+# write each of them yourself, and compare them with those of the library `peft`. At the end a real model learns by what you
 # wrote.
 #
 # **You will be able to**
@@ -234,8 +234,6 @@ check("fine_tune", fine_tune)
 
 # %% tags=["demo"]
 STEPS, SIZE = device.at_most(100, least=4), 8
-
-
 LAST = ["model.layers.2", "model.norm"]
 rows = []
 for names in (["model"], LAST, ["model.layers.1", *LAST], ["lm_head"]):
@@ -294,8 +292,8 @@ check("low_rank", low_rank)
 # do you share it between two factors, so that neither is larger?
 # </details>
 #
-# **Predict.** The weights here are 128 × 128 or larger. How many of at least 128 directions does it take to keep 90 % of the
-# square of an update that you have just made?
+# **Predict.** Each weight here has 128 directions, that is, singular values. How many of them does it take to keep 90 % of the
+# sum of squares of an update that you have just made?
 #
 # - **a** Fewer than 8.
 # - **b** Between 8 and 40.
@@ -700,8 +698,7 @@ print("A model of 7 billion weights in 2 bytes, with gradients alike and AdamW i
 # %% [markdown]
 # The gradient still has to pass *through* the frozen weight, to the layers before. What falls away is one product of three.
 # So at most a third of the multiplications is saved. The memory of gradients and optimizer almost disappears. The weights are
-# still there, and the activations too. What that means depends on which of
-# them is large.
+# still there, and the activations too. What that means depends on which of them is large.
 #
 # ---
 # **A good place for a break.** You have frozen, trained, factored, merged and counted. The second part has other ways to

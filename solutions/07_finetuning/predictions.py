@@ -8,7 +8,7 @@ PREDICTIONS = {
             "b": "It is far from random numbers, and far from a low rank too: a few directions are large, and there are many small ones.",
             "c": "AdamW gives every number of a gradient, large or small, about the same step. That makes updates of many directions.",
         },
-        "why": "Directions for 90 % of the square, of at least 128, in the median: {needed[the updates]:.0f} for the updates, "
+        "why": "Directions for 90 % of the squares, of 128, in the median: {needed[the updates]:.0f} for the updates, "
         "{needed[the weights before]:.0f} for the weights before, {needed[hidden states]:.0f} for the hidden states, and "
         "{needed[random numbers]:.0f} for random numbers.",
     },
