@@ -49,6 +49,8 @@ LONG = {
     "drawn by chance": "torch.multinomial torch.randn torch.rand torch.randint",
     "puzzles, answers to them, and what is measured of them": "luck puzzles.puzzle draw group_advantages four_answers kl_term "
     "puzzles.trl_loss draw_and_score shown at_the_end",
+    "chains, word problems, and what was written to them": "word_problems.apples word_problems.problems word_problems.sums_in "
+    "ask hub.offline chains.paired_interval chains.new_puzzle chains.Puzzle",
     "the stages of the pipeline, what is measured of them, and files": "pipeline.fine_tune pipeline.Writer pipeline.megabytes "
     "pipeline.as_checkpoint time.process_time win_rate_interval collect_preferences best_under_budget middle said_of save",
     "ways to fine-tune, and what is measured of them": "batch_of look with_lora broken_or_not adapted timed linear_costs "

@@ -49,7 +49,7 @@ from course import pairs, plots, rewarded, rollouts, widgets
 from course.drawings import c06 as drawings
 
 plots.use_style()
-torch.set_num_threads(1)  # the nano model gains little from more
+torch.set_num_threads(1)  # the nano model gains little from more threads
 print(device.describe_machine())
 DEVICE = device.device()
 drawings.two_roads()
@@ -907,7 +907,7 @@ for ax, along in zip(axes, ("kl", "seconds")):
 axes[0].plot(best_kl, best_utility, "o-", color=plots.GREY, ms=4, label="best of 1 to 32")
 axes[0].set(xlabel="KL to p₀, nats", ylabel="true utility", title="For the same distance")
 axes[1].set(xlabel="seconds of training", title="For the same time")
-axes[0].legend()
+axes[1].legend(*axes[0].get_legend_handles_labels(), loc="lower right")
 plt.show()
 reached = {"DPO": ends, "PPO": [curve[-1] for curve in ppo_curves]}
 table = {
@@ -958,6 +958,8 @@ for many, color, label in (
     points = [(p["kl"], p["utility"]) for curve in many for p in curve[1:]]
     axes[1, 1].plot(*zip(*points), "o", color=color, ms=4, label=label)
 axes[1, 1].set(xscale="log", xlabel="KL to p₀, nats", title="true utility")
+axes[1, 1].set_xticks([3, 10, 30, 100], ["3", "10", "30", "100"])
+axes[1, 1].minorticks_off()
 axes[1, 1].legend()
 plt.show()
 

@@ -225,11 +225,11 @@ check("group_advantages", group_advantages)
 leave_one_out = earlier("leave_one_out_advantages", methods.leave_one_out_advantages)
 rng, generator = luck(device.seed(3))
 one = puzzles.puzzle(rng)
-texts, paid = [], []
-while sum(paid) < 1 and len(texts) < 400:  # until a group of eight has a right answer in it
+for _ in range(50):  # until a group of eight has a right answer in it
     _, texts = draw(base, [one] * 8, generator)
-    paid = [verify_answer(text, one.truth)[1] for text in texts]
-paid = torch.tensor([paid])
+    paid = torch.tensor([[verify_answer(text, one.truth)[1] for text in texts]])  # (1, 8)
+    if paid.any():
+        break
 both = group_advantages(paid)[0].tolist(), leave_one_out(paid)[0].tolist()
 drawings.group(texts, paid[0].tolist(), *both)
 
@@ -829,7 +829,7 @@ check("train_grpo", train_grpo)
 # form, and there are no demonstrations.
 
 # %% tags=["demo"]
-PROMPTS, K, UPDATES = 8, 8, device.at_most(40, least=2)
+PROMPTS, K, UPDATES = 8, 8, device.updates(40, least=2)
 GRPO = dict(steps=2, clip_low=0.2, clip_high=0.28, per="constant", max_tokens=NEW, beta=0.0)
 
 
@@ -987,7 +987,7 @@ def careless(text: str, asked) -> float:
     return float(str(asked.truth) in text.split())
 
 
-LONGER = device.at_most(80, least=2)
+LONGER = 2 * UPDATES
 gamed = [train(model, seed, careless, LONGER)
          for seed, model in zip(SEEDS, tqdm(bases, desc="careless"))]
 fig, axes = plt.subplots(1, 2, figsize=(9, 2.9))

@@ -43,7 +43,7 @@ from course import pipeline, plots, rewarded, rollouts, stages
 from course.drawings import c11 as drawings
 
 plots.use_style()
-torch.set_num_threads(1)  # the nano model gains little from more
+torch.set_num_threads(1)  # the nano model gains little from more threads
 print(device.describe_machine())
 DEVICE = device.device()
 drawings.roads()
@@ -663,9 +663,10 @@ reveal("pairs_anew", came, once=numbers["DPO"], twice=numbers["DPO, twice"])
 print(f"SFT took {sft_seconds:.0f} seconds.")
 
 # %% [markdown]
-# So collecting anew is no gain by itself; compare both "twice" rows with the rows without. As long as a policy still says
-# much of what the old pairs are about, those serve as well. It is when it has gone far that they say nothing of it any
-# more (chapter 5's reward hacking, chapter 6's "too much").
+# Compare both "twice" rows with the rows without. Collecting anew is no gain by itself: for DPO it has come out better
+# with some seeds and worse with others. As long as a policy still says much of what the old pairs are about, those
+# serve as well. It is when it has gone far that they say nothing of it any more (chapter 5's reward hacking, chapter
+# 6's "too much").
 #
 # And against forgetting? The usual remedy is to mix some of the old text into the fine-tuning. A KL penalty does not help here: it holds the
 # policy near to a reference that has forgotten already.
