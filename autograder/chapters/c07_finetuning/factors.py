@@ -52,7 +52,7 @@ def some_layers_and_a_norm(answer, seed):
 @train_only.case
 def one_parameter_of_a_layer(answer, seed):
     """A name may be that of a single parameter, such as "layers.4.0.bias"."""
-    return _counted(answer, _Tied(), [f"layers.{4 + seed % 3}.0.bias", "norm.weight"])
+    return _counted(answer, _Tied(), [f"layers.{4 + seed % 3}.0.bias", "norm.weight", "last_norm.bias"])
 
 
 @train_only.case
