@@ -84,7 +84,7 @@ def turn_layers(model, targets: Sequence[str], block: int, kind: str, cayley: Ca
     for name, linear in chosen:
         plan = rotation_plan(kind, linear.out_features, block)
         model.set_submodule(name, RotatedLinear(linear, block, plan, cayley, rotate))
-    return [name for name, _ in chosen]
+    return list(dict(chosen))
 
 
 def new_prefix(model, places: int, seed: int, scale: float = 0.5) -> torch.Tensor:

@@ -1235,7 +1235,8 @@ print(f"""In this run:
 - Seconds: {({m: round(row["seconds"], 1) for m, row in table.items()})}.
 - {real.name}, {len(steps)} updates with {real_share:.1%} of the numbers: in the manner \
 {real_table["before"]["in the manner"]:.2f} before,
-  {real_table["LoRA"]["in the manner"]:.2f} after; names the fact {real_table["before"]["names the fact"]:.2f} and \
+  {real_table["LoRA"]["in the manner"]:.2f} after; names the fact \
+{real_table["before"]["names the fact"]:.2f} and \
 {real_table["LoRA"]["names the fact"]:.2f}.""")
 
 # %% [markdown]

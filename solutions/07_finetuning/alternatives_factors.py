@@ -276,7 +276,7 @@ def as_floats(tokens, d_in, d_out, rank=None):
 @alternative("linear_costs")
 def measured_on_a_layer(tokens, d_in, d_out, rank=None):
     """Nothing is derived: a layer is run, and counted."""
-    from torch.utils.flop_counter import FlopCounterMode
+    from torch.utils import flop_counter
 
     x = torch.zeros(tokens, d_in, requires_grad=True)
     W = torch.zeros(d_out, d_in, requires_grad=rank is None)
@@ -288,11 +288,11 @@ def measured_on_a_layer(tokens, d_in, d_out, rank=None):
             kept[t.untyped_storage().data_ptr()] = t.numel()
         return t
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t), FlopCounterMode(display=False) as forward:
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t), flop_counter.FlopCounterMode(display=False) as forward:
         out = F.linear(x, W)
         if rank is not None:
             out = out + F.linear(F.linear(x, weights[1]), weights[2])
-    with FlopCounterMode(display=False) as both:
+    with flop_counter.FlopCounterMode(display=False) as both:
         out.sum().backward()
     learns = sum(w.numel() for w in weights if w.requires_grad)
     return {
@@ -340,7 +340,8 @@ def all_parameters_in_groups(model, batches, lr, weight_decay=0.0):
     for s, batch in enumerate(batches):
         for group in optimizer.param_groups:
             group["lr"] = lr * min(1, (s + 1) / 5) * (1 - s / len(batches))
-        read = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+        ids, seen = batch["input_ids"], batch["attention_mask"]
+        read = model(input_ids=ids, attention_mask=seen)
         labels = F.pad(batch["labels"][:, 1:], (0, 1), value=-100)
         loss = F.cross_entropy(read.logits.transpose(1, 2), labels)
         optimizer.zero_grad()
