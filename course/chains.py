@@ -16,7 +16,9 @@ from typing import NamedTuple
 
 import torch
 
-PAD, BOS, END = 0, 1, 2
+from course import symbols
+from course.symbols import END, PAD
+
 MOVES = ("+1", "+2", "+3", "+4", "x3", "x7")
 WORDS = ("<pad>", "<bos>", "<end>", "=", "#", ".", "_", "hint", *"0123456789", *MOVES)
 IDS = {word: i for i, word in enumerate(WORDS)}
@@ -88,27 +90,13 @@ def written(puzzle: Puzzle, form: str, totals: Sequence[int] | None = None) -> s
 
 
 def new_model(seed: int, layers: int = 2, width: int = 64):
-    """An untrained Llama of about 50,000 parameters a layer. torch's global random state is left alone."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    config = LlamaConfig(
-        vocab_size=len(WORDS), hidden_size=width, intermediate_size=176 * width // 64, num_hidden_layers=layers,
-        num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=64, initializer_range=0.1,
-        rope_parameters={"rope_type": "default", "rope_theta": 1000.0}, tie_word_embeddings=True,
-        pad_token_id=PAD, bos_token_id=BOS, eos_token_id=END,
-    )  # fmt: skip
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return LlamaForCausalLM(config)
+    """An untrained model of these words. torch's global random state is left alone."""
+    return symbols.new_model(len(WORDS), seed, layers, width)
 
 
 def encoded(texts: Sequence[str], side: str = "right") -> tuple[torch.Tensor, torch.Tensor]:
     """Ids of "<bos> text" and their mask, (batch, longest), padded on `side`."""
-    rows = [[BOS, *(IDS[word] for word in text.split())] for text in texts]
-    longest = max(map(len, rows))
-    fill = [[PAD] * (longest - len(row)) for row in rows]
-    ids = torch.tensor([f + r if side == "left" else r + f for r, f in zip(rows, fill, strict=True)])
-    return ids, (ids != PAD).long()
+    return symbols.encoded(texts, IDS, side)
 
 
 def batch_of(pairs: Sequence[tuple[str, str]], device="cpu") -> dict[str, torch.Tensor]:
