@@ -90,6 +90,22 @@ def credit_explorer(rewards, values, gae: Callable):
     return _under([lam, score], draw)
 
 
+def rank_explorer(update, low_rank: Callable):
+    """A weight's update, the nearest matrix of some rank, and the difference, under a slider for the rank, with the error.
+
+    update: (d_out, d_in) tensor; low_rank: the reader's own function. Returns the widget.
+    """
+    import ipywidgets as widgets
+
+    slider = widgets.IntSlider(4, min=1, max=min(update.shape), description="rank", **_slider_options())
+
+    def draw() -> bytes:
+        B, A = low_rank(update, slider.value)
+        return _three_matrices(update, B @ A, slider.value)
+
+    return _under([slider], draw)
+
+
 def _slider_options() -> dict:
     """What all sliders have in common: the picture is drawn anew when one is let go, not at every step of the way."""
     import ipywidgets as widgets
@@ -110,6 +126,24 @@ def _under(sliders: Sequence, draw: Callable[[], bytes], width: int = 760):
         slider.observe(redraw, names="value")
     redraw()
     return widgets.VBox([*sliders, picture])
+
+
+def _three_matrices(update, nearest, rank: int) -> bytes:
+    """A PNG of three matrices in one scale of colours, the last of them what the second lacks."""
+    from matplotlib.figure import Figure
+
+    rest = update - nearest
+    share = float(rest.square().sum() / update.square().sum())
+    numbers = rank * sum(update.shape)
+    shown = f"rank {rank}: {numbers:,} of {update.numel():,} numbers"
+    names = ("the update", shown, f"what is missing: {share:.0%} of the square")
+    largest = 3 * float(update.square().mean().sqrt())
+    figure = Figure(figsize=(9, 2.1), layout="constrained")
+    for axes, name, matrix in zip(figure.subplots(1, 3), names, (update, nearest, rest), strict=True):
+        axes.imshow(matrix, cmap="RdBu", vmin=-largest, vmax=largest, aspect="auto", interpolation="nearest")
+        axes.set(xticks=[], yticks=[])
+        axes.set_title(name, fontsize=9)
+    return _png(figure)
 
 
 def _preference_curve(preference_probability: Callable, temperature: float, shown: float) -> bytes:

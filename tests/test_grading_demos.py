@@ -53,6 +53,8 @@ LONG = {
     "ask hub.offline chains.paired_interval chains.new_puzzle chains.Puzzle",
     "the stages of the pipeline, what is measured of them, and files": "pipeline.fine_tune pipeline.Writer pipeline.megabytes "
     "pipeline.as_checkpoint time.process_time win_rate_interval collect_preferences best_under_budget middle said_of save",
+    "ways to fine-tune, and what is measured of them": "batch_of look with_lora broken_or_not adapted timed linear_costs "
+    "whole_step turning torch.linalg.svdvals torch.linalg.solve nn.Linear random_numbers rotate adapters.new_prefix",
 }
 
 

@@ -110,8 +110,8 @@ def noting_sgd(groups: list[dict], lr: float, momentum: float = 0.0):
 TINY_LLAMA = ("transformers.models.llama.modeling_llama",)  # what an exercise with a tiny_llama in its probes needs
 
 
-def tiny_llama(seed: int, vocab: int, hidden: int):
-    """A LlamaForCausalLM of one layer in evaluation mode, on the CPU. Its logits spread widely.
+def tiny_llama(seed: int, vocab: int, hidden: int, layers: int = 1):
+    """A LlamaForCausalLM of one layer, or more, in evaluation mode, on the CPU. Its logits spread widely.
 
     The weights are drawn here, not by transformers, whose way of initialising may change from version to version.
     """
@@ -121,7 +121,7 @@ def tiny_llama(seed: int, vocab: int, hidden: int):
         vocab_size=vocab,
         hidden_size=hidden,
         intermediate_size=hidden + 7,
-        num_hidden_layers=1,
+        num_hidden_layers=layers,
         num_attention_heads=2,
         num_key_value_heads=2,
         max_position_embeddings=64,

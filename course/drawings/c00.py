@@ -46,7 +46,7 @@ CHAPTERS = [
             ("“state of the art”, “one", "hyper-parameter”"), CORRECTED, ("nano-sft",)),
     Chapter("07_finetuning", "full fine-tuning,\nLoRA",
             ("all weights, or a few beside them,", "on {dialect} sentences of a dialect"),
-            ("LoRA makes backward", "cheaper"), CORRECTED, coming=True),
+            ("LoRA makes backward", "cheaper"), CORRECTED, ("nano-base",)),
     Chapter("08_icl", "in-context\nlearning", ("no weight changes: the examples", "stand in the prompt"),
             ("“usually 2–5 examples”",), CORRECTED, coming=True),
     Chapter("09_cot", "chain of thought", ("a model that writes steps", "before its answer"),

@@ -233,7 +233,7 @@ progress()
 # | reward hacking | the score rises, while the quality that was really wanted falls | [05](../05_ppo/05_ppo.ipynb) |
 # | RLHF | reinforcement learning from human feedback: what the field calls chapters 03 to 05 together | [05](../05_ppo/05_ppo.ipynb) |
 # | DPO | learning from pairs without a reward model | [06](../06_dpo/06_dpo.ipynb) |
-# | LoRA, adapter | training small matrices beside the weights, not the weights | 07, coming |
+# | LoRA, adapter | training small matrices beside the weights, not the weights | [07](../07_finetuning/07_finetuning.ipynb) |
 # | in-context learning | learning from examples in the prompt; no weight changes | 08, coming |
 # | chain of thought | steps that a model writes before its answer | [09](../09_cot/09_cot.ipynb) |
 # | GRPO | rewards compared within a group of answers to one prompt | [10](../10_grpo/10_grpo.ipynb) |
@@ -253,10 +253,10 @@ progress()
 # | RL pipeline, PPO | `gae`, `clipped_policy_loss`, `value_loss`, `ppo_update` | [05](../05_ppo/05_ppo.ipynb) |
 # | DPO | `recovered_rewards`, `dpo_loss`, `train_dpo` | [06](../06_dpo/06_dpo.ipynb) |
 # | Pipeline обучения: the whole pipeline | `run_pipeline`, `train_in_rounds`; `verify_answer`, `train_grpo` | [10](../10_grpo/10_grpo.ipynb), and [11](../11_pipeline/11_pipeline.ipynb) |
-# | Full fine-tune | all weights, and what is forgotten; `forgetting` | [11](../11_pipeline/11_pipeline.ipynb), and 07, coming |
-# | Дообучение части слоёв: some of the layers | freezing, and counting what trains | 07, coming |
-# | PEFT: LoRA | the low-rank layer, merged and counted | 07, coming |
-# | Альтернативы: DoRA, prefix tuning, OFT, BOFT, GSOFT | each of them as a layer | 07, coming |
+# | Full fine-tune | `train_only`, `fine_tune`; what is forgotten: `forgetting` | [07](../07_finetuning/07_finetuning.ipynb), and [11](../11_pipeline/11_pipeline.ipynb) |
+# | Дообучение части слоёв: some of the layers | `train_only` | [07](../07_finetuning/07_finetuning.ipynb) |
+# | PEFT: LoRA | `low_rank`, `lora_linear`, `add_lora`, `set_merged`, `linear_costs` | [07](../07_finetuning/07_finetuning.ipynb) |
+# | Альтернативы: DoRA, prefix tuning, OFT, BOFT, GSOFT | `dora_weight`, `prefix_logits`, `cayley`, `rotate` | [07](../07_finetuning/07_finetuning.ipynb) |
 # | In-context learning | inference over hidden tasks, without a weight changing | 08, coming |
 # | Few-shot, one-shot, zero-shot | prompts from examples, and their scores | 08, coming |
 # | Chain-of-thought (CoT) | `extract_answer`, `cot_prompt`, `train_on_budget`, `vote`, `faithfulness`; `pass_at_k` | [09](../09_cot/09_cot.ipynb), and [10](../10_grpo/10_grpo.ipynb) |
@@ -279,10 +279,10 @@ progress()
 # | the reward model $r_\theta$ | pairs tell it only up to a constant for each prompt | [04](../04_reward_model/04_reward_model.ipynb), and [06](../06_dpo/06_dpo.ipynb) |
 # | PPO keeps 4 models, two of which it does not name | all four are named, and their memory is measured | [05](../05_ppo/05_ppo.ipynb) |
 # | DPO is the state of the art, with one hyper-parameter and two models | it was so in 2023; the learning rate matters as much; one model in memory is enough | [06](../06_dpo/06_dpo.ipynb) |
-# | full fine-tuning is the most stable, and the best | what was known before is forgotten: measured | 07, coming |
-# | LoRA works because hidden representations lie near a low-dimensional manifold | it is about the *change* of the weights, which has a low rank | 07, coming |
-# | $\Delta W = A B^\top$ | the same with the paper's scale, and one factor zero at the start | 07, coming |
-# | LoRA makes the backward pass cheaper, and saves much memory | by a third at most; what is saved is the optimiser's memory and the weights' gradients | 07, coming |
+# | full fine-tuning is the most stable, and the best | best at the new task perhaps; what was known before is forgotten, and the rate decides how much: measured for eight methods | [07](../07_finetuning/07_finetuning.ipynb) |
+# | LoRA works because hidden representations lie near a low-dimensional manifold | it is about the *change* of the weights: a low rank is enough to learn with, though the change that full training makes has none; both are measured | [07](../07_finetuning/07_finetuning.ipynb) |
+# | $\Delta W = A B^\top$ | the same as the paper's $(\alpha/r)\, B A$, with one factor zero at the start | [07](../07_finetuning/07_finetuning.ipynb) |
+# | LoRA makes the backward pass cheaper, and saves much memory | by a third at most, counted and measured; what is saved is the optimiser's memory and the weights' gradients | [07](../07_finetuning/07_finetuning.ipynb) |
 # | few-shot means 2 to 5 examples | as many as fit; their order and labels matter | 08, coming |
 # | a chain of thought makes a model easier to interpret | the written steps need not be why it answers so | [09](../09_cot/09_cot.ipynb) |
 # | DeepSeek-R1 was trained with RLHF only | that was R1-*Zero*, and with rewards that a rule checks, not people | [10](../10_grpo/10_grpo.ipynb), and [11](../11_pipeline/11_pipeline.ipynb) |
