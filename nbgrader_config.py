@@ -22,7 +22,9 @@ ROOT = Path(__file__).resolve().parent
 CLASSROOM = Path(os.environ.get("COURSE_CLASSROOM") or ROOT / "classroom").resolve()
 
 # nbgrader calls `alembic` by name: it lies beside this Python, also where the environment is not activated.
-os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+path, beside = os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)
+if path.split(os.pathsep)[0] != beside:  # a formgrader reads this file again and again
+    os.environ["PATH"] = os.pathsep.join([beside, path])
 
 # nbgrader 0.9 with SQLAlchemy 2: three harmless warnings for each submission would bury what matters.
 warnings.filterwarnings("ignore", category=SAWarning, module="nbgrader")

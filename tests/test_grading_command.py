@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 from pathlib import Path
 
@@ -218,6 +219,7 @@ def test_a_re_judge_reassigns_penalties_keeps_grades_by_hand_and_reads_points_fr
 
 LONG_RUNNING = """
 import json, pathlib, sys
+from autograder.grading import provisioner
 from nbgrader.apps.baseapp import NbGrader
 from nbgrader.apps.api import NbGraderAPI
 
@@ -236,6 +238,7 @@ for change in (None, ("mistakes.py", "The sign is wrong.", "A better hint."), (f
     written = json.loads(notebook.read_text())
     shown = [c for c in written["cells"] if c["metadata"].get("nbgrader", {}).get("grade_id") == "double_check"]
     print(json.dumps([list(written["metadata"]["course"]["grading_seeds"].values()), str(shown)]))
+print("warm processes:", provisioner._server.cache_info().currsize)
 """
 
 
@@ -243,6 +246,7 @@ def test_a_formgrader_that_runs_for_weeks_sees_corrections_and_draws_seeds_for_e
     course.hand_in("anna", answered(course.release, **WRONG))
     (course.root / "weeks.py").write_text(LONG_RUNNING)
     said = course.python("weeks.py", TOPIC, COURSE_FIXED_SEEDS="")
+    assert "warm processes: 1" in said or os.environ.get("COURSE_SANDBOX") == "off"
     seeds, shown = zip(*(json.loads(line) for line in said.splitlines() if line.startswith("[[[")), strict=True)
     assert len({tuple(drawn) for by_cell in seeds for drawn in by_cell}) == 6, "of two check cells in three gradings"
     assert ["The sign is wrong." in page for page in shown] == [True, False, False]

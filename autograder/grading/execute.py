@@ -50,7 +50,7 @@ class Execute(NbGraderPreprocessor):
             return nb, resources
         seeds = self._seeds(nb, resources["nbgrader"])
         limits = Limits(self.timeout, self.check_timeout, self.notebook_timeout, self.memory_mb, self.restarts)
-        run_notebook(nb, kernel_environment(), limits, self.log, seeds, self.server(coursedir_of(self)))
+        run_notebook(nb, _environment(), limits, self.log, seeds, self.server(coursedir_of(self)))
         notes.grading_seeds = {name: list(drawn) for name, drawn in seeds.items()}
         return nb, resources
 
@@ -70,13 +70,18 @@ class Execute(NbGraderPreprocessor):
             processes=self.processes,
             cpu_seconds=2 * self.notebook_timeout,
         )
-        return server_for(policy, kernel_environment())
+        return server_for(policy, _environment())
 
     def _seeds(self, nb: NotebookNode, names: dict) -> dict[str, tuple[int, ...]]:
         """Check cell -> its seeds. Nobody knows them before the cell is run, not from another cell either."""
         whose = names["student"] if self.seeds_by_student else ""
         checks = [grade_id(cell) for cell in nb.cells if is_check(cell)]
         return {name: draw_seeds(names["assignment"], name, whose) for name in checks}
+
+
+def _environment() -> dict[str, str]:
+    """The kernel's. nbgrader says what it does in the last of them, and only while it does it: one warm process serves all."""
+    return kernel_environment(NBGRADER_EXECUTION="autograde")
 
 
 def draw_seeds(*names: str) -> tuple[int, ...]:

@@ -96,7 +96,7 @@ def _server(policy: Policy, environment: tuple[tuple[str, str], ...]) -> Server:
 
 
 def server_for(policy: Policy, environment: dict[str, str]) -> Server:
-    """The warm process for a policy and an environment; one a process, however many kernels."""
+    """The warm process for a policy and an environment: the same for the same ones, however many kernels."""
     return _server(policy, tuple(sorted(environment.items())))
 
 
