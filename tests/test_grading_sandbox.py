@@ -15,6 +15,7 @@ import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import attack_runner
 import pytest
@@ -25,7 +26,8 @@ from autograder.grading import provisioner
 from autograder.grading.execute import sandbox_asked_for
 from autograder.grading.provisioner import Server, read_connection
 from autograder.grading.runner import kernel_environment
-from autograder.grading.sandbox import PolicyRefused, SandboxRefused, doctor, seccomp, watch
+from autograder.grading.sandbox import PolicyRefused, SandboxRefused, doctor, places, seccomp, watch
+from autograder.grading.sandbox import policy as policy_module
 from autograder.grading.sandbox.enter import NOBODY
 from autograder.grading.sandbox.policy import ROOT, Policy, course_policy
 
@@ -200,6 +202,64 @@ def test_a_policy_survives_the_way_to_the_warm_process():
     assert any("keys" in path for path in policy.covered)
 
 
+INSIDE = """
+import json, os, sys
+from autograder.grading.sandbox import Policy, enter
+
+policy = Policy.from_json(json.loads(sys.argv[1]))
+enter.begin()
+if (first := os.fork()) == 0:
+    enter.inside(policy)
+    enter.seal()
+    print(json.dumps({path: sorted(os.listdir(path)) for path in sys.argv[2:] if os.path.isdir(path)}), flush=True)
+    os._exit(0)
+os.waitpid(first, 0)
+"""
+
+
+@needed
+def test_what_is_reached_by_a_link_is_there_under_both_names_and_covered_under_both(tmp_path):
+    course = tmp_path / "disk" / "anna" / "course"
+    for name in ("autograder", "solutions"):
+        (course / name).mkdir(parents=True)
+        (course / name / "a.py").touch()
+    (tmp_path / "disk" / "bert").mkdir()
+    (tmp_path / "home").symlink_to(tmp_path / "disk")
+    by_link = tmp_path / "home" / "anna" / "course"
+    policy = Policy(visible=(str(by_link),), covered=(str(course / "solutions"),))
+    asked = [str(place / name) for place in (course, by_link) for name in ("autograder", "solutions")]
+    command = [sys.executable, "-c", INSIDE, json.dumps(policy.as_json()), *asked, str(tmp_path / "disk")]
+    run = subprocess.run(command, env=kernel_environment(), capture_output=True, text=True, timeout=200)
+    seen = dict(zip(asked, [["a.py"], []] * 2, strict=True))
+    assert json.loads(run.stdout) == seen | {str(tmp_path / "disk"): ["anna"]}, run.stderr
+
+
+def test_secrets_within_what_must_be_seen_are_covered(tmp_path, monkeypatch):
+    """The environment is the checkout itself (`python -m venv .`), or the classroom lies below `data`."""
+    for name in ("solutions", "data/class"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.setattr(policy_module, "_interpreter", lambda: [str(tmp_path)])
+    policy = course_policy(held_back=(str(tmp_path / "data" / "class"),), root=tmp_path)
+    assert {str(tmp_path / "solutions"), str(tmp_path / "data" / "class")} <= set(policy.covered)
+    with pytest.raises(PolicyRefused, match="must see"):
+        course_policy(held_back=(str(tmp_path / "data"),), root=tmp_path)
+
+
+def test_packages_of_a_users_own_are_seen(tmp_path, monkeypatch):
+    own = tmp_path / "lib" / "site-packages"
+    own.mkdir(parents=True)
+    monkeypatch.syspath_prepend(own)
+    assert str(own) in course_policy().visible
+
+
+def test_what_is_closed_to_others_is_noticed(tmp_path, monkeypatch):
+    (tmp_path / "site-packages" / "torch").mkdir(parents=True)
+    policy = Policy(visible=(str(tmp_path / "site-packages"),))
+    assert places.closed(policy) == ""
+    monkeypatch.setattr(places.os, "access", lambda path, _: "torch" not in str(path))
+    assert places.closed(policy).endswith("torch")
+
+
 def test_only_two_words_say_whether_there_is_a_sandbox(monkeypatch):
     monkeypatch.delenv("COURSE_SANDBOX", raising=False)
     assert sandbox_asked_for()
@@ -287,6 +347,42 @@ def test_the_doctor_says_why_there_is_none(monkeypatch, capsys):
     assert "cannot be given a user namespace (EPERM). Do this." in capsys.readouterr().out
 
 
+FORBIDDING = """
+import os, sys
+from autograder.grading.sandbox import calls
+
+user, group = os.geteuid(), os.getegid()
+calls.unshare(calls.CLONE_NEWUSER)
+for name, text in {"setgroups": "deny", "uid_map": f"0 {user} 1", "gid_map": f"0 {group} 1"}.items():
+    open(f"/proc/self/{name}", "w").write(text)
+open("/proc/sys/user/max_user_namespaces", "w").write("0")
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+@needed
+def test_where_namespaces_are_forbidden_the_doctor_says_so_and_how_to_do_without():
+    command = [sys.executable, "-c", FORBIDDING, "-m", "autograder.cli", "doctor"]
+    run = subprocess.run(command, env=kernel_environment(), capture_output=True, text=True, timeout=200)
+    assert run.returncode == 1, run.stdout + run.stderr
+    assert re.match("NO +a sandbox.*A submission cannot be given .*max_user_namespaces is 0, which forbids it", run.stdout)
+    assert "--Execute.sandbox=False" in run.stdout
+
+
+def test_elsewhere_nobody_is_given_a_kernel(monkeypatch):
+    for module in (provisioner, doctor):
+        monkeypatch.setattr(module, "sys", SimpleNamespace(platform="darwin"))
+    with pytest.raises(SandboxRefused, match="macOS has no namespaces"):
+        Server(course_policy(), {}).try_out()
+
+
+def test_where_there_is_no_c_library_the_modules_can_be_imported():
+    """As on Windows, where whoever says that no sandbox is wanted grades without one."""
+    code = "import sys; sys.platform = 'win32'\nimport ctypes; ctypes.CDLL = None\nimport autograder.grading.sandbox.calls as c"
+    subprocess.run([sys.executable, "-S", "-c", code.replace("autograder.grading.sandbox.calls", "calls")],
+                   cwd=ROOT / "autograder" / "grading" / "sandbox", check=True)  # fmt: skip
+
+
 REFUSING = """
 from autograder.grading import provisioner, sandbox
 
@@ -308,9 +404,11 @@ def test_without_a_sandbox_nothing_is_graded_unless_it_was_asked_for(tmp_path):
     assert not (course.root / "classroom" / "autograded" / "anna").exists()
     said = course.nbgrader("autograde", TOPIC, rc=1, COURSE_SANDBOX="of")
     assert "'on'" in said and "Nothing was graded" in said
+    assert "COURSE_SANDBOX=off" in said and "--Execute.sandbox=False" in said
     said = course.nbgrader("autograde", TOPIC, COURSE_SANDBOX="off")
     assert "THERE IS NO SANDBOX" in said and "as you" in said
     assert (course.root / "classroom" / "autograded" / "anna").exists()
+    assert "THERE IS NO SANDBOX" in course.nbgrader("autograde", TOPIC, "--force", "--Execute.sandbox=False")
 
 
 def test_what_a_step_cannot_do_is_a_sentence():

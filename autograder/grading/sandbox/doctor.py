@@ -75,9 +75,7 @@ def try_out(user: int | None = None) -> str:
     if child == 0:
         try:
             if user is not None:
-                os.setgroups([])
-                os.setresgid(user, user, user)
-                os.setresuid(user, user, user)
+                enter.become(user)
             enter.begin()
             if (first := os.fork()) == 0:
                 enter.inside(course_policy())

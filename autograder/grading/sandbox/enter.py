@@ -42,7 +42,7 @@ def inside(policy: Policy) -> None:
     socket.sethostname("sandbox")
     _step("a file system of its own", places.build, policy, NOBODY if root else places.USER)
     if root:
-        _step("another user than root", _become, NOBODY)
+        become(NOBODY)
         _new_user(proc, NOBODY, NOBODY)
     os.close(proc)
     os.umask(0o077)
@@ -95,10 +95,12 @@ def _data_in_use() -> int:
     return int(fields["VmData"].split()[0]) * 1024
 
 
-def _become(user: int) -> None:
-    os.setgroups([])
-    os.setresgid(user, user, user)
-    os.setresuid(user, user, user)
+def become(user: int) -> None:
+    """From root to another user, for good."""
+    what = "another user than root"
+    _step(what, os.setgroups, [])
+    _step(what, os.setresgid, user, user, user)
+    _step(what, os.setresuid, user, user, user)
 
 
 def _new_user(proc: int, user: int, group: int) -> None:

@@ -92,7 +92,7 @@ def closed(policy: Policy) -> str:
     for folder in folders:
         if not os.access(folder, os.R_OK | os.X_OK):
             return folder
-        for entry in os.scandir(folder):
+        for entry in list(os.scandir(folder)):
             wanted = os.R_OK | os.X_OK if entry.is_dir() else os.R_OK
             if (entry.is_dir() or entry.name.endswith(".py")) and not os.access(entry.path, wanted):
                 return entry.path
