@@ -12,6 +12,7 @@ from shutil import copy2, copytree, ignore_patterns
 
 import nbformat
 import pytest
+import warm_python
 from grading_chapter import RIGHT, TOPIC, WRONG, Course, answered
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -31,7 +32,7 @@ def course(made: Course, tmp_path: Path) -> Course:
 
 
 @pytest.fixture
-def exchange(course: Course, tmp_path: Path) -> Callable:
+def exchange(root: Path, course: Course, tmp_path: Path) -> Callable:
     """A function that runs an nbgrader command as somebody, in a folder of theirs."""
     (tmp_path / "exchange").mkdir()
 
@@ -40,12 +41,13 @@ def exchange(course: Course, tmp_path: Path) -> Callable:
         folder = course.root if instructor else tmp_path / user
         folder.mkdir(exist_ok=True)
         options = [f"--Exchange.root={tmp_path / 'exchange'}", f"--course={COURSE_ID}"]
-        environment = {"JUPYTER_DATA_DIR": str(tmp_path / f"data of {user}")}  # where nbgrader keeps what was submitted
+        # What was submitted is kept by nbgrader in Jupyter's folder.
+        environment = {"PYTHONPATH": str(root), "JUPYTER_DATA_DIR": str(tmp_path / f"data of {user}")}
         if instructor:
             environment |= course.environment()
-        done = subprocess.run(
+        done = warm_python.run(
             [sys.executable, "-m", "nbgrader", *arguments, *options],
-            cwd=folder, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300,
+            cwd=folder, env=os.environ | environment, stdout=warm_python.PIPE, text=True, timeout=300,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout
         return done.stdout

@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -39,7 +40,9 @@ WARM = (
 
 
 class Program:
-    """A program in a fork, with the part of `subprocess.Popen` that is needed."""
+    """A program in a fork, with the part of `subprocess.Popen` that is needed. It ends where this object's owner does."""
+
+    stdin = stdout = stderr = None
 
     def __init__(self, address: str, command: list[str], env, cwd, files: dict[int, int]):
         """files: number in the program -> number here."""
@@ -65,17 +68,25 @@ class Program:
             self.line.close()
         return self.returncode
 
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, where it still runs."""
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
     def kill(self) -> None:
         """End it."""
-        if self.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+        self.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.send_signal(signal.SIGTERM)
 
 
 def run(command, cwd, env, stdout, stderr=STDOUT, text=False, timeout=None) -> subprocess.CompletedProcess:
     """As `subprocess.run`, for a Python that runs this checkout's code. stdout: an open file, or PIPE; stderr goes there too."""
     assert stderr == STDOUT
-    if not sys.platform.startswith("linux") or command[0] != sys.executable or not _ours(env):
+    if not _can_be_warm(command, env):
         return subprocess.run(command, cwd=cwd, env=env, stdout=stdout, stderr=stderr, text=text, timeout=timeout)
     with tempfile.TemporaryFile() if stdout == PIPE else contextlib.nullcontext(stdout) as out:
         program = Program(_warm_process(), command, env, cwd, {1: out.fileno()})
@@ -90,8 +101,33 @@ def run(command, cwd, env, stdout, stderr=STDOUT, text=False, timeout=None) -> s
     return subprocess.CompletedProcess(command, code, said.decode() if text else said)
 
 
-def _ours(env) -> bool:
-    return Path(env.get("PYTHONPATH", "").split(os.pathsep)[0] or "/").resolve() == ROOT
+@contextlib.contextmanager
+def kernels() -> Iterator[None]:
+    """For as long as this block takes, the kernels that `jupyter_client` starts are forks too."""
+    from jupyter_client import launcher
+
+    new = launcher.Popen
+
+    def start(command, env, cwd, **rest):
+        if not _can_be_warm(command, env):
+            return new(command, env=env, cwd=cwd, **rest)
+        env = {name: value for name, value in env.items() if name != "JPY_PARENT_PID"}  # its parent is another
+        with open(os.devnull, "w") as nothing:
+            program = Program(_warm_process(), command, env, cwd, {1: nothing.fileno()})
+            program.stdin = nothing  # its user closes it
+        return program
+
+    launcher.Popen = start
+    try:
+        yield
+    finally:
+        launcher.Popen = new
+
+
+def _can_be_warm(command, env) -> bool:
+    """Whether a command is a Python that runs this checkout's code. Elsewhere than on Linux a fork is not to be trusted."""
+    first = Path(env.get("PYTHONPATH", "").split(os.pathsep)[0] or "/")
+    return sys.platform.startswith("linux") and command[0] == sys.executable and first.resolve() == ROOT
 
 
 @cache
@@ -104,6 +140,7 @@ def _warm_process() -> str:
         env=os.environ | {"PYTHONPATH": path},
         stdin=subprocess.PIPE,  # it closes when this process ends, however it does
         stdout=subprocess.PIPE,
+        start_new_session=True,
     )
     atexit.register(process.communicate)  # wait for it
     assert process.stdout.readline() == b"ready\n"
@@ -149,13 +186,21 @@ def _keep(line: socket.socket):
     """Fork the program and tell how it ends. Returns what was asked, in the program; () in its keeper."""
     message, ancillary, _, _ = line.recvmsg(2**20, socket.CMSG_SPACE(64))
     files = [number for _, _, data in ancillary for number in array.array("i", data)]
+    ready, tell = os.pipe()
     program = os.fork()
     if program == 0:
         line.close()
+        os.setsid()  # before anybody knows its number: who does may signal its group
+        os.close(tell)
+        os.close(ready)
         return json.loads(message), files
-    for number in files:
+    for number in (*files, tell):
         os.close(number)
+    os.read(ready, 1)
     line.send(json.dumps(program).encode())
+    if line in select.select([line, os.pidfd_open(program)], [], [])[0]:  # whoever asked has gone
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(program, signal.SIGKILL)
     _, status = os.waitpid(program, 0)
     with contextlib.suppress(OSError):  # nobody listens any more
         line.send(json.dumps(os.waitstatus_to_exitcode(status)).encode())
@@ -164,7 +209,6 @@ def _keep(line: socket.socket):
 
 def _become(address: str, asked: dict, files: list[int]) -> None:
     """Run the program as a new Python would, and end as it ends."""
-    os.setsid()
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     held = [os.dup2(number, 500 + place) for place, number in enumerate(files)]
