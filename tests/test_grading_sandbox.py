@@ -399,7 +399,7 @@ def test_without_a_sandbox_nothing_is_graded_unless_it_was_asked_for(tmp_path):
     course.hand_in("anna", answered(course.release, **RIGHT))
     config = course.root / "nbgrader_config.py"
     config.write_text(config.read_text() + REFUSING)
-    said = course.nbgrader("autograde", TOPIC, rc=1)
+    said = course.nbgrader("autograde", TOPIC, rc=1, COURSE_SANDBOX="on")
     assert "Nothing was graded: there is no sandbox. A submission cannot be given a user namespace." in said
     assert not (course.root / "classroom" / "autograded" / "anna").exists()
     said = course.nbgrader("autograde", TOPIC, rc=1, COURSE_SANDBOX="of")
@@ -408,7 +408,7 @@ def test_without_a_sandbox_nothing_is_graded_unless_it_was_asked_for(tmp_path):
     said = course.nbgrader("autograde", TOPIC, COURSE_SANDBOX="off")
     assert "THERE IS NO SANDBOX" in said and "as you" in said
     assert (course.root / "classroom" / "autograded" / "anna").exists()
-    assert "THERE IS NO SANDBOX" in course.nbgrader("autograde", TOPIC, "--force", "--Execute.sandbox=False")
+    assert "THERE IS NO SANDBOX" in course.nbgrader("autograde", TOPIC, "--force", "--Execute.sandbox=False", COURSE_SANDBOX="on")
 
 
 def test_what_a_step_cannot_do_is_a_sentence():
