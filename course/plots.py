@@ -76,7 +76,8 @@ def name_lines(axes) -> None:
     """Write each labelled line's name at its last point, in its colour, instead of a legend. Call after plotting."""
     lines = [line for line in axes.get_lines() if not line.get_label().startswith("_")]
     low, high = axes.get_ylim()
-    room, at = 0.06 * (high - low), -float("inf")
+    height = axes.get_window_extent().height / axes.figure.dpi * 72  # of the axes, in points
+    room, at = 11 / height * (high - low), -float("inf")  # letters of 9 points, and a gap
     for line in sorted(lines, key=lambda line: line.get_ydata()[-1]):
         at = max(line.get_ydata()[-1], at + room)
         axes.annotate(
