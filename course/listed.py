@@ -65,7 +65,7 @@ def many_estimates(
 ) -> torch.Tensor:
     """n estimates of the policy gradient at once, (n, prompts, answers), each from k samples a prompt.
 
-    advantages_of takes the sampled values, (n * prompts, k), and gives the weights of the scores ∇ log p.
+    advantages_of takes the sampled values, (n * prompts, k), and gives the weights of the gradients ∇ log p.
     """
     probs = logits.softmax(-1)
     drawn = torch.multinomial(probs, n * k, replacement=True, generator=torch.Generator().manual_seed(seed))

@@ -1,4 +1,4 @@
-"""What the reader writes in one chapter and later chapters call again: the toolkit's own versions, for who has skipped it.
+"""What the reader writes in one chapter and later chapters call again, for readers who have skipped it: the toolkit's own.
 
 In a notebook: `collate = earlier("collate", methods.collate)` takes the reader's answer where it has passed, else this one.
 Functions have the names and contracts of their exercises; tests/test_course_methods.py holds them against the answers of

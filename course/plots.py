@@ -76,7 +76,8 @@ def name_lines(axes) -> None:
     """Write each labelled line's name at its last point, in its colour, instead of a legend. Call after plotting."""
     lines = [line for line in axes.get_lines() if not line.get_label().startswith("_")]
     low, high = axes.get_ylim()
-    room, at = 0.06 * (high - low), -float("inf")
+    height = axes.get_window_extent().height / axes.figure.dpi * 72  # of the axes, in points
+    room, at = 11 / height * (high - low), -float("inf")  # letters of 9 points, and a gap
     for line in sorted(lines, key=lambda line: line.get_ydata()[-1]):
         at = max(line.get_ydata()[-1], at + room)
         axes.annotate(
@@ -106,11 +107,12 @@ def show_tokens(tokens: Sequence[str], colors: Sequence[str | None], notes: Sequ
 
 
 def show_table(rows: Sequence[Mapping[str, object]], caption: str = "") -> None:
-    """Display rows of equal keys as a plain table."""
+    """Display rows as a plain table. A key is a column; where a row lacks it, the place stays empty."""
     from IPython.display import HTML, display
 
-    head = "".join(f"<th style='text-align:left'>{escape(str(name))}</th>" for name in rows[0])
-    cells = [[f"<td style='text-align:left'>{escape(_shown(value))}</td>" for value in row.values()] for row in rows]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    head = "".join(f"<th style='text-align:left'>{escape(str(name))}</th>" for name in names)
+    cells = [[f"<td style='text-align:left'>{escape(_shown(row.get(name, '')))}</td>" for name in names] for row in rows]
     body = "".join(f"<tr>{''.join(row)}</tr>" for row in cells)
     title = f"<caption style='text-align:left;font-weight:600'>{escape(caption)}</caption>" if caption else ""
     display(HTML(f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"))

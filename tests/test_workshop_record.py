@@ -81,12 +81,22 @@ def test_what_is_measured_the_pins_and_every_file_read_count(recorded, tmp_path,
     assert record.valid_record(TOPIC)
     for name in ("requirements.lock", *before["files"]):
         kept = (tmp_path / name).read_bytes()
-        (tmp_path / name).write_bytes(kept + b"\n")
+        (tmp_path / name).write_bytes(kept + b"\nmore = 1\n")
         assert record.valid_record(TOPIC) is None, name
         (tmp_path / name).unlink()
         if name in before["files"]:
             assert record.valid_record(TOPIC) is None, f"{name} is gone"
         (tmp_path / name).write_bytes(kept)
+
+
+def test_a_comment_in_the_toolkit_leaves_a_record_valid(recorded, tmp_path, monkeypatch):
+    for name in ("requirements.lock", *record.valid_record(TOPIC)["files"]):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes((record.ROOT / name).read_bytes())
+    monkeypatch.setattr(record, "ROOT", tmp_path)
+    module = tmp_path / "course/data.py"
+    module.write_text("# What it is for.\n" + module.read_text().replace('"""', '"""Other words. ', 1))
+    assert record.valid_record(TOPIC)
 
 
 def test_a_record_that_cannot_be_read_is_none(recorded):

@@ -113,22 +113,27 @@ def _only_draws(name: str) -> bool:
 
 
 def digest_of(topic: str, files: list[str]) -> str:
-    """A digest of a chapter's code (not of its prose, docstrings and comments), of the files it reads and of the pins.
+    """A digest of a chapter's code, of the files it reads and of the pins; not of prose, docstrings and comments.
 
     Raises FileNotFoundError where one of the files is gone.
     """
     cells = jupytext.read(SOLUTIONS / topic / f"{topic}.py").cells
     code = [_what_runs(cell.source) for cell in cells if cell.cell_type == "code"]
-    read = {name: hashlib.sha256((ROOT / name).read_bytes()).hexdigest() for name in ("requirements.lock", *sorted(files))}
+    read = {name: hashlib.sha256(_what_counts(ROOT / name)).hexdigest() for name in ("requirements.lock", *sorted(files))}
     measured = measured_by(topic).read_text(encoding="utf-8")
     return hashlib.sha256(json.dumps([code, measured, read]).encode()).hexdigest()
 
 
+def _what_counts(path: Path) -> bytes:
+    """What a run can depend on: of a module, its code; of another file, every byte."""
+    return _what_runs(path.read_text(encoding="utf-8")).encode() if path.suffix == ".py" else path.read_bytes()
+
+
 def _what_runs(source: str) -> str:
-    """A cell without comments and docstrings."""
+    """A cell or module without comments and docstrings."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node) is not None:
+        if isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]
     return ast.unparse(tree)
 

@@ -808,9 +808,8 @@ for kind in ("story", "copying"):
     colors = [COLORS[(cost > 0.25) + (cost > 1)] for cost in costs]
     plots.show_tokens(words, colors, [f"{cost:.1f}" for cost in costs])
 first_time, again = [], []
-for document in data.load_heldout("copying")[
-    :40
-]:  # "leo says : red dog . mia says : red dog . …"
+# Documents such as "leo says : red dog . mia says : red dog . …"
+for document in data.load_heldout("copying")[:40]:
     words, costs = surprise_of(document)
     end = words.index(".")
     first_time += costs[3:end]

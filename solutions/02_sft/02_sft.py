@@ -741,10 +741,10 @@ plots.show_table(asked[:: len(asked) // 6])
 
 # %% [markdown]
 # The first two kinds are like the training examples (the table calls the training *practice*). The others go a step
-# further, each in its own way. Compare them. Zhou et al. 2023 propose the **superficial alignment hypothesis**: a
-# model learns nearly all its knowledge in pre-training, and fine-tuning mainly teaches it the form of an answer.
-# Fine-tuning of this size, too, mainly gives a manner of answering. Where the training examples were too similar to
-# each other, the manner may not carry over to other questions.
+# further, each in its own way. Does the manner carry over to them? Zhou et al. 2023 propose the **superficial
+# alignment hypothesis**: a model learns nearly all its knowledge in pre-training, and fine-tuning mainly teaches it
+# the form of an answer. Fine-tuning of this size, too, mainly gives a manner of answering. Where the training
+# examples were too similar to each other, the manner may not carry over to other questions.
 #
 # ### The sum and the mean
 #
