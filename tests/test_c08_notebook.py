@@ -1,0 +1,46 @@
+"""Chapter 08, solved, runs from top to bottom, and what it claims is so."""
+
+from statistics import median
+
+import pytest
+from notebook_runs import MINUTES, run_and_assert
+
+
+def claims(values: dict) -> None:
+    """What the prose claims of the numbers in solutions/08_icl/measured.py."""
+    if values["real"]:
+        asserted_of_the_real_model(values)
+    assert max(values["gaps"]) <= 0.03, "within .03 of exact inference at every number of examples, median of the seeds"
+    assert values["hashes_equal"], "no weight has changed"
+    needed = {int(count): n for count, n in values["needed"].items()}
+    assert needed[2] < needed[8] <= needed[64] <= needed[512] <= 2.5 * needed[8], "like the logarithm of their number"
+    recognised, learned = median(values["recognised"]), median(values["learned"])
+    assert recognised < values["possible"] - 0.3, "models of the known tables are far from what a new one allows"
+    assert learned > recognised + 0.3, "who was trained on new tables learns from the row"
+    trained_known, trained_new = values["kinds"]
+    first, again = "first time, known table", "again, new table"
+    assert trained_known[first] > trained_new[first] + 0.3 and trained_new[again] > trained_known[again] + 0.3
+    strongest = values["strongest"]
+    assert strongest["trained on new tables"] > 0.4 and strongest["trained on new tables"] > strongest["trained on known tables"] + 0.1
+    whole, strong, weak = (median(run[n] for run in values["cut"]) for n in ("all heads", "strong ones off", "weak ones off"))
+    assert whole - strong > 0.25, "without the heads that look back much is lost"
+    assert whole - strong > whole - weak + 0.15, "more than without as many others"
+
+
+def asserted_of_the_real_model(values: dict) -> None:
+    """What holds only where a language model reads."""
+    accuracy = {name: {int(n): a for n, a in found.items()} for name, found in values["accuracy"].items()}
+    with_space, without = values["space"]
+    assert with_space > without + 2, "the lost space costs nats"
+    good, good_long, bad, bad_long = values["by_length"]
+    assert good_long["sum"] <= good["sum"] and bad_long["sum"] <= bad["sum"], "by the sum a longer label never gains"
+    assert accuracy["sentiment"][8] > 0.75 and accuracy["kind"][8] > 0.7, "labels that say what they mean"
+    assert abs(accuracy["odd or even"][8] - 0.5) < 0.3, "a rule of numbers is not found"
+    assert accuracy["labels turned round"][8] < accuracy["sentiment"][8] - 0.2, "turned labels are not followed as plain ones are"
+    assert max(values["widths"]) > 0.2, "with so few questions intervals are wide"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(45 * MINUTES)
+def test_icl_solved_and_its_claims(tmp_path, record_property):
+    run_and_assert("08_icl", claims, tmp_path, record_property)
