@@ -21,7 +21,7 @@ class Task(NamedTuple):
 
 
 class Reader(NamedTuple):
-    """A model that reads prompts. encode: the token ids of a text; real: whether it is a real language model, which `note` says."""
+    """A model that reads prompts. encode: the token ids of a text; real: whether it is a language model; note: what it is."""
 
     model: object
     tokenizer: object

@@ -15,7 +15,7 @@ INPUTS, LABELS, TABLES, NOISE = 16, 8, 8, 0.05
 
 
 class Rows(NamedTuple):
-    """Rows of pairs. xs, ys: (rows, pairs), inputs and labels from 0 on; which: (rows,), the tables' numbers, -1 for a new one."""
+    """Rows of pairs. xs, ys: (rows, pairs), inputs and labels from 0 on; which: (rows,), the number of the table, -1 if new."""
 
     xs: torch.Tensor
     ys: torch.Tensor

@@ -20,8 +20,8 @@ def claims(values: dict) -> None:
     trained_known, trained_new = values["kinds"]
     first, again = "first time, known table", "again, new table"
     assert trained_known[first] > trained_new[first] + 0.3 and trained_new[again] > trained_known[again] + 0.3
-    strongest = values["strongest"]
-    assert strongest["trained on new tables"] > 0.4 and strongest["trained on new tables"] > strongest["trained on known tables"] + 0.1
+    of_known, of_new = (values["strongest"][f"trained on {kind} tables"] for kind in ("known", "new"))
+    assert of_new > 0.4 and of_new > of_known + 0.1, "heads that look back are where they are needed"
     whole, strong, weak = (median(run[n] for run in values["cut"]) for n in ("all heads", "strong ones off", "weak ones off"))
     assert whole - strong > 0.25, "without the heads that look back much is lost"
     assert whole - strong > whole - weak + 0.15, "more than without as many others"

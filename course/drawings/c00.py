@@ -48,7 +48,7 @@ CHAPTERS = [
             ("all weights, or a few beside them,", "on {dialect} sentences of a dialect"),
             ("LoRA makes backward", "cheaper"), CORRECTED, coming=True),
     Chapter("08_icl", "in-context\nlearning", ("no weight changes: the examples", "stand in the prompt"),
-            ("“usually 2–5 examples”",), CORRECTED, coming=True),
+            ("“usually 2–5 examples”",), CORRECTED),
     Chapter("09_cot", "chain of thought", ("a model that writes steps", "before its answer"),
             ("chains make a model", "interpretable"), CORRECTED, coming=True),
     Chapter("10_grpo", "GRPO", ("a model, on its own answers,", "paid by a rule that checks them"),

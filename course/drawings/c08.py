@@ -1,4 +1,4 @@
-"""Drawings of chapter 08: prompts with and without examples, the tokens of a label, a row of pairs, beliefs, a head that looks back."""
+"""Drawings of chapter 08: prompts, the tokens of a label, a row of pairs and its table, beliefs, a head that looks back."""
 
 from collections.abc import Sequence
 
@@ -35,8 +35,8 @@ def label_tokens(whole: Sequence[str], first: int, apart: Sequence[str], equal: 
     same = "the same" if equal else "not the same"
     picture = Drawing(
         600, 128,
-        alt=f"Two rows of tokens. As one text, the label is {''.join(whole[first:])}. Encoded alone it is {''.join(apart[first:])}: "
-        f"the ids are {same}.",
+        alt=f"Two rows of tokens. As one text, the label is {''.join(whole[first:])}. Encoded alone it is "
+        f"{''.join(apart[first:])}: the ids are {same}.",
     )  # fmt: skip
     for i, (name, tokens, start) in enumerate(rows):
         y = 6 + 62 * i

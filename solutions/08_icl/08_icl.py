@@ -216,9 +216,11 @@ check("label_scores", label_scores)
 # What each choice does to four labels behind one question:
 
 # %% tags=["demo"]
-LABELS = ["good", "good, in every way that I can think of", "bad", "bad, in every way that I can think of"]
+ENDS = ("", ", in every way I can think of")
+LABELS = [word + end for word in ("good", "bad") for end in ENDS]
 scores = label_scores(reader.model, short, LABELS, reader.encode)
-lengths = [len(ids) - first for ids, first in (with_label(short, x, reader.encode) for x in LABELS)]
+encoded = [with_label(short, x, reader.encode) for x in LABELS]
+lengths = [len(ids) - first for ids, first in encoded]
 rows = zip(LABELS, lengths, scores.tolist())
 by_length = [{"label": x, "tokens": n, "sum": s, "mean": s / n} for x, n, s in rows]
 plots.show_table(by_length, caption=query)
@@ -255,28 +257,34 @@ SHOTS = (0, 1, 2, 4, 8)
 
 def ask(task, examples: list, query: str) -> torch.Tensor:
     """The scores of a task's labels behind its prompt, (labels,)."""
-    return label_scores(reader.model, prompt_for(task, examples, query), task.labels, reader.encode)
+    prompt = prompt_for(task, examples, query)
+    return label_scores(reader.model, prompt, task.labels, reader.encode)
 
 
 def answers(task, count: int, seed: int) -> list[float]:
     """For each question 1.0 where the label with the highest score is the right one."""
     rng = random.Random(seed)
-    best = [ask(task, shots.draw_examples(task, count, rng), text).argmax() for text, _ in task.asked]
-    return [float(task.labels[i] == label) for i, (_, label) in zip(best, task.asked)]
+    found = []
+    for text, label in task.asked:
+        scores = ask(task, shots.draw_examples(task, count, rng), text)
+        found.append(float(task.labels[scores.argmax()] == label))
+    return found
 
 
 right = {name: {} for name in tasks}  # task → number of examples → right or wrong, by question
 for name in tqdm(tasks, desc="tasks"):
     right[name] = {n: answers(tasks[name], n, device.seed(n)) for n in SHOTS}
-accuracy = {name: {n: sum(row) / len(row) for n, row in found.items()} for name, found in right.items()}
+accuracy = {name: {n: sum(row) / len(row) for n, row in found.items()}
+            for name, found in right.items()}  # fmt: skip
 
 # %% tags=["demo"]
 fig, ax = plt.subplots(figsize=(7.5, 3.4))
 for (name, found), color in zip(accuracy.items(), plots.CYCLE):
     ax.plot(range(len(SHOTS)), found.values(), "o-", color=color, label=name)
-    ax.plot([0, len(SHOTS) - 1], [1 / len(tasks[name].labels)] * 2, ":", color=color, linewidth=1)
+    by_chance = 1 / len(tasks[name].labels)
+    ax.plot([0, len(SHOTS) - 1], [by_chance] * 2, ":", color=color, linewidth=1)
 ax.set_xticks(range(len(SHOTS)), SHOTS)
-ax.set(xlabel="examples in the prompt", title="Right answers (dotted: chance)", ylim=(-0.03, 1.03))
+ax.set(xlabel="examples in the prompt", title="Right answers (dotted: chance)")
 ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 turned = accuracy["labels turned round"][8]
@@ -330,7 +338,7 @@ check("paired_differences", paired_differences)
 
 # %% tags=["demo"]
 def interval(first: list, second: list) -> tuple[float, float, float]:
-    """The measured difference, and the middle 95 % of yours. first, second: (questions, runs)."""
+    """The measured difference, and the middle 95 % of those that your function draws."""
     first, second = torch.tensor(first), torch.tensor(second)
     generator = torch.Generator().manual_seed(device.seed(4))
     found = paired_differences(first, second, 4000, generator)
@@ -341,7 +349,7 @@ def interval(first: list, second: list) -> tuple[float, float, float]:
 compared = {}
 for name, found in right.items():
     column = {n: [[x] for x in row] for n, row in found.items()}
-    compared[name] = {pair: interval(column[pair[0]], column[pair[1]]) for pair in ((0, 1), (1, 8))}
+    compared[name] = {(a, b): interval(column[a], column[b]) for a, b in ((0, 1), (1, 8))}
 plots.show_table([
     {"task": name} | {f"{b} instead of {a}": "{:+.2f} [{:+.2f}, {:+.2f}]".format(*found)
                       for (a, b), found in pairs.items()}
@@ -397,7 +405,8 @@ HARD = tasks["labels without meaning"]
 rng = random.Random(device.seed(6))
 four = shots.draw_examples(HARD, 4, rng)
 orders = [rng.sample(four, 4) for _ in range(ORDERS)]
-texts, truth = [t for t, _ in HARD.asked], torch.tensor([HARD.labels.index(y) for _, y in HARD.asked])
+texts = [text for text, _ in HARD.asked]
+truth = torch.tensor([HARD.labels.index(label) for _, label in HARD.asked])
 plain, fair, liking = [], [], []
 for order in tqdm(orders, desc="orders"):
     scores = torch.stack([ask(HARD, order, text) for text in texts])
@@ -416,7 +425,7 @@ plots.show_table([
 ], caption=HARD.name)  # fmt: skip
 spread = {name: max(found) - min(found) for name, found in by_order.items()}
 gain = interval(plain.tolist(), fair.tolist())
-print(f"From the best order to the worst: {spread['as it is']:.2f}, {spread['calibrated']:.2f} calibrated.")
+print("From the best order to the worst:", {name: round(x, 2) for name, x in spread.items()})
 print("Calibrated minus as it is: {:+.2f} [{:+.2f}, {:+.2f}]".format(*gain))
 
 # %% [markdown]
@@ -505,7 +514,8 @@ check("bayes_predictions", bayes_predictions)
 
 # %% tags=["demo"]
 beliefs, predictions = bayes_predictions(row.xs, row.ys, known, tables.LABELS, tables.NOISE)
-drawings.beliefs(row.xs[0].tolist(), row.ys[0].tolist(), beliefs[0].tolist(), row.which[0].item())
+given = row.xs[0].tolist(), row.ys[0].tolist(), beliefs[0].tolist()
+drawings.beliefs(*given, row.which[0].item())
 
 # %% [markdown]
 # ### How many examples are needed?
@@ -541,7 +551,7 @@ fig, ax = plt.subplots(figsize=(7, 3))
 for (count, found), color in zip(exact.items(), plots.CYCLE):
     ax.plot(found, "o-", color=color, markersize=3, label=f"{count} tables")
 ax.axhline(CEILING, color=plots.GREY, linestyle="--", linewidth=1)
-ax.set(xlabel="examples before", title="Exact inference: right answers (dashed: the table known)")
+ax.set(xlabel="examples before", title="Exact inference (dashed: the table known)")
 ax.legend()
 plt.show()
 ratio = needed[64] / max(1, needed[8])
@@ -675,9 +685,11 @@ def shares_right(probs: torch.Tensor, rows) -> list[float]:
 
 
 found = [tables.predictions(model, test.xs, test.ys) for model in recognisers]
-by_shots = {"exact": shares_right(bayes, test), "models": [shares_right(p, test) for p in found]}
+by_shots = {"exact": shares_right(bayes, test)}
+by_shots["models"] = [shares_right(p, test) for p in found]
 gaps = [abs(median(column) - a) for *column, a in zip(*by_shots["models"], by_shots["exact"])]
-distance = [(bayes * (bayes.log() - p.clamp(min=1e-9).log())).sum(-1).mean().item() for p in found]
+distance = [F.kl_div(p.clamp(min=1e-9).log(), bayes, reduction="none").sum(-1).mean().item()
+            for p in found]  # fmt: skip
 after = [tables.fingerprint(model) for model in recognisers]
 
 # %% tags=["demo"]
@@ -685,12 +697,12 @@ fig, ax = plt.subplots(figsize=(7, 3))
 points = [[{"right": a} for a in run] for run in by_shots["models"]]
 plots.band(ax, points, "right", plots.BLUE, "models (median, lowest, highest)")
 ax.plot(by_shots["exact"], "--", color=plots.ORANGE, label="exact inference")
-ax.set(xlabel="examples before", title="Rows of the known tables: right answers", ylim=(0, 1.03))
+ax.set(xlabel="examples before", title="Rows of the known tables: right answers", ylim=(0, 1))
 ax.legend(loc="lower right")
 plt.show()
 print(f"Largest gap of the median to exact inference: {max(gaps):.3f}")
 print("KL of the predictions from exact inference, nats:", [round(d, 3) for d in distance])
-print("Fingerprints before and after:", before[0], after[0], "equal" if before == after else "CHANGED")
+print("Fingerprints:", before[0], "before,", after[0], "after; equal:", before == after)
 
 # %% [markdown]
 # The model has never heard of Bayes. It has only learned to predict. But the best prediction *is* the mean over the
@@ -700,8 +712,8 @@ print("Fingerprints before and after:", before[0], after[0], "equal" if before =
 #
 # ### Recognised, or learned?
 #
-# **Predict.** Now rows from new tables, which no training row came from. After 12 examples, what do these models do with
-# an input that *has stood in the row already*, with its label beside it?
+# **Predict.** Now rows from new tables, which no training row came from. What do these models do with an input that
+# *has stood in the row already*, with its label beside it?
 #
 # - **a** Nearly always right: the answer stands there, one only has to look.
 # - **b** Better than chance, but far from what can be known.
@@ -756,7 +768,8 @@ plots.show_table(kinds, caption=f"right answers (at best {possible:.2f} in the l
 
 # %% tags=["demo"]
 fig, ax = plt.subplots(figsize=(7, 2.8))
-plots.band(ax, [[{"loss": x} for x in run] for run in losses], "loss", plots.PURPLE, "new tables")
+points = [[{"loss": x} for x in run] for run in losses]
+plots.band(ax, points, "loss", plots.PURPLE)
 ideal = -best.gather(-1, fresh.ys[..., None]).log().mean().item()
 plots.mark_levels(ax, {"exact": ideal})
 ax.set(xlabel="update", title="Loss of the models that learn from the row")
@@ -826,7 +839,8 @@ place = looks["trained on new tables"][0].argmax().item()
 layer, head = divmod(place, looks["trained on new tables"][0].shape[1])
 one = tables.Rows(*(x[:1, :8] if x.dim() > 1 else x[:1] for x in few))
 weights = heads.attentions(learners[0], tables.tokens(one.xs, one.ys))[layer, 0, head]
-drawings.looking_back(one.xs[0].tolist(), one.ys[0].tolist(), weights.tolist(), f"layer {layer}, head {head}")
+given = one.xs[0].tolist(), one.ys[0].tolist(), weights.tolist()
+drawings.looking_back(*given, f"layer {layer}, head {head}")
 
 # %% [markdown]
 # **Predict.** We switch off, in each model, all heads whose score is at least half of the strongest. As a comparison
@@ -854,7 +868,8 @@ def without(model, scores: torch.Tensor) -> dict[str, float]:
 
 cut = [without(m, s) for m, s in zip(learners, looks["trained on new tables"])]
 plots.show_table([{"model": seed} | found for seed, found in zip(SEEDS, cut)])
-whole, strong, weak = (median(run[n] for run in cut) for n in ("all heads", "strong ones off", "weak ones off"))
+NAMES = ("all heads", "strong ones off", "weak ones off")
+whole, strong, weak = (median(run[name] for run in cut) for name in NAMES)
 lost_strong, lost_weak = whole - strong, whole - weak
 came = "c" if lost_strong < 0.15 else "b" if lost_weak > lost_strong / 2 else "a"
 reveal("heads_off", came, whole=whole, strong=strong, weak=weak, chance=chance)
@@ -928,7 +943,8 @@ lines = [f"- {name}: {found[fewest]:.0%} right without an example, {found[1]:.0%
          f"{found[most]:.0%} with {most}." for name, found in accuracy.items()]  # fmt: skip
 print("In this run, with the real model:" if reader.real else "In this run, with a stand-in:")
 print("\n".join(lines))
-print(f"""- With {QUESTIONS} questions, intervals of a difference are up to {max(widths):.2f} wide.
+print(f"""\
+- With {QUESTIONS} questions, the intervals of a difference are up to {max(widths):.2f} wide.
 - The same four examples in other orders: accuracies {spread["as it is"]:.2f} apart, and
   {spread["calibrated"]:.2f} calibrated.
 In the world of tables (medians of {len(SEEDS)} models):
@@ -938,8 +954,8 @@ In the world of tables (medians of {len(SEEDS)} models):
   one weight changed.
 - On new tables they are right in {middle:.0%} at inputs that they have just seen
   (chance {chance:.0%}, possible {possible:.0%}). Trained on new tables: {median(learned):.0%}.
-- The strongest head that looks back has a score of {strongest["trained on new tables"]:.2f}; without such heads
-  {strong:.0%} are right, without as many others {weak:.0%}.""")
+- The strongest head that looks back has a score of {strongest["trained on new tables"]:.2f}.
+  Without such heads {strong:.0%} are right, without as many others {weak:.0%}.""")
 
 # %% [markdown]
 # ## Questions

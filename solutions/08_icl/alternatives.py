@@ -1,7 +1,6 @@
 """Right answers to chapter 08 in other shapes: loops, padding, einsum, numpy, float64, a library's call."""
 
 import math
-import os
 from collections import defaultdict
 from itertools import takewhile
 
@@ -34,7 +33,7 @@ def with_an_empty_label_at_the_end(examples, query, instruction="", input_name="
 @alternative("few_shot_prompt")
 def added_up(examples, query, instruction="", input_name="Text", label_name="Label"):
     """A sum of strings, with the empty line behind each block."""
-    shown = "".join("%s: %s\n%s: %s\n\n" % (input_name, x, label_name, y) for x, y in examples)
+    shown = "".join(input_name + f": {x}\n" + label_name + f": {y}\n\n" for x, y in examples)
     return (f"{instruction}\n\n" if instruction else "") + shown + f"{input_name}: {query}\n{label_name}:"
 
 
@@ -42,10 +41,11 @@ def added_up(examples, query, instruction="", input_name="Text", label_name="Lab
 
 
 @alternative("with_label")
-def by_the_common_prefix(prompt, label, encode):
-    """os.path.commonprefix, which takes lists too."""
-    whole = list(encode(prompt + " " + label))
-    return whole, len(os.path.commonprefix([whole, list(encode(prompt))]))
+def by_counting_equal_places(prompt, label, encode):
+    """A running product of what is equal, in numpy."""
+    whole, alone = list(encode(prompt + " " + label)), list(encode(prompt))
+    n = min(len(whole), len(alone))
+    return whole, np.cumprod(np.array(whole[:n]) == np.array(alone[:n])).sum()
 
 
 @alternative("with_label")
@@ -69,7 +69,7 @@ def from_the_longest_on(prompt, label, encode):
 
 def _parts(prompt, label, encode):
     whole, alone = list(encode(f"{prompt} {label}")), list(encode(prompt))
-    return whole, len(os.path.commonprefix([whole, alone]))
+    return whole, next((i for i, pair in enumerate(zip(whole, alone)) if pair[0] != pair[1]), len(alone))
 
 
 @alternative("label_scores")

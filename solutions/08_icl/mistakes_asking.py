@@ -239,7 +239,7 @@ changes("calibrated", _calibrated, [
      "punishes it.", "liked.mean(0)", "probs.mean(0)"),
     ("not_among_the_labels", "You take exp of the scores. They are first made probabilities *among the labels*, prompt by prompt: softmax.",
      "neutral_scores.softmax(1)", "neutral_scores.exp()"),
-    ("over_the_questions", "Your softmax runs over the questions. Each question's labels have to sum to 1.", "scores.softmax(1)\n", "scores.softmax(0)\n"),
+    ("over_the_questions", "Your softmax runs over the questions. Each question's labels have to sum to 1.", "probs = scores.softmax(1)", "probs = scores.softmax(0)"),
     ("subtracted", "You subtract p_neutral. It is divided by.", "probs / weight", "(probs - weight)"),
     ("logarithms_returned", "You return logarithms. Probabilities are asked for.", "return found / found.sum(1, keepdim=True)",
      "return (found / found.sum(1, keepdim=True)).log()"),
