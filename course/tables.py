@@ -57,14 +57,14 @@ def tokens(xs: torch.Tensor, ys: torch.Tensor) -> torch.Tensor:
     return torch.stack([xs, ys + INPUTS], 2).flatten(1)
 
 
-def new_model(seed: int, layers: int = 3, width: int = 64, heads: int = 4):
+def new_model(seed: int, layers: int = 2, width: int = 64, heads: int = 4):
     """An untrained Llama of some 0.15 million parameters. torch's global random state is left alone."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
         vocab_size=INPUTS + LABELS, hidden_size=width, intermediate_size=2 * width, num_hidden_layers=layers,
         num_attention_heads=heads, num_key_value_heads=heads, max_position_embeddings=128, initializer_range=0.1,
-        rope_parameters={"rope_type": "default", "rope_theta": 1000.0}, tie_word_embeddings=False,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0}, tie_word_embeddings=False,
         pad_token_id=None, bos_token_id=None, eos_token_id=None, attn_implementation="eager",
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):

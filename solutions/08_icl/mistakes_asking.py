@@ -182,9 +182,6 @@ changes("paired_differences", _paired_differences, [
      "(questions,), generator", "(questions // 2,), generator"),
     ("twice_the_questions", "Your draws have twice as many questions as there are. The scatter is then that of a larger experiment.",
      "(questions,), generator", "(2 * questions,), generator"),
-    ("one_draw_repeated", "You draw once and repeat the result. Each difference needs a draw of its own.",
-     "    for _ in range(draws):\n        chosen = torch.randint(0, questions, (questions,), generator=generator)\n",
-     "    chosen = torch.randint(0, questions, (questions,), generator=generator)\n    for _ in range(draws):\n"),
     ("sums_for_means", "You subtract sums of right answers. Accuracies are means.", "second[chosen].mean() - first[chosen].mean()",
      "second[chosen].sum() - first[chosen].sum()"),
     ("measured_difference_subtracted", "You subtract the measured difference, so that your draws lie around 0. The draws themselves are asked for.",
@@ -205,12 +202,9 @@ def runs_drawn_as_questions(first, second, draws, generator):
     """You draw single answers, as if each run were a question of its own. Runs of one question are alike: the interval gets
     too narrow, or wrong. Draw questions, and take all their runs."""
     runs = min(first.shape[1], second.shape[1])
-    pooled = torch.cat([first.mean(1, keepdim=True).expand(-1, runs).reshape(-1, 1), second[:, :runs].reshape(-1, 1)], 1)
-    found = []
-    for _ in range(draws):
-        chosen = pooled[torch.randint(len(pooled), (len(pooled),), generator=generator)]
-        found.append((chosen[:, 1] - chosen[:, 0]).mean())
-    return torch.stack(found)
+    better = (second[:, :runs] - first.mean(1, keepdim=True)).flatten()
+    drawn = torch.randint(len(better), (draws, len(better)), generator=generator)
+    return better[drawn].mean(1)
 
 
 # --- Exercise 5: calibration
@@ -230,9 +224,8 @@ changes("calibrated", _calibrated, [
     ("not_made_to_sum_to_one", "Your numbers do not sum to 1. Divide each question's by their sum.", "return found / found.sum(1, keepdim=True)",
      "return found"),
     ("not_calibrated", "Nothing is divided: these are the probabilities as they were.", "probs / weight", "probs"),
-    ("logs_averaged", "You take the mean of the neutral texts' *log*-probabilities. p_neutral is the mean of their probabilities.",
-     "liked.mean(0)", "liked.log().mean(0).exp()"),
-    ("scores_averaged_first", "You take the mean of the neutral *scores* and make probabilities of it. First probabilities, text by text, then the mean.",
+    ("scores_averaged_first", "You take the mean of the neutral texts' scores, or of their log-probabilities. p_neutral is the mean of their *probabilities*: first softmax, text by "
+     "text, then the mean.",
      "liked.mean(0)", "neutral_scores.mean(0).softmax(0)"),
     ("first_neutral_text_only", "You use the first neutral text only. p_neutral is the mean over all of them.", "liked.mean(0)", "liked[0]"),
     ("questions_for_neutral_texts", "You divide by the mean over the questions, not over the neutral texts. If most questions have the same answer, that "

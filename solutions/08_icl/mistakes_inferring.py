@@ -132,6 +132,17 @@ def shares_of_what_was_seen(xs, ys, labels, noise):
 
 
 @mistake("new_table_predictions")
+def products_that_vanish(xs, ys, labels, noise):
+    """You multiply the chances of all pairs and normalise at the end. When an input has come a hundred times, every product is
+    0, and 0 / 0 is NaN. Add logarithms, or normalise at each pair."""
+    hit, miss = 1 - noise + noise / labels, noise / labels
+    same = (xs[:, :, None] == xs[:, None, :]).tril(-1)
+    chance = torch.where(F.one_hot(ys, labels) == 1, hit, miss)  # (rows, pairs, labels)
+    belief = torch.where(same[..., None], chance[:, None], 1.0).prod(2)
+    return (1 - noise) * belief / belief.sum(-1, keepdim=True) + noise / labels
+
+
+@mistake("new_table_predictions")
 def one_added_to_the_counts(xs, ys, labels, noise):
     """You add 1 to each count and divide by the sum. That is right for labels drawn each time anew from unknown chances; here a
     table gives one label, and the noise is known."""

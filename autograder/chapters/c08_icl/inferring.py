@@ -99,11 +99,11 @@ def inputs_never_seen(answer, seed):
 
 @new_table_predictions.case
 def one_input_many_times(answer, seed):
-    """One input 200 times, with much noise: the predictions are still numbers, and sum to 1."""
+    """One input a hundred times, with much noise: the predictions are still numbers, and sum to 1."""
     g = seeded(seed)
-    ys = torch.where(torch.rand(2, 200, generator=g) < 0.7, torch.randint(_LABELS, (2, 200), generator=g), seed % _LABELS)
-    found = _guessed(answer, torch.full((2, 200), 2), ys, 0.7)
-    return {name: found[name] if name[0] == "_" else found[name][:, ::17] for name in found}
+    ys = torch.where(torch.rand(1, 100, generator=g) < 0.7, torch.randint(_LABELS, (1, 100), generator=g), seed % _LABELS)
+    found = _guessed(answer, torch.full((1, 100), 2), ys, 0.7)
+    return {name: found[name] if name[0] == "_" else found[name][:, ::9] for name in found}
 
 
 @new_table_predictions.case
