@@ -164,20 +164,20 @@ def unlikely_labels(answer, seed):
 # ---------------------------------------------------------------------------------------------------------------------
 paired_differences = Exercise("paired_differences", TOPIC, "Exercise 4: how sure is a difference")
 
-_DRAWS = 1200
+_DRAWS = 800
 
 
 def _answers(seed: int, questions: int, runs: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Right answers, (questions, runs), of two ways to ask. Questions differ much in how hard they are, for both alike, but for
-    the last two: one is much easier for either. The first run of the second way, of several, went wrong but for one of them."""
+    """Right answers, (questions, runs), of two ways to ask. A question is easy for both or hard for both, but for the last four:
+    three are right in the second way alone, one in the first. Of several runs, in the first of the second way easy questions went wrong."""
     g = seeded(seed)
     easy = torch.where(torch.arange(questions) % 2 == 0, 0.95, 0.05)[torch.randperm(questions, generator=g)]
-    first = (torch.rand(questions, runs[0], generator=g) < easy[:, None]).float()
-    second = (torch.rand(questions, runs[1], generator=g) < easy[:, None] + 0.04).float()
+    luck = torch.rand(questions, max(runs), generator=g)
+    first, second = ((luck[:, :count] < easy[:, None]).float() for count in runs)
     if runs[1] > 1:
-        second[:, 0] = 0.0
-    first[-1], second[-1] = 0.0, 1.0
-    first[-2], second[-2] = 1.0, 0.0
+        second[:, 0] = 1 - second[:, 0]
+    first[-4:] = torch.tensor([[1.0], [0.0], [0.0], [0.0]])
+    second[-4:] = 1 - first[-4:, :1]
     return first, second
 
 
@@ -193,13 +193,13 @@ def _resampled(answer, seed: int, questions: int, runs: tuple[int, int]) -> dict
 @paired_differences.case(rule="means")
 def one_run(answer, seed):
     """One run of each: the mean of the differences, and how far they scatter."""
-    return _resampled(answer, seed, 12, (1, 1))
+    return _resampled(answer, seed, 24, (1, 1))
 
 
 @paired_differences.case(rule="means")
 def several_runs(answer, seed):
     """Several runs, of the second way more than of the first: a question that is drawn brings all its runs."""
-    return _resampled(answer, seed, 7, (5, 8))
+    return _resampled(answer, seed, 24, (5, 8))
 
 
 @paired_differences.case
