@@ -69,7 +69,6 @@ def pieces(reader: Reader, text: str) -> list[str]:
 _THINGS = ("film", "meal", "hotel", "book", "concert", "trip", "game", "lesson")
 _GOOD = ("wonderful", "excellent", "delightful", "great", "superb", "charming", "a joy from start to end", "better than I hoped")
 _BAD = ("terrible", "awful", "dreadful", "boring", "a waste of time", "disappointing", "far too long", "worse than I feared")
-_CLOSINGS = ("", " I told all my friends.", " We talked about it for days.", " That is all there is to say.")
 
 _KINDS = {
     "animal": "dog horse tiger rabbit eagle salmon whale spider monkey goat".split(),
@@ -85,9 +84,9 @@ def tasks(seed: int, asked: int) -> dict[str, Task]:
     are the sentiment again, with labels that mean nothing, and with the two labels turned round.
     """
     rng = random.Random(seed)
-    reviews = [(f"The {thing} was {word}.{closing}", label)
+    reviews = [(f"The {thing} was {word}.", label)
                for thing in _THINGS for words, label in ((_GOOD, "positive"), (_BAD, "negative"))
-               for word in words for closing in _CLOSINGS]  # fmt: skip
+               for word in words]  # fmt: skip
     words = [(word, kind) for kind, some in _KINDS.items() for word in some]
     numbers = [(str(n), "even" if n % 2 == 0 else "odd") for n in range(2, 100)]
     found = {

@@ -169,7 +169,7 @@ _DRAWS = 800
 
 def _answers(seed: int, questions: int, runs: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
     """Right answers, (questions, runs), of two ways to ask. A question is easy for both or hard for both, but for the last four:
-    three are right in the second way alone, one in the first. Of several runs, in the first of the second way easy questions went wrong."""
+    three are right in the second way alone, one in the first. Of several runs, the first of the second way is turned round."""
     g = seeded(seed)
     easy = torch.where(torch.arange(questions) % 2 == 0, 0.95, 0.05)[torch.randperm(questions, generator=g)]
     luck = torch.rand(questions, max(runs), generator=g)
