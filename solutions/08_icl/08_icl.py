@@ -227,7 +227,8 @@ plots.show_table(by_length, caption=query)
 with_space = label_scores(reader.model, short, ["positive"], reader.encode).item()
 ids = torch.tensor([lost], device=DEVICE)
 with torch.no_grad():
-    spaceless = reader.model(input_ids=ids).logits[0, -2].float().log_softmax(-1)[lost[-1]].item()
+    logps = reader.model(input_ids=ids).logits[0, -2].float().log_softmax(-1)
+spaceless = logps[lost[-1]].item()
 print(f"log p of ␣positive {with_space:.1f}, of positive without the space {spaceless:.1f}")
 
 # %% [markdown]
@@ -955,7 +956,7 @@ check("predict_from_rows", predict_from_rows)
 
 # %% tags=["demo"]
 fewest, most = SHOTS[0], SHOTS[-1]
-lines = [f"- {name}: {found[fewest]:.0%} right without an example, {found[most]:.0%} with {most}; "
+lines = [f"- {name}: {found[fewest]:.0%} right with none, {found[most]:.0%} with {most}; "
          f"all labels together get {mass[name][fewest]:.0%} and {mass[name][most]:.0%}."
          for name, found in accuracy.items()]  # fmt: skip
 print("In this run, with the real model:" if reader.real else "In this run, with a stand-in:")
