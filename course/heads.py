@@ -8,11 +8,13 @@ import torch
 
 @torch.no_grad()
 def attentions(model, ids: torch.Tensor) -> torch.Tensor:
-    """Who looks where: (layers, rows, heads, seq, seq), each row of the last axis a distribution. ids: (rows, seq).
-
-    The model must have been made with attn_implementation="eager": other ways to compute attention keep no weights.
-    """
-    out = model(ids.to(next(model.parameters()).device), output_attentions=True)
+    """Who looks where: (layers, rows, heads, seq, seq), each row of the last axis a distribution. ids: (rows, seq)."""
+    before = model.config._attn_implementation
+    model.set_attn_implementation("eager")  # other ways to compute attention keep no weights
+    try:
+        out = model(ids.to(next(model.parameters()).device), output_attentions=True)
+    finally:
+        model.set_attn_implementation(before)
     return torch.stack(out.attentions).float().cpu()
 
 

@@ -129,6 +129,24 @@ def draw_examples(task: Task, shots: int, rng: random.Random) -> list[Example]:
     return found
 
 
+def word_rows(reader: Reader, rows: int, words: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows of pairs of random words that have nothing to do with each other: all pairs of a row once, then all of them again in
+    another order. Each word is one token. Returns the ids, (rows, 4 * words), and xs, (rows, 2 * words): which pair it is.
+    """
+    if reader.real:
+        pieces = reader.tokenizer.convert_ids_to_tokens(range(1000, min(20_000, len(reader.tokenizer))))
+        known = [1000 + i for i, p in enumerate(pieces) if p[0] in "Ġ▁" and len(p) > 4 and p[1:].isalpha() and p.islower()]
+    else:
+        known = list(range(97, 123))
+    ids, xs = [], []
+    for _ in range(rows):
+        chosen = torch.tensor(known)[torch.randperm(len(known), generator=generator)[: 2 * words]].view(words, 2)
+        order = torch.cat([torch.arange(words), torch.randperm(words, generator=generator)])
+        ids.append(chosen[order].flatten())
+        xs.append(order)
+    return torch.stack(ids), torch.stack(xs)
+
+
 # --- A prompt to play with
 
 
