@@ -135,7 +135,7 @@ def word_rows(reader: Reader, rows: int, words: int, generator: torch.Generator)
     """
     if reader.real:
         pieces = reader.tokenizer.convert_ids_to_tokens(range(1000, min(20_000, len(reader.tokenizer))))
-        known = [1000 + i for i, p in enumerate(pieces) if p[0] in "Ġ▁" and len(p) > 4 and p[1:].isalpha() and p.islower()]
+        known = [1000 + i for i, p in enumerate(pieces) if p[0] in "Ġ▁" and len(p) > 4 and p[1:].isalpha() and p[1:].islower()]
     else:
         known = list(range(97, 123))
     ids, xs = [], []

@@ -6,6 +6,6 @@ MEASURED = {
     "widths": widths, "by_order": by_order, "liking": liking, "uneven": uneven, "spread": spread, "gain": gain,
     "exact": exact, "needed": needed, "by_shots": by_shots, "gaps": gaps, "distance": distance,
     "hashes_equal": before == after, "recognised": recognised, "learned": learned, "possible": possible,
-    "kinds": kinds, "last_losses": [sum(x[-20:]) / len(x[-20:]) for x in losses], "ideal": ideal,
-    "scores": {name: [x.tolist() for x in found] for name, found in looks.items()}, "strongest": strongest, "cut": cut,
+    "kinds": kinds, "off": off, "heads": [len(strong), len(flat)], "score": flat.max().item(),
+    "baseline": baseline, "strongest": strongest,
 }

@@ -31,11 +31,11 @@ PREDICTIONS = {
     },
     "heads_off": {
         "choices": {
-            "a": "The heads that look back carry it, and the others can be missed.",
-            "b": "In so small a model few heads are idle: others prepare what the heads that look back need.",
-            "c": "Where several layers can do the same, one of them is missed less.",
+            "a": "A few heads do the copying, and nothing else in the model can stand in for them.",
+            "b": "For much that a model does this is so. Copying from the prompt is an exception: few heads do it.",
+            "c": "Most heads can indeed be missed, in this. But not those that look back.",
         },
-        "why": "With all heads {whole:.0%} are right at inputs that come again, without the strong ones {strong:.0%}, without as many "
-        "weak ones {weak:.0%} (medians; chance is {chance:.0%}).",
+        "why": "{count} of {of} heads were switched off. With all heads {whole:.0%} are right, without those that look back {blind:.0%}, "
+        "without as many others {weak:.0%} (chance is {chance:.0%}).",
     },
 }
