@@ -860,7 +860,7 @@ predict("heads_off", "")
 # %% tags=["demo"]
 @torch.no_grad()
 def copied(model) -> float:
-    """How often the right second word is the likeliest of the row's, when a pair comes again."""
+    """How often the right second word is the row's likeliest one, where a pair comes again."""
     logits = model(input_ids=ids.to(DEVICE)).logits[:, 2 * PAIRED :: 2].float().cpu()
     words = ids[:, 1 : 2 * PAIRED : 2]  # (rows, words): the second words, when they come first
     among = logits.gather(2, words[:, None].expand(-1, PAIRED, -1))
@@ -873,10 +873,10 @@ strong = [divmod(i, width) for i in (flat >= flat.max() / 2).nonzero().flatten()
 others = [divmod(i, width) for i in torch.randperm(len(flat), generator=generator).tolist()]
 others = [place for place in others if place not in strong][: len(strong)]
 off = {"all heads": copied(reader.model)}
-for name, some in (("without those that look back", strong), ("without as many others", others)):
+for name, some in (("without what looks back", strong), ("without as many others", others)):
     with heads.switched_off(reader.model, some):
         off[name] = copied(reader.model)
-plots.show_table([{"heads off": n, "right": x} for n, x in zip((0, *[len(strong)] * 2), off.values())])
+plots.show_table([{"heads": name, "right": x} for name, x in off.items()])
 whole, blind, weak = off.values()
 came = "c" if whole - blind < 0.1 else "b" if whole - weak > (whole - blind) / 2 else "a"
 reveal("heads_off", came, whole=whole, blind=blind, weak=weak, count=len(strong), of=len(flat),
@@ -983,8 +983,8 @@ In the world of tables (medians of {len(SEEDS)} models):
   one weight changed.
 - On new tables they are right in {middle:.0%} at inputs that they have just seen
   (chance {chance:.0%}, possible {possible:.0%}). Trained on new tables: {median(learned):.0%}.
-- In the real model {len(strong)} of {len(flat)} heads look back. With all heads it finds {whole:.0%} of the
-  words that it has to copy, without these {blind:.0%}, without as many others {weak:.0%}.""")
+- In the real model {len(strong)} of {len(flat)} heads look back. It finds {whole:.0%} of the words
+  that it has to copy, without these heads {blind:.0%}, without as many others {weak:.0%}.""")
 
 # %% [markdown]
 # ## Questions
