@@ -235,7 +235,7 @@ print(f"log p of ␣positive {with_space:.1f}, of positive without the space {sp
 # A longer label can only lose by the sum: each further token multiplies by a probability. That is a real preference
 # of the model, and no error of yours. But it is a preference for *words*, and not for what they mean. By the mean a
 # long label can win because its end is easy to guess. If labels differ in length, compare them with care: choose
-# labels of about equal length, or calibrate (below). The lost space costs many nats: without it we would have
+# labels of about equal length, or calibrate (below). The lost space costs several nats: without it we would have
 # measured how likely the model finds a strange way of writing.
 #
 # ### Accuracy, by the number of examples
@@ -983,8 +983,8 @@ In the world of tables (medians of {len(SEEDS)} models):
   one weight changed.
 - On new tables they are right in {middle:.0%} at inputs that they have just seen
   (chance {chance:.0%}, possible {possible:.0%}). Trained on new tables: {median(learned):.0%}.
-- In the real model {len(strong)} of {len(flat)} heads look back. It finds {whole:.0%} of the words
-  that it has to copy, without these heads {blind:.0%}, without as many others {weak:.0%}.""")
+- In the real model {len(strong)} of {len(flat)} heads look back. It copies {whole:.0%} of the
+  words rightly, without these heads {blind:.0%}, without as many others {weak:.0%}.""")
 
 # %% [markdown]
 # ## Questions
