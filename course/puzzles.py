@@ -12,7 +12,9 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-PAD, BOS, END = 0, 1, 2
+from course import symbols
+from course.symbols import BOS, END, PAD  # noqa: F401 - BOS is for those who import this module
+
 MARKS = ("<think>", "</think>", "<answer>", "</answer>")
 MOVES = ("+1", "+2", "+3", "-1", "-2", "-3")
 WORDS = ("<pad>", "<bos>", "<end>", *MARKS, *"0123456789", "=", ";", *MOVES)
@@ -78,27 +80,13 @@ def document(rng: random.Random, slip: float = SLIP) -> str:
 
 
 def new_model(seed: int, width: int = 64, layers: int = 2):
-    """An untrained Llama of about 0.1 million parameters. torch's global random state is left alone."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    config = LlamaConfig(
-        vocab_size=len(WORDS), hidden_size=width, intermediate_size=176 * width // 64, num_hidden_layers=layers,
-        num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=64, initializer_range=0.1,
-        rope_parameters={"rope_type": "default", "rope_theta": 1000.0}, tie_word_embeddings=True,
-        pad_token_id=PAD, bos_token_id=BOS, eos_token_id=END,
-    )  # fmt: skip
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return LlamaForCausalLM(config)
+    """An untrained model of these words. torch's global random state is left alone."""
+    return symbols.new_model(len(WORDS), seed, layers, width)
 
 
 def encoded(texts: Sequence[str], side: str = "right") -> tuple[torch.Tensor, torch.Tensor]:
     """Ids of "<bos> text" and their mask, (batch, longest), padded on `side`."""
-    rows = [[BOS, *(IDS[word] for word in text.split())] for text in texts]
-    longest = max(map(len, rows))
-    fill = [[PAD] * (longest - len(row)) for row in rows]
-    ids = torch.tensor([f + r if side == "left" else r + f for r, f in zip(rows, fill, strict=True)])
-    return ids, (ids != PAD).long()
+    return symbols.encoded(texts, IDS, side)
 
 
 def words_of(tokens: torch.Tensor, mask: torch.Tensor) -> list[str]:

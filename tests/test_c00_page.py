@@ -6,6 +6,7 @@ import jupytext
 import pytest
 import torch
 
+from autograder.exercise import exercises_of
 from autograder.judging.reference import ROOT, SOLUTIONS
 from autograder.workshop.release import chapters
 from course import data, models, reading
@@ -31,7 +32,10 @@ def test_the_map_has_every_chapter_and_marks_those_that_are_coming():
     assert [int(chapter.number) for chapter in c00.CHAPTERS] == list(range(len(c00.CHAPTERS)))
 
 
-@pytest.mark.parametrize("heading", ["Words of the field", "The lecture, and what the course corrects"])
+TABLES = ["Words of the field", "The lecture, heading by heading", "The lecture, and what the course corrects"]
+
+
+@pytest.mark.parametrize("heading", TABLES)
 def test_every_row_points_to_a_chapter_that_there_is_or_says_that_it_is_coming(heading):
     rows = rows_of(heading)
     assert len(rows) > 10
@@ -44,6 +48,16 @@ def test_every_row_points_to_a_chapter_that_there_is_or_says_that_it_is_coming(h
         assert set(coming) <= to_come
         rest = re.sub(r"\[\d\d\]\(.*?\)|\d\d, coming|, and |, ", "", where)
         assert not rest, f"neither a chapter's link nor “NN, coming”: {rest}"
+
+
+def test_every_heading_of_the_lecture_names_an_exercise_or_says_that_it_is_coming():
+    for heading, taught, where in rows_of("The lecture, heading by heading"):
+        linked = re.findall(r"\]\(\.\./(\w+)/", where)
+        there = {exercise.name for topic in linked for exercise in exercises_of(topic)}
+        named = re.findall(r"`(\w+)`", taught)
+        assert named or not linked, heading
+        assert set(named) <= there, heading
+        assert all({e.name for e in exercises_of(topic)} & set(named) for topic in linked), f"{heading}: nothing of a chapter"
 
 
 def test_the_lines_of_the_map_are_what_the_cards_say():

@@ -206,4 +206,4 @@ def test_the_open_task_is_passed_with_room(seed):
     from autograder.chapters.c10_grpo import learning, rules
 
     found = learning._learned(learn_from_checks, seed)
-    assert rules.measured(found["weights"], seed) > rules.BARS["right_nearly_always"] + 0.01
+    assert rules.measured(found["weights"], seed) > rules.BARS["right_nearly_always"] + 0.05

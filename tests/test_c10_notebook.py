@@ -38,6 +38,7 @@ def claims(values: dict) -> None:
     careless, honest = values["careless"], values["honest"]
     assert careless["paid"] > careless["right"] + 0.15, "the careless verifier pays for answers that are not right"
     assert honest["right"] > careless["right"] + 0.15, "and what it trains is right less often"
+    assert careless["form"] < 0.4 and careless["right"] < 0.4, "it writes numbers, and hardly ever an answer"
     right, by_chance = values["middle"]["right ones"], values["middle"]["by chance"]
     assert right > by_chance + 0.02, "the choice helps, not only the fine-tuning"
 

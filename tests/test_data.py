@@ -1,11 +1,15 @@
 """The world is what its data card says: true probabilities, files that its code writes, disjoint splits."""
 
+import json
 import math
 import random
+import re
 from collections import Counter
 
 import pytest
 
+from autograder.judging.reference import SOLUTIONS
+from autograder.workshop.record import recordable
 from course.data import (
     DataMissing,
     encode_documents,
@@ -382,3 +386,14 @@ def test_northern_renames_colours_and_things_only():
         sentence = record["prompt"].removeprefix("say in northern : ")
         assert record["answer"] != sentence
         assert " ".join(back.get(word, word) for word in record["answer"].split()) == sentence
+
+
+@pytest.mark.parametrize("topic", recordable())
+def test_the_data_card_names_each_chapter_beside_what_it_reads(topic):
+    """What a chapter reads is known from its record."""
+    record = json.loads((SOLUTIONS / topic / "record.json").read_text(encoding="utf-8"))
+    card = build.README.read_text(encoding="utf-8").splitlines()
+    for name in {re.sub(r"_(train|heldout)$", "", path.split("/")[2].partition(".")[0]) for path in record["files"]
+                 if path.startswith(("data/sets/", "data/checkpoints/"))}:  # fmt: skip
+        (row,) = (line for line in card if line.startswith((f"| `sets/{name}_", f"| `{name}` ")))
+        assert re.search(rf"\b{topic[:2]}\b", row), f"chapter {topic[:2]} reads {name}"

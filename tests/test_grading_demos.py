@@ -16,7 +16,7 @@ TOPICS = sorted(path.name for path in SOLUTIONS.iterdir() if (path / f"{path.nam
 LONG = {
     "a loop or a block: training, measuring, drawing": "for while with",
     "what a function of the demonstration fills while it trains": "a_function_that_fills_it",
-    "a figure": "plt.subplots",
+    "a figure": "plt.subplots plt.figure",
     "a model": "models.load_nano models.new_nano models.new_nano_bert models.load_card models.save_checkpoint "
     "HeadOnBody LlamaForSequenceClassification get_peft_model copy.deepcopy new_value_model hub.load_chat_model base",
     "a data set": "data.load_corpus data.load_heldout data.load_jsonl data.load_probes data.entropy_floor "
@@ -44,11 +44,15 @@ LONG = {
     "rollouts.token_logps rollouts.new_value_model rollouts.bytes_in_training rollouts.questions_about_facts "
     "rollouts.policy_loss_of_trl many_steps tuned median torch.ones_like earlier",
     "pairs, and what is computed from them": "comparisons.load pairs.examples pairs.look_at pairs.trl_losses pairs.worths "
-    "pairs.utility_at pairs.descend distance recovered_rewards preferences manners.load_manner "
+    "pairs.utility_at pairs.descend pairs.best_of_n dpo_loss distance recovered_rewards preferences manners.load_manner "
     "reference_logps pair_logps train_dpo ppo_curve rollouts.bytes_of torch.meshgrid trained_anew real_look LoraConfig",
     "drawn by chance": "torch.multinomial torch.randn torch.rand torch.randint",
     "puzzles, answers to them, and what is measured of them": "luck puzzles.puzzle draw group_advantages four_answers kl_term "
     "puzzles.trl_loss draw_and_score shown at_the_end",
+    "chains, word problems, and what was written to them": "word_problems.apples word_problems.problems word_problems.sums_in "
+    "ask hub.offline chains.paired_interval chains.new_puzzle chains.Puzzle",
+    "the stages of the pipeline, what is measured of them, and files": "pipeline.fine_tune pipeline.Writer pipeline.megabytes "
+    "pipeline.as_checkpoint time.process_time win_rate_interval collect_preferences best_under_budget middle said_of save",
 }
 
 

@@ -2,8 +2,9 @@
 
 import nbformat
 import pytest
+from conftest import WHOLE
 from nbclient.exceptions import CellExecutionError
-from notebook_runs import MINUTES
+from notebook_runs import MINUTES, SMALL_DOSE
 
 from autograder.judging.reference import ROOT, SOLUTIONS
 from autograder.workshop.record import execute
@@ -20,7 +21,7 @@ def test_start_here_solved(tmp_path):
 def test_released_runs_up_to_the_first_exercise_and_stops_kindly(topic, tmp_path):
     notebook = nbformat.read(ROOT / "course" / topic / f"{topic}.ipynb", as_version=4)
     with pytest.raises(CellExecutionError):
-        execute(notebook, tmp_path)
+        execute(notebook, tmp_path, {} if WHOLE else {"COURSE_DOSE": SMALL_DOSE})
     failed = [cell for cell in notebook.cells if any(o["output_type"] == "error" for o in cell.get("outputs", []))]
     assert len(failed) == 1 and failed[0].source.startswith("check("), "only the first check cell stops the notebook"
     outputs = failed[0].outputs

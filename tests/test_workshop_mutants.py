@@ -4,6 +4,7 @@ import json
 from functools import cache
 
 import pytest
+from conftest import WHOLE
 
 from autograder.evidence import PUBLIC_SEEDS
 from autograder.exercise import Exercise, exercises_of, find_exercise
@@ -17,7 +18,7 @@ from autograder.workshop.release import chapters
 EXERCISES = [exercise.name for topic in chapters() for exercise in exercises_of(topic)]
 CLOSED = [exercise.name for topic in chapters() for exercise in exercises_of(topic) if not exercise.open]
 needs_limits = pytest.mark.skipif(not CAN_FORK, reason="without a fork nothing stops an endless loop")
-SAMPLE = 6  # mutants of each exercise, in the suite; `make mutants` takes all
+SAMPLE = 6 if WHOLE else 3  # mutants of each exercise, in the suite; `make mutants` takes all
 
 # Operator, a source, and one change that it makes of it.
 CHANGES = [

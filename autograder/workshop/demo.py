@@ -1,6 +1,7 @@
 """`make demo`: grade a made-up class with stock nbgrader, and compare every grade with what it should be.
 
     python -m autograder.workshop.demo [--topic 01_pretraining] [--into classroom/demo] [--only-answers] [--one-seed]
+                                       [--only ada bert]
 
 Makes the folder anew and leaves in it what an instructor would have: submissions, executed notebooks, feedback pages,
 gradebook and grades.csv. Exit code 1 when any score is not the expected one.
@@ -13,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import nbformat
@@ -32,9 +34,10 @@ class DemoFailed(Exception):
     """The class could not be graded; the message says where to look."""
 
 
-def run(topic: str, folder: Path, troubles: bool = True, one_seed: bool = False) -> bool:
+def run(topic: str, folder: Path, troubles: bool = True, only: Sequence[str] = (), one_seed: bool = False) -> bool:
     """Make, grade and show the class, with or without files that are in trouble. Returns whether every score is as expected.
 
+    only: the students that hand in, where not all of the class do.
     one_seed: grade with one fresh seed, which shows what as many as usual would, in less time.
     """
     released = ROOT / "course" / topic / f"{topic}.ipynb"
@@ -44,6 +47,9 @@ def run(topic: str, folder: Path, troubles: bool = True, one_seed: bool = False)
     folder.mkdir(parents=True)
     reference = Reference(topic)
     submissions = list(make_class(nbformat.read(released, as_version=4), reference, troubles))
+    if unknown := set(only) - {s.student for s in submissions}:
+        raise DemoFailed(f"Nobody in this class is called {', '.join(sorted(unknown))}.")
+    submissions = [s for s in submissions if s.student in only or not only]
     for submission in submissions:
         submission.write(folder / "submitted", topic)
     print(f"A class of {len(submissions)} hands in {topic}. Grading takes some minutes …", flush=True)
@@ -118,10 +124,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--topic", default="01_pretraining")
     parser.add_argument("--into", type=Path, default=DEFAULT, help="the folder, removed and made anew")
     parser.add_argument("--only-answers", action="store_true", help="a small class, in which every file is as it should be")
+    parser.add_argument("--only", nargs="+", default=[], metavar="STUDENT", help="these students alone hand in")
     parser.add_argument("--one-seed", action="store_true", help="grade with one fresh seed, which is quicker")
     arguments = parser.parse_args(argv)
     try:
-        right = run(arguments.topic, arguments.into.resolve(), not arguments.only_answers, arguments.one_seed)
+        right = run(
+            arguments.topic, arguments.into.resolve(), not arguments.only_answers, arguments.only, arguments.one_seed
+        )
     except DemoFailed as error:
         print(error, file=sys.stderr)
         return 1

@@ -24,6 +24,8 @@ from autograder.judging.compare import Summary
 from autograder.judging.judge import KnownMistake, judge_evidence
 from autograder.judging.reference import Reference, checked_exercise, is_solution
 
+MARKS = ("mistake", "alternative")  # decorators of the catalogue
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -118,7 +120,7 @@ class Answers:
     def _from(self, functions_of: Callable, exercise: str, number: int) -> Answer:
         functions = functions_of(exercise)
         name = list(functions)[number % len(functions)]
-        module = Path(functions[name].__globals__["__file__"]).read_text(encoding="utf-8")
+        module = Path(inspect.unwrap(functions[name]).__globals__["__file__"]).read_text(encoding="utf-8")
         return Answer(source_as_answer(module, inspect.getsource(functions[name]), exercise), functions[name])
 
 
@@ -135,8 +137,14 @@ def source_as_answer(module: str, function: str, exercise: str) -> str:
     for node in parts:
         if (node is answer or getattr(node, "decorator_list", [])) and ast.get_docstring(node):
             node.body = node.body[1:]  # the hint: no student writes it
-            node.decorator_list = []
+        if isinstance(node, ast.FunctionDef):
+            node.decorator_list = _own_decorators(node)
     return "\n\n\n".join(ast.unparse(node) for node in parts)
+
+
+def _own_decorators(node: ast.FunctionDef) -> list[ast.expr]:
+    """Those that are part of the answer, such as @torch.no_grad(): all but the catalogue's marks."""
+    return [d for d in node.decorator_list if not (isinstance(d, ast.Call) and getattr(d.func, "id", "") in MARKS)]
 
 
 def _names_defined(node: ast.stmt) -> list[str]:
@@ -150,7 +158,7 @@ def _names_defined(node: ast.stmt) -> list[str]:
 
 
 def _collect_needed(definitions: dict, node: ast.stmt, needed: dict) -> None:
-    body = [node.args, *node.body] if isinstance(node, ast.FunctionDef) else [node]  # not the decorators
+    body = [node.args, *node.body, *_own_decorators(node)] if isinstance(node, ast.FunctionDef) else [node]
     for used in (n for part in body for n in ast.walk(part) if isinstance(n, ast.Name)):
         if used.id in definitions and used.id not in needed:
             needed[used.id] = definitions[used.id]

@@ -50,11 +50,11 @@ CHAPTERS = [
     Chapter("08_icl", "in-context\nlearning", ("no weight changes: the examples", "stand in the prompt"),
             ("“usually 2–5 examples”",), CORRECTED),
     Chapter("09_cot", "chain of thought", ("a model that writes steps", "before its answer"),
-            ("chains make a model", "interpretable"), CORRECTED, coming=True),
+            ("chains make a model", "interpretable"), CORRECTED),
     Chapter("10_grpo", "GRPO", ("a model, on its own answers,", "paid by a rule that checks them"),
             ("DeepSeek-R1 is trained", "“with RLHF only”"), CORRECTED),
     Chapter("11_pipeline", "the whole\npipeline", ("one model, through all stages", "in turn"),
-            ("first SFT,", "then RLHF"), STANDS, coming=True),
+            ("first SFT,", "then RLHF"), STANDS, ("nano-base", "nano-instruct")),
 ]  # fmt: skip
 
 ROW, TOP = 47, 62  # pixels: height of a row, and where the first one begins

@@ -34,24 +34,27 @@ def reward_inside(
 ) -> Drawing:
     """For some answers to one prompt: the utility, β times the log-ratio of the best policy, and the constant between the two."""
     picture = Drawing(
-        600, 60 + 34 * len(answers),
+        600, 66 + 36 * len(answers),
         alt="For each answer two bars, its utility and beta times the log-ratio of the best policy. The second ends further to "
         f"the left than the first, for every answer by the same {constant:.2f}.",
     )  # fmt: skip
     low, high = min(0.0, *log_ratios), max(*utilities, *log_ratios, 0.1)
     left, width = 300, 270
     at = lambda value: left + (value - low) / (high - low) * width  # noqa: E731
-    picture.line(at(0), 28, at(0), 34 + 34 * len(answers), GREY)
+    picture.line(at(0), 24, at(0), 30 + 36 * len(answers), GREY)
     for i, (answer, u, ratio) in enumerate(zip(answers, utilities, log_ratios, strict=True)):
-        y = 34 + 34 * i
+        y = 26 + 36 * i
         words = answer if len(answer) <= 42 else f"{answer[:40]} …"
         picture.text(left - 14, y + 13, words, 12, "end")
         for offset, value, color in ((2, u, GREEN), (14, ratio, BLUE)):
             picture.bar(min(at(0), at(value)), y + offset, abs(at(value) - at(0)), 9, color)
-        picture.line(at(ratio), y + 18, at(u), y + 18, GREY, dashed=True)
-    picture.text(left - 14, 12, "green: utility", 12, "end", color=GREEN)
-    picture.text(left, 12, "blue: β log p*/p₀", 12, color=BLUE)
-    bottom = 48 + 34 * len(answers)
+        picture.line(at(ratio), y + 28, at(u), y + 28, GREY, dashed=True)
+        for end in (ratio, u):
+            picture.line(at(end), y + 25, at(end), y + 31, GREY)
+    for x, color, words in ((left, GREEN, "utility"), (left + 80, BLUE, "β log p*/p₀")):
+        picture.bar(x, 3, 14, 9, color)
+        picture.text(x + 20, 12, words, 12)
+    bottom = 54 + 36 * len(answers)
     picture.text(300, bottom, f"dashed: β log Z = {constant:.2f}, the same for each answer", 12, "middle", color=GREY)
     return picture
 

@@ -35,18 +35,18 @@ def group(texts: Sequence[str], rewards: Sequence[float], advantages: Sequence[f
     """The answers to one puzzle with their rewards, and two ways to compare them: with the group, and leave-one-out."""
     told = "; ".join(f"{t}: reward {r:g}, {a:+.2f}" for t, r, a in zip(texts, rewards, advantages, strict=True))
     picture = Drawing(600, 44 + 24 * len(texts), alt=f"Answers to one puzzle, their rewards and their advantages. {told}")
-    heads = ((8, "answer", None), (344, "reward", ORANGE), (402, "in its group", PURPLE), (494, "leave one out", BLUE))
+    heads = ((8, "answer", None), (358, "reward", ORANGE), (416, "in its group", PURPLE), (506, "leave one out", BLUE))
     for x, text, color in heads:
         picture.text(x, 14, text, 12, color=color, bold=True)
     picture.line(8, 26, 592, 26)
     for i, (text, r, a, b) in enumerate(zip(texts, rewards, advantages, alone, strict=True)):
         y = 42 + 24 * i
-        short = text if len(text) < 44 else text[:42] + "…"
+        short = text if len(text) < 48 else text[:46] + "…"
         picture.text(8, y, short, 12, mono=True)
-        picture.circle(356, y, 4, GREEN if r > 0 else VERMILION)
-        picture.text(368, y, f"{r:g}", 12)
-        picture.text(416, y, f"{a:+.2f}".replace("-", "−"), 12, color=PURPLE)
-        picture.text(512, y, f"{b:+.2f}".replace("-", "−"), 12, color=BLUE)
+        picture.circle(370, y, 4, GREEN if r > 0 else VERMILION)
+        picture.text(382, y, f"{r:g}", 12)
+        picture.text(430, y, f"{a:+.2f}".replace("-", "−"), 12, color=PURPLE)
+        picture.text(524, y, f"{b:+.2f}".replace("-", "−"), 12, color=BLUE)
     return picture
 
 
@@ -93,4 +93,5 @@ def two_ends(objective: Callable[[float, float], float], clip_low: float, clip_h
             picture.text(at(ratio, a)[0], 190, text, 12, "middle")
         picture.text(left, 12, "A > 0: a good token" if a > 0 else "A < 0: a bad token", 13, color=color, bold=True)
         picture.text(left + 260, 204, "ratio", 12, "end", color=GREY)
+        picture.text(left, 36, "objective", 12, color=GREY)
     return picture

@@ -189,7 +189,7 @@ progress()
 # | $\log p_\theta(y_t \mid x, y_{\lt t})$ | `logps` | log-probabilities of the tokens of an answer |
 # | $p_0$ | `reference`, `ref_logps` | the **reference**: the frozen model from which training starts |
 # | $r(x, y)$, $r_t$ | `rewards` | a **reward**: a number that says how good an answer was, and that training makes large (the lecture's $Q$); the part of it that one token gets |
-# | $r_\varphi(x, y)$ | `scores` | a reward that a model has *learned*: a **score** |
+# | $r_\varphi(x, y)$ | `scores`; in chapter 04 `rewards` | a reward that a model has *learned*: a **score** |
 # | $u(x, y)$ | `utility` | the **true utility** of an answer. Only a made-up world has one |
 # | $A$ | `advantages` | how much better an answer, or a token, was than expected |
 # | $V_\psi$ | `values` | what a value model expects |
@@ -235,8 +235,31 @@ progress()
 # | DPO | learning from pairs without a reward model | [06](../06_dpo/06_dpo.ipynb) |
 # | LoRA, adapter | training small matrices beside the weights, not the weights | 07, coming |
 # | in-context learning | learning from examples in the prompt; no weight changes | 08, coming |
-# | chain of thought | steps that a model writes before its answer | 09, coming |
+# | chain of thought | steps that a model writes before its answer | [09](../09_cot/09_cot.ipynb) |
 # | GRPO | rewards compared within a group of answers to one prompt | [10](../10_grpo/10_grpo.ipynb) |
+# </details>
+
+# %% [markdown]
+# <details><summary><b>The lecture, heading by heading</b></summary>
+#
+# Names in `code` are exercises.
+#
+# | heading | what you write or measure | where |
+# |:--|:--|:--|
+# | Предобучение: pre-training | `make_labels`, `causal_lm_loss`, `train`; `mask_tokens`, `nsp_pairs` | [01](../01_pretraining/01_pretraining.ipynb) |
+# | Supervised fine-tune (SFT) | `render_chat`, `answer_labels`, `sft_loss`, `train_sft` | [02](../02_sft/02_sft.ipynb) |
+# | RLHF: the objective, REINFORCE | `exact_objective`, `score_function_gradient`, `reinforce_loss`, `policy_loss` | [03](../03_reinforce/03_reinforce.ipynb) |
+# | RLHF: the reward model | `bradley_terry_loss`, `last_token_rewards`, `train_reward_model` | [04](../04_reward_model/04_reward_model.ipynb) |
+# | RL pipeline, PPO | `gae`, `clipped_policy_loss`, `value_loss`, `ppo_update` | [05](../05_ppo/05_ppo.ipynb) |
+# | DPO | `recovered_rewards`, `dpo_loss`, `train_dpo` | [06](../06_dpo/06_dpo.ipynb) |
+# | Pipeline обучения: the whole pipeline | `run_pipeline`, `train_in_rounds`; `verify_answer`, `train_grpo` | [10](../10_grpo/10_grpo.ipynb), and [11](../11_pipeline/11_pipeline.ipynb) |
+# | Full fine-tune | all weights, and what is forgotten; `forgetting` | [11](../11_pipeline/11_pipeline.ipynb), and 07, coming |
+# | Дообучение части слоёв: some of the layers | freezing, and counting what trains | 07, coming |
+# | PEFT: LoRA | the low-rank layer, merged and counted | 07, coming |
+# | Альтернативы: DoRA, prefix tuning, OFT, BOFT, GSOFT | each of them as a layer | 07, coming |
+# | In-context learning | inference over hidden tasks, without a weight changing | 08, coming |
+# | Few-shot, one-shot, zero-shot | prompts from examples, and their scores | 08, coming |
+# | Chain-of-thought (CoT) | `extract_answer`, `cot_prompt`, `train_on_budget`, `vote`, `faithfulness`; `pass_at_k` | [09](../09_cot/09_cot.ipynb), and [10](../10_grpo/10_grpo.ipynb) |
 # </details>
 
 # %% [markdown]
@@ -261,6 +284,6 @@ progress()
 # | $\Delta W = A B^\top$ | the same with the paper's scale, and one factor zero at the start | 07, coming |
 # | LoRA makes the backward pass cheaper, and saves much memory | by a third at most; what is saved is the optimiser's memory and the weights' gradients | 07, coming |
 # | few-shot means 2 to 5 examples | as many as fit; their order and labels matter | 08, coming |
-# | a chain of thought makes a model easier to interpret | the written steps need not be why it answers so | 09, coming |
-# | DeepSeek-R1 was trained with RLHF only | that was R1-*Zero*, and with rewards that a rule checks, not people | [10](../10_grpo/10_grpo.ipynb), and 11, coming |
+# | a chain of thought makes a model easier to interpret | the written steps need not be why it answers so | [09](../09_cot/09_cot.ipynb) |
+# | DeepSeek-R1 was trained with RLHF only | that was R1-*Zero*, and with rewards that a rule checks, not people | [10](../10_grpo/10_grpo.ipynb), and [11](../11_pipeline/11_pipeline.ipynb) |
 # </details>

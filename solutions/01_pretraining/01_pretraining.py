@@ -22,7 +22,7 @@
 # | 6 perplexity, bits per byte | ● ○ ○ | 5 | | | | |
 #
 # You need Python and the basics of PyTorch. At **Predict**, choose an answer before you run the next cells. It is not
-# graded. Hints are folded, and stand behind each check.
+# graded. Hints are folded, and stand behind most checks.
 
 # %% tags=["imports"]
 import math
@@ -452,7 +452,7 @@ for name, documents, size, n in (
 plots.show_table(list(cuts.values()))
 
 # %% [markdown]
-# The perplexities differ by a factor of about three, but both models describe the text about equally well: a
+# The perplexities differ by a factor of more than three, but both models describe the text about equally well: a
 # character costs less than a word, and there are many more of them. By bits per byte they can be compared.
 #
 # ## Exercise 7: choosing the next token
@@ -633,7 +633,7 @@ check("train", train)
 #
 # ## Break it: no shift
 #
-# The model is a small Llama: the architecture of the large ones, with three layers and two thirds of a million
+# The model is a small Llama: the architecture of the large ones, with three layers and about 630,000
 # parameters. Each document is a row; documents of similar length go into a batch together. Before you train it, see
 # what happens if the shift is forgotten. The loss below compares each position with *its own* token.
 
@@ -824,8 +824,8 @@ print(
 
 # %% [markdown]
 # The loss falls in stages. Within a few dozen updates the model knows which words are common (the unigram line); then
-# which word follows which; then it is better than every n-gram model, because none of these could look back far
-# enough.
+# which word follows which; then it is better than every n-gram model. It shares what it learns between contexts that
+# are alike, so it can use a long one, which a table of counts sees too rarely.
 #
 # **The model is saved.** The next chapters start from such a checkpoint. The course ships its own, from this very
 # notebook in the dose of a GPU (three times as long), so that everybody starts from the same. To try yours

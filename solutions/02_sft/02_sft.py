@@ -21,8 +21,8 @@
 # | 4 a batch | ● ○ ○ | 5 | | 9 packing | ● ● ● | 20 |
 # | 5 the loss of the answer | ● ● ○ | 5 | | 10 the fewest rows (open) | ● ● ● | 15 |
 #
-# You need chapter 1, or to know what a causal language-modelling loss is. Hints are folded, and stand behind each
-# check.
+# You need chapter 1, or to know what a causal language-modelling loss is. Hints are folded, and stand behind most
+# checks.
 
 # %% tags=["imports"]
 import math
@@ -59,7 +59,7 @@ from course import batches, data, device, exposure, libraries, manners, models, 
 from course.drawings import c02 as drawings
 
 plots.use_style()
-torch.set_num_threads(1)  # the nano model gains little from more
+torch.set_num_threads(1)  # the nano model gains little from more threads
 print(device.describe_machine())
 DEVICE = device.device()
 tokenizer = data.load_tokenizer()
@@ -838,6 +838,8 @@ plots.show_table(table)
 half_gap, end_gap = (at["masked"] - at["unmasked"] for at in (at_half, at_end))
 came = "c" if half_gap <= 0 else "b" if end_gap > 0.05 else "a"
 reveal("mask_or_not", came, half_gap=100 * half_gap, end_gap=100 * end_gap)
+fresh_gaps = [100 * (at["masked"] - at["no fresh start"]) for at in (at_half, at_end)]
+print("Fresh start: {:+.0f} points halfway, {:+.0f} at the end.".format(*fresh_gaps))
 
 # %% [markdown]
 # In this world the mask is mostly a matter of *speed*. Prompts have many tokens and answers few, so without the mask
@@ -846,7 +848,7 @@ reveal("mask_or_not", came, half_gap=100 * half_gap, end_gap=100 * end_gap)
 # are few, and where prompts are long and answers short: it keeps the model from overfitting.
 #
 # The fresh start: compare the third line with the first. Training can also make the vectors of the marks different,
-# so a fresh start can only save the time that this takes. Your own curve says whether it saves any here.
+# so a fresh start can only save the time that this takes. The line below the table says how much it saved here.
 #
 # ## Without an end mark
 #
@@ -1166,12 +1168,12 @@ for name in ("own words", "at any place", "one wrong word"):
 #
 # You want right answers. The loss asks for likely ones. Usually the two go together, and so fine-tuning works.
 #
-# **Predict.** Look again at the run on 50 examples, which it sees many times. What happens on the *held-out* records,
-# from its best point to its end?
+# **Predict.** Look again at the run on 50 examples, which it sees many times. What happens on the *held-out* records
+# after the update where the loss was lowest?
 #
 # - **a** Loss and answers both get better, or stay.
 # - **b** Both get worse: it overfits.
-# - **c** The loss gets worse, and the answers do not.
+# - **c** The loss gets worse, at least for a while, and the answers do not.
 
 # %% tags=["demo"]
 predict("loss_turns", "")
@@ -1180,6 +1182,7 @@ predict("loss_turns", "")
 history = histories[FEW]
 steps, last = [p["step"] for p in history], history[-1]
 best = min(history, key=lambda p: p["nll"])
+later = max(history[history.index(best) :], key=lambda p: p["nll"])
 fig, axes = plt.subplots(1, 3, figsize=(10, 2.8))
 titles = {"nll": "loss, nats per answer token", "match": "exact match"}
 titles["sure where wrong"] = "how sure, where it is wrong"
@@ -1188,15 +1191,17 @@ for ax, (key, title), color in zip(axes, titles.items(), colors):
     ax.plot(steps, [p[key] for p in history], color=color, marker="o", markersize=3)
     ax.set(xlabel="update", title=title, ylim=(0, None if key == "nll" else 1))
 plt.show()
-plots.show_table([{"": "lowest loss"} | best, {"": "at the end"} | last])
-worse_loss = last["nll"] > 1.02 * best["nll"]
-worse_answers = last["match"] < best["match"] - 0.05
+moments_of_few = {"lowest loss": best, "highest loss after it": later, "at the end": last}
+plots.show_table([{"": moment} | found for moment, found in moments_of_few.items()])
+worse_loss = later["nll"] > 1.02 * best["nll"]
+worse_answers = min(later["match"], last["match"]) < best["match"] - 0.05
 came = "a" if not worse_loss else "b" if worse_answers else "c"
-reveal("loss_turns", came, first=history[0], best=best, last=last)
+reveal("loss_turns", came, first=history[0], best=best, later=later, last=last)
 
 # %% [markdown]
-# The third picture measures the usual explanation of such a rise: as training goes on, the model gives more
-# probability to its first choice *where that choice is wrong*, and this makes the loss larger. The share of right
+# (The loss may fall again afterwards: that depends on the seed.) The third picture measures the usual explanation of
+# such a rise: as training goes on, the model gives more probability to its first choice *where that choice is wrong*,
+# and this makes the loss larger. The share of right
 # answers does not measure this. The opposite also happens: a loss can fall because of words that do not matter. What
 # we need is a way to train on what we *want*: a reward. That is the next chapter.
 #
@@ -1329,10 +1334,10 @@ print(f"All drawn answers together: exp(sum) {sum(by_sum):.2f}, exp(mean) {sum(b
 print("Padding:", {way: percent(share) for way, share in padding.items()})
 print("The price of quality:", {f"{n} answers": percent(match) for n, match in cost.items()})
 print(
-    f"With {FEW} answers: loss {best['nll']:.2f} at its best, {last['nll']:.2f} at the end;",
+    f"With {FEW} answers: loss {best['nll']:.2f} at its best, up to {later['nll']:.2f} later;",
     end=" ",
 )
-print(f"exact match {percent(best['match'])} and {percent(last['match'])}.")
+print(f"exact match {percent(best['match'])}, {percent(later['match'])}.")
 print(
     "Behind a first mistake, right:", {name: percent(share) for name, share in behind.items()}
 )
@@ -1373,7 +1378,7 @@ progress("02_sft")
 #
 # ## What was not shown
 #
-# - One seed a run, and a world of 300 words. `make robust 02` (for those who have the repository) runs the chapter with
+# - One seed a run, and a world of some two hundred words. `make robust 02` (for those who have the repository) runs the chapter with
 #   other seeds.
 # - Whether the mask helps depends on data; we saw one set. Nor did we tune the learning rate for each run.
 # - Conversations of several turns were rendered and masked, not trained on.

@@ -7,7 +7,7 @@ MEASURED = {
     "draws": [shares[:8], by_sum[:8], by_mean[:8]], "totals": [sum(shares), sum(by_sum), sum(by_mean)],
     "stops": stops, "starts_right": starts_right, "wrong_template": wrong_template,
     "cost": {str(n): match for n, match in cost.items()}, "behind": behind, "wrong_answers": wrong_answers,
-    "few": history, "best": best, "last": last,
+    "few": history, "best": best, "later": later, "last": last,
     "gradient_norms": gradient_norms, "supervised": [label != -100 for label in example_labels],
     "real_model": real.name, "real": real_scores,
 }

@@ -41,8 +41,9 @@ PREDICTIONS = {
             "b": "comes from the textbook picture of overfitting, where the quality that you want and the loss are the same thing.",
             "c": "comes from asking what the loss measures: it also counts how sure the model is. To be sure of a wrong choice costs much.",
         },
-        "why": "The loss was lowest at update {best[step]}, {best[nll]:.2f}, and {last[nll]:.2f} at the end; exact match was "
-        "{best[match]:.0%} there and {last[match]:.0%} at the end. Where its first choice is wrong, the model gave it a probability of "
+        "why": "The loss was lowest at update {best[step]}, {best[nll]:.2f}; after that it was as high as {later[nll]:.2f}, at update "
+        "{later[step]}, and {last[nll]:.2f} at the end. Exact match was {best[match]:.0%}, {later[match]:.0%} and {last[match]:.0%} at these "
+        "three. Where its first choice is wrong, the model gave it a probability of "
         "{first[sure where wrong]:.2f} at the first look and of {last[sure where wrong]:.2f} at the last.",
     },
 }

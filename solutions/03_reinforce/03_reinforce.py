@@ -751,7 +751,7 @@ plots.show_table(
 # - $k_3$ has the gradient of KL(p₀‖p), which is another KL.
 # - $k_3$ times the ratio p/p̄ (p̄ is p, held constant) has the one we want again.
 #
-# This will be an exercise in chapter 10.
+# Chapter 10 makes an exercise of it.
 #
 # Inside the *reward* (second table) your derivation needs $k_1$. We followed the exact gradient of
 # $\mathbb{E}[(r - \beta k)\,\nabla\log p]$, where the bracket is held constant. Only $k_1$ leads to p*. The other two
@@ -1151,9 +1151,9 @@ reveal("first_learned", came, third=third, right=early["right"], opening=early["
 # answer can change a mean of $k_3$ a lot, as you have seen. β is a price, not a limit: it does not keep the KL below
 # a given number.
 #
-# And the baseline? In the small world it decided whether the policy came close to the optimum. Here there are few
-# updates, far from any optimum, with gradients scaled to length 1. Compare the two colours with each other, and with
-# the spread between seeds, before you say that it helped.
+# And the baseline? In the small world it decided how close the policy came to the optimum. Here there are few updates,
+# far from any optimum, and gradients are scaled to length 1 at most. Look at the rows of the table, seed by seed: where
+# those with the baseline and those without overlap, so few runs do not show that it helped.
 #
 # ## Open task: the quietest gradient
 #
@@ -1258,7 +1258,8 @@ plots.show_table([{"measured": name, "in this run": text} for name, text in told
 # 2019, *Buy 4 REINFORCE samples, get a baseline for free* (ICLR workshop); Ahmadian et al. 2024, *Back to basics*
 # (RLOO, arXiv:2402.14740); Shao et al. 2024, *DeepSeekMath* (GRPO, arXiv:2402.03300); Schulman 2020, *Approximating
 # KL divergence* (blog); Korbak et al. 2022, *RL with KL penalties is better viewed as Bayesian inference*
-# (arXiv:2205.11275); Ziegler et al. 2019, *Fine-tuning language models from human preferences* (arXiv:1909.08593).
+# (arXiv:2205.11275); Ziegler et al. 2019, *Fine-tuning language models from human preferences* (arXiv:1909.08593). On
+# the KL inside a loss: arXiv:2506.09477 and arXiv:2512.21852.
 
 # %%
 progress("03_reinforce")

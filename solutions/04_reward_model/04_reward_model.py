@@ -22,8 +22,8 @@
 # | 4 what pairs cannot tell | ● ● ○ | 5 | | 9 what best of n samples from | ● ● ● | 10 |
 # | 5 one number for an answer | ● ● ○ | 5 | | 10 few comparisons (open) | ● ● ● | 15 |
 #
-# You need chapter 2, or to know what a chat template and a padded batch are. Hints are folded, and stand behind each
-# check. The notation is that of [chapter 0](../00_start_here/00_start_here.ipynb): $x$ is a prompt, $y$ an answer,
+# You need chapter 2, or to know what a chat template and a padded batch are. Hints are folded, and stand behind most
+# checks. The notation is that of [chapter 0](../00_start_here/00_start_here.ipynb): $x$ is a prompt, $y$ an answer,
 # $u(x, y)$ the true utility, and $r_\varphi(x, y)$ a reward that was learned. Code calls the rewards `rewards`; one
 # of them is also called a **score**.
 
@@ -45,7 +45,7 @@ from data.questions import understand
 from data.utility import appraise, utility
 
 plots.use_style()
-torch.set_num_threads(1)  # more gain the nano model little, and cost much on shared cores
+torch.set_num_threads(1)  # more threads gain the nano model little
 print(device.describe_machine())
 DEVICE = device.device()
 
@@ -59,8 +59,8 @@ DEVICE = device.device()
 # other.
 #
 # These labels were drawn by a program, so here we know what real projects do not know. Every answer of this world has
-# a true **utility**: points for a right answer and for a polite opening and closing (*courtesies*), less for too many
-# courtesies and for too many words. No model of this chapter sees the utility. We use it only to measure how much of
+# a true **utility**: points for a right answer and for a polite opening and closing (*courtesies*). Points are taken away
+# for too many courtesies, for too many words, and for an end without a full stop. No model of this chapter sees the utility. We use it only to measure how much of
 # it a model has found.
 
 # %% tags=["demo"]
@@ -147,7 +147,7 @@ widgets.annotator_explorer(preference_probability)
 # ## Exercise 2: the loss of the pairs
 #
 # The labels are known, the rewards are not. The likelihood of all labels is a product over the pairs; its logarithm,
-# with a minus and divided by the number of pairs, is the loss of every reward model:
+# with a minus and divided by the number of pairs, is the usual loss of a reward model:
 #
 # $$ \mathcal{L} = -\frac{1}{N} \sum_{i=1}^{N} \log \sigma\big(r(x_i, y_i^{+}) - r(x_i, y_i^{-})\big), $$
 #
@@ -643,6 +643,7 @@ ends = [curve[-1] for curve in textbook]
 median = lambda values: torch.tensor(list(values)).median().item()  # noqa: E731
 plain_accuracy = median(end["accuracy"] for end in ends)
 shares = {k: median(end[k] / true_prices[k] for end in ends) for k in comparisons.PAID_FOR[:3]}
+shares = {k: round(share, 2) + 0.0 for k, share in shares.items()}  # 0.0, and not -0.0
 manners_alone = expected_accuracy(
     true_effect - 3.0 * comparisons.difference(held_texts, "being right")
 )
@@ -692,19 +693,20 @@ repairs = [
 gaps = {name: median(repaired(end["effect"], names) for end in ends) for name, names in repairs}
 plots.show_table([{"set to its true price": n, "accuracy": a, "below the ceiling": ceiling - a}
                   for n, a in gaps.items()], caption="medians over the seeds")  # fmt: skip
-print(
-    f"paid for being right: {[round(end['being right'], 2) for end in ends]}"
-    f" by seed; the annotators pay {true_prices['being right']:.2f}"
-)
+by_seed = [round(end["being right"], 2) + 0.0 for end in ends]
+true = true_prices["being right"]
+print(f"paid for being right: {by_seed} by seed; the annotators pay {true:.2f}")
+begun = sum(price > true / 3 for price in by_seed)
+print(f"{begun} of {len(ends)} pay a third of it, or more, after {TEXTBOOK['updates']} updates")
 
 # %% [markdown]
 # Why is that hard? To see that an answer is wrong, a model has to find the right word and *compare* it with the word
 # that came. The body knows the right word: it was trained to expect it. But that comparison was made in the head for
 # words, which we have taken off. So the body has to learn a new one, from labels of which many are chance. Or it
-# learns by heart which word goes with which of the few training prompts, which would help on these alone. Look at the
-# curves: do all seeds begin to see which answer is right, and at the same time? Do they still rise at the end? On a
-# GPU this section takes three times as many updates. This run does not say how far a larger model gets, or one that
-# saw more prompts.
+# learns by heart which word goes with which of the few training prompts, which would help on these alone. A seed begins
+# to see which answer is right rather suddenly, and the seeds need not begin at the same time: the last line counts
+# those that have begun. Such a curve may still rise at the end, so more updates may help: on a GPU this section takes
+# three times as many. This run does not say how far a larger model gets, or one that saw more prompts.
 #
 # ## What did it expect?
 #
@@ -771,7 +773,7 @@ class OnSurprises(reward.SurpriseHead):
 
 
 UPDATES, SIZE = device.at_most(192, least=12), 64
-number = {prompt: i for i, prompt in enumerate(dict.fromkeys(p for p, _ in held_texts))}
+number = {prompt: i for i, prompt in enumerate(dict.fromkeys(text[0] for text in held_texts))}
 held_ids = torch.tensor([number[prompt] for prompt, _ in held_texts])  # of prompts
 centered = center_rewards(torch.cat([true_chosen, true_rejected]), held_ids)
 FIRST = torch.arange(len(yes))  # rows of train_read: the chosen ones, then the rejected ones
@@ -949,8 +951,8 @@ drawings.calibration_in_bins(bins["predicted"], bins["observed"], bins["count"])
 # %% [markdown]
 # ## Careless annotators, and few comparisons
 #
-# Now **flip** 10 % of the training labels at random, and then 30 %: the other answer counts as chosen. (The tables
-# say *turned round*.) And, without flips, learn from only 128 and only 512 pairs, with as many updates as before.
+# Now **flip** 10 % of the training labels at random, and then 30 %: the other answer counts as chosen. And, without
+# flips, learn from only 128 and only 512 pairs, with as many updates as before.
 #
 # **Predict.** What is damaged most when 30 % of the labels are flipped?
 # - **a** The order of the answers, and with it the accuracy.
@@ -966,14 +968,14 @@ for share in (0.1, 0.3):
     g = torch.Generator().manual_seed(device.seed(1))
     turned = torch.rand(len(yes), generator=g) < share  # (pairs,)
     pairs = torch.where(turned, SECOND, FIRST), torch.where(turned, FIRST, SECOND)
-    noise[share] = examine(train_on_surprises(*pairs, f"{share:.0%} turned round")[0])
+    noise[share] = examine(train_on_surprises(*pairs, f"{share:.0%} flipped")[0])
 for n in (128, 512):
     few_models[n], few_losses = train_on_surprises(FIRST[:n], SECOND[:n], f"{n} pairs")
     few[n] = {"training loss": sum(few_losses[-12:]) / 12} | examine(few_models[n])
 few[len(yes)] = {"training loss": sum(losses[-12:]) / 12} | result
 kept = ("loss", "accuracy", "scale")
 plots.show_table(
-    [{"turned round": f"{s:.0%}"} | {k: r[k] for k in kept} for s, r in noise.items()]
+    [{"flipped": f"{s:.0%}"} | {k: r[k] for k in kept} for s, r in noise.items()]
 )
 plots.show_table(
     [
@@ -1181,7 +1183,8 @@ for i in tqdm(range(0, len(asked), 8), desc="sampling"):
     sampled += zip(several, tokenizer.batch_decode(drawn, skip_special_tokens=True))
 shape = (len(asked), SAMPLES)
 truth = torch.tensor([utility(*text) for text in sampled]).view(shape)  # (prompts, samples)
-plots.show_table([{"asked": p, "answer": a, "utility": utility(p, a)} for p, a in sampled[:4]])
+plots.show_table([{"asked": text[0], "answer": text[1], "utility": utility(*text)}
+                  for text in sampled[:4]])  # fmt: skip
 
 # %% tags=["demo"]
 sampled_read = read(sampled)
@@ -1277,7 +1280,7 @@ print(f"""In this run:
   and {courtesies:.0%} for the courtesies.
 - The head on surprises had {min(seeds):.3f} to {max(seeds):.3f} in three seeds. Its calibration
   error was {calibration_error:.3f}; luck alone makes {noise_floor:.3f}.
-- With 30 % of the labels turned round it kept {1 - lost["scale"]:.0%} of its scale, and
+- With 30 % of the labels flipped it kept {1 - lost["scale"]:.0%} of its scale, and
   {1 - lost["accuracy"]:.0%} of its accuracy above chance.
 - Annotators who like it long made it pay {long:.1f} points for ten words, honest ones
   {honest:.1f}.
@@ -1305,7 +1308,7 @@ print(f"""In this run:
 # <details><summary><b>3. Our features explain a pair's choice, but a model sees the courtesies only. Are the prices that it
 # finds for them the true ones?</b></summary>
 #
-# Smaller ones. What it does not see (who is right) acts like more carelessness: choices are less predictable, and the
+# No, they are smaller. What it does not see (who is right) acts like more carelessness: choices are less predictable, and the
 # best scale for what it does see is smaller, as with flipped labels. Look at the prices of the model by the book
 # again.
 # </details>

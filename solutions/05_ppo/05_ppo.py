@@ -21,7 +21,8 @@
 # | 5 the clipped objective | ● ● ● | 10 | | | | |
 #
 # You need chapters 3 and 4, or to know what a policy gradient and a reward model are. The letters are those of the
-# table in chapter 0: $p_\theta$ is the policy, $p_0$ the reference. Hints are folded, and stand behind each check.
+# [table in chapter 0](../00_start_here/00_start_here.ipynb): $p_\theta$ is the policy, $p_0$ the reference. Hints are
+# folded, and stand behind most checks.
 
 # %% tags=["imports"]
 import math
@@ -44,7 +45,7 @@ from course import device, methods, models, plots, rollouts, widgets
 from course.drawings import c05 as drawings
 
 plots.use_style()
-torch.set_num_threads(1)  # the nano model gains little from more
+torch.set_num_threads(1)  # the nano model gains little from more threads
 print(device.describe_machine())
 DEVICE, DOSE = device.device(), device.dose()
 
@@ -100,7 +101,7 @@ nearest = "a" if frozen_share > 0.42 else "b" if frozen_share > 0.27 else "c"
 reveal("frozen_share", nearest, share=frozen_share, numbers=numbers["policy"])
 
 # %% [markdown]
-# This is why many newer methods have no value model (chapter 3's REINFORCE, and GRPO), and why chapter 6 needs no
+# This is why many newer methods have no value model (RLOO of chapter 3, and GRPO), and why chapter 6 needs no
 # reward model either.
 #
 # ## A rollout
@@ -759,7 +760,9 @@ plots.show_table([dict(zip(("asked", "before", "after PPO"), row)) for row in re
 
 # %% [markdown]
 # People look at such panels during a run, except for the second one: outside of a made-up world the true utility is
-# not known.
+# not known. (Lines are medians of the seeds; bands go from the lowest to the highest. Each update asks other questions,
+# and a score has an unknown constant for each, as chapter 4 says, so its curve has some noise of that kind. In the table
+# all policies answer the same questions.)
 #
 # ## Is it worth the trouble?
 #
@@ -882,8 +885,8 @@ reveal("without_kl", came, turned=turned, runs=len(places), middle=middle)
 # Where the utility of a run has turned down, the optimisation worked as it should: it found answers that the reward
 # model judges wrongly. It finds them by chance, so each seed turns at another time, and some may not have turned yet.
 #
-# What do the policies say in the end? Every run finds its own way. One way is to state a fact that is *true, but
-# about something else*. Another is a *much too long* answer: such answers were rare in chapter 4's comparisons. The
+# What do the policies say in the end? Every run finds its own way. One that is often seen is to state a fact that is
+# *true, but about something else*. Another is a *much too long* answer: such answers were rare in chapter 4's comparisons. The
 # second table counts. (A "courtesy too many" is one beyond the first at the beginning or at the end.)
 
 # %% tags=["demo"]

@@ -27,22 +27,23 @@ PREDICTIONS = {
         "choices": {
             "a": "It has no reward model that could be wrong, but an implicit reward that can be. And it has not seen what the "
             "policy says now.",
-            "b": "Both learn from comparisons of the same kind, and for both a nat is a nat. What differs is whether the nats are "
-            "spent on answers that the policy gives.",
+            "b": "Both learn from the same comparisons, so that is a sensible guess. What can differ is what the KL is spent on: "
+            "answers that the policy gives, or others.",
             "c": "PPO is told of every answer that it gives now, and is paid for nothing else. DPO also moves probabilities of "
             "answers that it hardly ever gave, and pays KL for what comes in their place.",
         },
         "why": "At {kl:.1f} nats, DPO has a true utility of {dpo:.2f} and PPO one of {ppo:.2f} (medians of the seeds, where the curves "
         "first come as far).",
     },
-    "too_many_steps": {
+    "too_far": {
         "choices": {
-            "a": "It would, if what the policy says were like the held-out pairs. Those stay what they are; the policy moves on.",
+            "a": "It would be so if the answers of the policy were like those of the held-out pairs. But the pairs stay what they "
+            "are, and the policy moves on.",
             "b": "The pairs say nothing of the answers to which the probability goes. An accuracy on old answers cannot see it.",
-            "c": "With exact preferences it would go up to the end. With fixed pairs, the lowest loss is not where the best policy is.",
+            "c": "With exact preferences it would be so. With fixed pairs, the lowest loss is not where the best policy is.",
         },
-        "why": "In the median the utility is {middle[best utility]:.2f} at its best, {middle[its KL]:.1f} nats from the reference, and "
-        "{middle[last utility]:.2f} at the end, {middle[last KL]:.1f} nats away. The accuracy on held-out pairs was "
-        "{middle[accuracy there]:.2f} there, and {middle[last accuracy]:.2f} at the end.",
+        "why": "In the median, the utility is {best[utility]:.2f} at its best, {best[kl]:.1f} nats from the reference, and "
+        "{far[utility]:.2f} where the policy is farthest, {far[kl]:.1f} nats away. The accuracy on held-out pairs is "
+        "{best[accuracy]:.2f} in the first place, and {far[accuracy]:.2f} in the second.",
     },
 }

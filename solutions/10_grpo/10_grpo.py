@@ -1,10 +1,10 @@
 # %% [markdown]
 # # 10 · GRPO: rewards that can be checked
 #
-# In chapters 4 and 5 a reward was learned from people's comparisons, and a policy learned to please it, flaws included.
-# Some answers need no opinion: a sum is right or wrong, a program passes its tests or does not. Such a reward is called
-# **verifiable**. Here you train a small model with nothing but a rule that checks answers. The method is GRPO (group
-# relative policy optimisation), with which reasoning models are trained.
+# In chapters 4 and 5 a reward was learned from people's comparisons, and a policy was trained on it, flaws included.
+# Some answers need no opinion: a sum is right or wrong, a program passes its tests or does not. A reward that a rule
+# can check is called **verifiable**. Here you train a small model with nothing but such a rule. The method is GRPO
+# (group relative policy optimisation), with which reasoning models are trained.
 #
 # **You will be able to**
 # - write a verifier, and say how a careless one is gamed;
@@ -52,15 +52,16 @@ drawings.recipes()
 # It is often said that DeepSeek-R1 was trained with RLHF only, without supervised fine-tuning. Two models are mixed
 # up there. **R1-Zero** went from the base model straight to reinforcement learning, and with *verifiable rewards*:
 # rules, and no human preferences. **R1** itself had four stages: a small supervised fine-tuning first (a *cold
-# start*), then reinforcement learning with rules, then fine-tuning on answers chosen by rejection sampling, then
-# reinforcement learning again (DeepSeek-AI 2025, arXiv:2501.12948). All of these pieces are in this chapter, small
-# enough for your machine.
+# start*), then reinforcement learning with rules, then fine-tuning on answers chosen by *rejection sampling* (many
+# answers are drawn, and those that pass are kept), then reinforcement learning again (DeepSeek-AI 2025,
+# arXiv:2501.12948). All of these pieces are in this chapter, small enough for your machine.
 #
 # ## Puzzles, and people who write about them
 #
-# A puzzle is a number and five moves on a ring: after 9 comes 0. Some people write running totals before they answer
-# (a *scratchpad*), most do not. They make slips: a total is off by one now and then. Our base model reads what they
-# wrote. It is pre-trained here, in less than a minute.
+# A puzzle is a number and five moves on a ring: after 9 comes 0. More than half of what people wrote about them are
+# work sheets: running totals, and no answer. Others answer at once. A few write the totals first and then the answer;
+# such notes are called a *scratchpad*. People make slips: now and then a total is off by one. Our base model reads all
+# this. It is pre-trained here, three times over, in about a minute.
 
 # %% tags=["demo"]
 rng = random.Random(device.seed(0))
@@ -71,7 +72,7 @@ SEEDS = [device.seed(n) for n in range(device.at_most(3))]
 bases = []
 for seed in tqdm(SEEDS, desc="pre-training"):
     model = puzzles.new_model(seed).to(DEVICE)
-    puzzles.fit(model, puzzles.document, device.at_most(450, least=8), 64, 4e-3, seed)
+    puzzles.fit(model, puzzles.document, device.at_most(700, least=8), 64, 4e-3, seed)
     bases.append(model.eval())
 base = bases[0]
 print(f"{sum(p.numel() for p in base.parameters()):,} parameters, {len(bases)} models")
@@ -99,8 +100,6 @@ def logps_under(model, batch: dict) -> torch.Tensor:
     return rollout_logps(model, *(batch[name] for name in names))
 
 
-
-
 def luck(n: int) -> tuple[random.Random, torch.Generator]:
     """Two sources of randomness, from the seed n: for puzzles, and for tokens."""
     return random.Random(n), torch.Generator(DEVICE).manual_seed(n)
@@ -113,14 +112,15 @@ rows = zip(asked, texts)
 plots.show_table([{"asked": p.text, "truth": p.truth, "answered": t} for p, t in rows])
 
 # %% [markdown]
-# The base model does what people did: mostly it fills in a work sheet or guesses, and now and then it thinks and
-# answers. That is all a reward needs: what is to be rewarded must come up by itself *sometimes*.
+# The base model does what people did. Mostly it fills in a work sheet or guesses, and now and then it thinks and
+# answers. Reinforcement learning needs no more than that: the right answer must come up *sometimes*, because only what
+# was drawn can be rewarded.
 #
 # ## Exercise 1: a verifier
 #
 # What we want has two parts, and they are paid apart. The *form*: a thought and then an answer, each between its marks.
-# And the answer has to be *right*. A verifier is a program that many clever answers will meet. Each thing that it
-# overlooks will be found.
+# And the answer has to be *right*. The program that checks an answer is called a **verifier**. During training it sees
+# thousands of answers. If there is a way to be paid without being right, sooner or later one of them has found it.
 
 # %% nbgrader={"grade": false, "grade_id": "verify_answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def verify_answer(text: str, truth: int) -> tuple[float, float]:
@@ -130,9 +130,9 @@ def verify_answer(text: str, truth: int) -> tuple[float, float]:
     </think>, <answer> and </answer> are words too. The form is right when the text is one
     block <think> … </think> and directly behind it one block <answer> … </answer>, with
     nothing before, between or after them. A block holds any number of words, also none, and
-    no mark. The answer is right when the text has exactly one <answer> and exactly one
-    </answer>, and what stands between them is one word, a whole number such as 7 or -3,
-    equal to truth. Each reward looks at its own condition alone.
+    no mark. The answer is right when the text has exactly one <answer> and, behind it,
+    exactly one </answer>, and what stands between them is one word, a whole number such as 7
+    or -3, equal to truth. Each reward looks at its own condition alone.
     """
     ### BEGIN SOLUTION
     words = text.split()
@@ -216,7 +216,7 @@ check("group_advantages", group_advantages)
 # <details><summary><b>Hint</b></summary>
 #
 # Over which axis is the group? Which shape must mean and spread have to be subtracted and divided row by row? What is
-# 0 / 0, and who prevents it?
+# 0 / 0, and what prevents it?
 # </details>
 #
 # Below: one group of the base model's answers. Beside your advantages stand those of chapter 3, leave-one-out.
@@ -225,11 +225,11 @@ check("group_advantages", group_advantages)
 leave_one_out = earlier("leave_one_out_advantages", methods.leave_one_out_advantages)
 rng, generator = luck(device.seed(3))
 one = puzzles.puzzle(rng)
-texts, paid = [], []
-while sum(paid) < 1 and len(texts) < 400:  # until a group of eight has a right answer in it
+for _ in range(50):  # until a group of eight has a right answer in it
     _, texts = draw(base, [one] * 8, generator)
-    paid = [verify_answer(text, one.truth)[1] for text in texts]
-paid = torch.tensor([paid])
+    paid = torch.tensor([[verify_answer(text, one.truth)[1] for text in texts]])  # (1, 8)
+    if paid.any():
+        break
 both = group_advantages(paid)[0].tolist(), leave_one_out(paid)[0].tolist()
 drawings.group(texts, paid[0].tolist(), *both)
 
@@ -331,7 +331,7 @@ check("grpo_loss", grpo_loss)
 # Set what stands on padding to 0 first. Then all three are sums of the same losses: by what is each divided, and when?
 # </details>
 #
-# Drawn with your own function, with ends 0.8 and 1.28:
+# Minus the loss of a single token, its *objective*, drawn with your own function, for the ends 0.8 and 1.28:
 
 # %% tags=["demo"]
 one_token = torch.ones(1, 1)
@@ -354,10 +354,10 @@ drawings.two_ends(objective, 0.2, 0.28)
 # **Predict.** We train with your loss. As the policy learns to be right: what happens to the length of those answers
 # that are still *wrong*?
 #
-# - **a** With no normalisation anything: length is not paid for.
+# - **a** Nothing, with none of the three: length is not paid for.
 # - **b** Per “answer” they get longer.
 # - **c** Per “answer” they get shorter.
-# - **d** Per “token” and by a constant they get longer: a long answer has more tokens to be pushed.
+# - **d** Per “token” and by a constant they get longer: a long answer has more tokens, and each is pushed.
 
 # %% tags=["demo"]
 predict("wrong_and_long", "")
@@ -395,6 +395,7 @@ fig, axes = plt.subplots(1, 2, figsize=(9, 2.9), sharey=True)
 for per, color in PERS.items():
     for ax, name in zip(axes, ("wrong", "right")):
         plots.band(ax, lengths_learned[per], name, color, f"per “{per}”")
+        ax.get_lines()[-1].set_linestyle("--" if per == "constant" else "-")
         ax.set(xlabel="update", title=f"Long ones among the {name} answers", ylim=(0, 1))
 axes[0].legend(loc="lower left")
 plt.show()
@@ -406,10 +407,10 @@ came = "d" if min(ends["token"]["wrong"], ends["constant"]["wrong"]) > 0.6 else 
 reveal("wrong_and_long", came, answer=ends["answer"], constant=ends["constant"])
 
 # %% [markdown]
-# Divided by its own length, a long answer feels less of its reward: a long wrong one is hardly punished, and a long
-# right one hardly praised. So right answers get shorter, and wrong ones longer. That is the length bias of the first
-# GRPO. Per token and by a constant, answers of the same batch are treated alike. The mean per token has another,
-# smaller fault: a batch with long answers counts less than a batch with short ones.
+# Divided by its own length, a long answer is moved less by its reward. A long wrong one is hardly made rarer, and a
+# long right one hardly more frequent. So right answers get shorter, and wrong ones longer. That is the **length bias**
+# of the first GRPO. Per token and by a constant, answers of the same batch are treated alike. The mean per token has
+# another, smaller fault: each answer of a batch with long answers counts less than one of a batch with short answers.
 #
 # ## A KL inside the loss
 #
@@ -534,9 +535,9 @@ counted = [row["is"] for row in nine].count("∇KL(p‖p₀)")
 reveal("how_many", {6: "a", 4: "b", 1: "c"}.get(counted, "b"), counted=counted)
 
 # %% [markdown]
-# So a number can be a perfect *measurement* of the KL and a wrong thing to *learn* from. $k_1$ as a loss does
-# nothing. $k_3$ as a loss, the term of the first GRPO, holds the policy to $p_0$ by the other KL. Two papers say so
-# and are worth reading: Tang and Munos 2025 (arXiv:2506.09477), and Shah et al. 2025 (arXiv:2512.21852).
+# So a number can measure the KL without error on average, and still be wrong as a *loss*. $k_1$ as a loss does
+# nothing on average. $k_3$ as a loss, the term of the first GRPO, pulls the policy to $p_0$ by the other KL. Two papers
+# say so and are worth reading: Tang and Munos 2025 (arXiv:2506.09477), and Shah et al. 2025 (arXiv:2512.21852).
 #
 # ## Exercise 5: a KL for the loss
 #
@@ -581,9 +582,9 @@ check("kl_term", kl_term)
 # its mean?
 # </details>
 #
-# This is the KL that `trl`'s GRPO trainer adds when its `beta` is above 0 (the default is 0: no KL). We hold your
-# loss against the trainer's, on the base model's answers, with another model as the reference; and the loss of RLOO,
-# chapter 3's method, in which the clip is for whole answers.
+# This is the KL that `trl`'s GRPO trainer adds when its `beta` is above 0 (the default is 0: no KL). We compare your
+# loss with the trainer's, on the base model's answers, with another model as the reference. In the last row it is
+# compared with the loss of `trl`'s RLOO trainer, chapter 3's method. There each ratio is that of a whole answer.
 
 # %% tags=["demo"]
 rng, generator = luck(device.seed(5))
@@ -614,8 +615,8 @@ plots.show_table(agreement, caption=f"largest difference {trl_gap:.0e}")
 # ## Exercise 6: scored as it was drawn
 #
 # Answers are often drawn at a temperature that is not 1, or with top-p. Then they come from *another distribution*
-# than `log_softmax(logits)`. If the loss forgets that, nothing reports an error: it is a bug that trainers have had.
-# The right log-probability is that of the distribution that was really drawn from.
+# than `log_softmax(logits)`. If the loss forgets that, no error is reported. Trainers have had this bug. The right
+# log-probability is that of the distribution that was really drawn from.
 
 # %% nbgrader={"grade": false, "grade_id": "drawn_logps", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def drawn_logps(
@@ -626,9 +627,9 @@ def drawn_logps(
     logits: (..., vocab), the model's, of ordinary size; tokens: (...), one drawn from each.
     temperature > 0: the logits were divided by it. 0 < top_p <= 1: of the distribution at
     that temperature only the most likely tokens were kept, as few as have a sum of at least
-    top_p, and the others could not be drawn. Returns (...): log-probabilities, -inf for a
-    token that could not be drawn. Gradients flow to the logits; for tokens that could be
-    drawn they are finite.
+    top_p, and the others could not be drawn; top_p = 1 keeps every token, however unlikely.
+    Returns (...): log-probabilities, -inf for a token that could not be drawn. Gradients flow
+    to the logits; for tokens that could be drawn they are finite.
     """
     ### BEGIN SOLUTION
     logps = (logits / temperature).log_softmax(-1)
@@ -693,8 +694,8 @@ mismatch = [draw_and_score(*how) for how in ((1.0, 1.0), (0.7, 1.0), (1.4, 1.0),
 plots.show_table(mismatch)
 
 # %% [markdown]
-# A cold sampler (0.7) makes likely tokens likelier than the loss believes. Before anything is learned, some tokens
-# already stand outside the clip, and the weights are wrong for the others. With top-p the mean ratio is below 1,
+# At a temperature of 0.7, likely tokens are drawn more often than the loss assumes. Before anything is learned, some
+# tokens are already outside the clip, and the other ratios are not 1 either. With top-p the mean ratio is below 1,
 # because the loss gives chances to tokens that could not come. Scored as drawn, all ratios are 1.
 #
 # ## Exercise 7: right at least once
@@ -828,9 +829,13 @@ check("train_grpo", train_grpo)
 # form, and there are no demonstrations.
 
 # %% tags=["demo"]
-PROMPTS, K, UPDATES = 8, 8, device.at_most(40, least=2)
+PROMPTS, K, UPDATES = 8, 8, device.updates(40, least=2)
 GRPO = dict(steps=2, clip_low=0.2, clip_high=0.28, per="constant", max_tokens=NEW, beta=0.0)
-only_right = lambda text, asked: verify_answer(text, asked.truth)[1]  # noqa: E731
+
+
+def only_right(text: str, asked) -> float:
+    """1 for a right answer, in whatever form, else 0."""
+    return verify_answer(text, asked.truth)[1]
 
 
 def train(start, seed: int, reward=only_right, updates: int = UPDATES) -> tuple:
@@ -860,9 +865,9 @@ def train(start, seed: int, reward=only_right, updates: int = UPDATES) -> tuple:
 alone = [train(model, seed) for seed, model in zip(SEEDS, tqdm(bases, desc="reward alone"))]
 
 # %% [markdown]
-# **Predict.** DeepSeek reports that a small cold start made R1 better than R1-Zero. We do the same: a few updates on
-# demonstrations of the form, *with people's slips in them*, and then the same training with the same reward. Compared
-# with reward alone, the policy with a cold start
+# **Predict.** DeepSeek gave R1 a small cold start, and reports that it did better than R1-Zero. We try
+# the same: a few updates on demonstrations of the form, *with people's slips in them*, and then the same training with
+# the same reward. Compared with reward alone, the policy with a cold start
 #
 # - **a** learns sooner, and ends about equal;
 # - **b** ends clearly better;
@@ -888,13 +893,14 @@ cold = [train(m, seed) for seed, m in zip(SEEDS, tqdm(started, desc="with a cold
 
 # %% tags=["demo"]
 RUNS = {"reward alone": (alone, plots.BLUE), "with a cold start": (cold, plots.ORANGE)}
-fig, axes = plt.subplots(1, 3, figsize=(10.5, 3))
+fig, axes = plt.subplots(1, 3, figsize=(8.5, 2.8))
 for ax, name in zip(axes, ("right", "form", "tokens")):
     for label, (runs, color) in RUNS.items():
         plots.band(ax, [history for _, history in runs], name, color, label)
-    ax.set(xlabel="update", title=f"{name} (median of {len(SEEDS)} seeds)")
-axes[0].legend()
+    ax.set(xlabel="update", title=name.capitalize())
+axes[2].legend(loc="lower right")
 plt.show()
+print(f"Lines: medians of {len(SEEDS)} seeds. Bands: from the lowest to the highest.")
 
 stages = {"base": bases, "reward alone": [m for m, _ in alone],
           "cold start": started, "cold start, reward": [m for m, _ in cold]}  # fmt: skip
@@ -919,10 +925,10 @@ times = median(a / max(b, 1e-9) for a, b in zip(accuracy["reward alone"], accura
 print(f"Right answers, reward alone against the base model: {times:.1f} times as many (median)")
 
 # %% [markdown]
-# What did reward do that demonstrations did not? The demonstrations teach the form, slips included: the model writes
-# thoughts as good as theirs. A verifier does not mind how an answer came about. It pays for thoughts without a slip,
-# and those become likelier. And without the cold start the policy had to find the form by itself, which it could
-# because base models have read some. Where the right form never comes up, reward alone has nothing to hold on to.
+# What did reward do that demonstrations did not? The demonstrations teach the form, and slips with it:
+# the model writes thoughts as people do. A verifier pays for right answers only. Thoughts without a slip lead to those
+# more often, and so they become likelier. Without the cold start the policy had to find the form by itself. It could,
+# because the base model had read some answers of this form. If the form never comes up, reward alone cannot teach it.
 #
 # ### Learned, or sharpened?
 #
@@ -966,9 +972,9 @@ reveal("pass_many", came, first=first, many=many)
 
 # %% [markdown]
 # The gap between the two lines is large at k = 1 and much smaller at k = 64. Most of what the policy does after the
-# training, the base model could do before, rarely. It became surer of it. Yue et al. 2025 (arXiv:2504.13837) report
-# this of large models, too. It is no small thing: nobody asks a model 64 times. But it is another thing than new
-# knowledge.
+# training, the base model could do before, but rarely. The training made it frequent. Yue et al. 2025
+# (arXiv:2504.13837) report this of large models, too. It is useful, because nobody asks a model 64 times. But it is not
+# new knowledge.
 #
 # ### A reward that can be gamed
 #
@@ -981,7 +987,7 @@ def careless(text: str, asked) -> float:
     return float(str(asked.truth) in text.split())
 
 
-LONGER = device.at_most(80, least=2)
+LONGER = 2 * UPDATES
 gamed = [train(model, seed, careless, LONGER)
          for seed, model in zip(SEEDS, tqdm(bases, desc="careless"))]
 fig, axes = plt.subplots(1, 2, figsize=(9, 2.9))
@@ -1009,16 +1015,16 @@ rows = zip(asked, texts)
 plots.show_table([{"asked": p.text, "truth": p.truth, "answered": t} for p, t in rows])
 
 # %% [markdown]
-# The careless verifier never refuses a right answer. But there is an easier way to be paid than to be right: to write
-# many numbers. A longer text with more totals in it is paid more often, and in the end the policy does nothing else.
-# Look at the two curves: at first both rise together. Whoever looks at the reward alone sees nothing wrong, and stops
-# too late.
+# The careless verifier pays every right answer. But there is an easier way to be paid than to answer. A work sheet is a
+# list of numbers, and the truth is often one of them. So the policy learns to write numbers and to give no answer; with
+# some seeds the lists get longer and longer. Compare the two curves. What is paid looks like success, and nothing in it
+# says that the answers are missing.
 #
 # ### Rejection sampling, with a control
 #
 # From the policy with the cold start we draw answers to many puzzles, choose with your `rejection_sample`, and
-# fine-tune. Better afterwards: is it the choice, or just more fine-tuning? The **control** knows: as many answers to
-# the same puzzles, chosen at random, right or wrong.
+# fine-tune. If the policy is better afterwards: is that due to the choice, or only to more fine-tuning? A **control**
+# tells: as many answers to the same puzzles, chosen at random, right or wrong.
 
 # %% tags=["demo"]
 def rejection(start, seed: int) -> dict[str, float]:
@@ -1051,8 +1057,8 @@ plots.show_table([{"from the cold start": name, "right, median": x} for name, x 
 # more. The policy is small: each answer has some features, and the weights decide. Learn weights with which it is
 # right as often as possible, also on prompts that it has never seen.
 #
-# Nobody tells you how. What is measured is the chance of the right answer on 500 held-out prompts, which your
-# function never sees. There are four bars: 0.25, 0.45, 0.65 and 0.82. GRPO as above reaches the first one or two.
+# The way is yours. What is measured is the chance of the right answer on 500 held-out prompts, which your function
+# never sees. There are four bars: 0.25, 0.45, 0.65 and 0.82. GRPO as above reaches the first one or two.
 
 # %% nbgrader={"grade": false, "grade_id": "learn_from_checks", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def learn_from_checks(
@@ -1070,19 +1076,19 @@ def learn_from_checks(
     """
     ### BEGIN SOLUTION
     # Each check is a fact about one answer, and stays true: keep all of them, and find the
-    # weights under which what was seen is likely, of wrong answers too.
+    # weights under which what was seen is likely, of wrong answers too. Ask about each prompt
+    # once, and spread the checks over eight rounds: better weights find more right answers.
     weights = start.clone().requires_grad_()
     asked, drawn, seen = (torch.empty(0, dtype=torch.long) for _ in range(3))
-    rounds = 8
-    for _ in range(rounds):
-        prompts = torch.randint(len(features), (budget // rounds,), generator=generator)
+    order = torch.randperm(budget, generator=generator) % len(features)
+    for prompts in order.chunk(8):
         probs = (features[prompts] @ weights.detach()).softmax(-1)
         answers = torch.multinomial(probs, 1, generator=generator)[:, 0]
         rewards = check_answers(prompts, answers)
         asked, drawn = torch.cat([asked, prompts]), torch.cat([drawn, answers])
         seen = torch.cat([seen, rewards.long()])
         optimizer = torch.optim.Adam([weights], lr=0.1)
-        for _ in range(25):
+        for _ in range(25 if len(asked) < budget else 100):
             logps = (features[asked] @ weights).log_softmax(-1)
             logps = logps.gather(1, drawn[:, None])[:, 0].clamp(max=-1e-4)
             likelihood = torch.where(seen == 1, logps, torch.log1p(-logps.exp()))
@@ -1121,8 +1127,8 @@ print(f"""In this run (medians of the seeds, where there are several):
   the clip before the first step.
 - Right answers: {end["base"]:.0%} before, {end["reward alone"]:.0%} after reward alone,
   {end["cold start"]:.0%} after the cold start, {end["cold start, reward"]:.0%} after both.
-- 60 % right after {until["reward alone"]:g} updates with reward alone,
-  {until["with a cold start"]:g} with a cold start.
+- The first update with 60 % right answers: number {until["reward alone"]:g} with reward alone,
+  number {until["with a cold start"]:g} with a cold start.
 - pass@64: {many["base"]:.0%} before, {many["reward alone"]:.0%} after reward alone.
 - The careless verifier pays {late["paid"]:.0%} in the end, and {late["right"]:.0%} are right.
 - Fine-tuned on right answers {middle["right ones"]:.0%}, on answers by chance
@@ -1160,11 +1166,13 @@ print(f"""In this run (medians of the seeds, where there are several):
 # ## What was not shown
 #
 # Our model has a hundred thousand weights and one kind of puzzle, which a scratchpad makes easy. Whether reward alone
-# can teach what no answer of the base model ever shows was not tried. One learning rate was used, none was tuned, and
-# the cold start had one size. A KL that every token pays for itself, as in exercise 9 and in `trl`, leaves something
-# out: earlier tokens decide which places are reached at all, and they are not charged for that (Tang and Munos call
-# it a partial gradient). Answers here are short; the length bias was shown in a world of four answers. Programs and
-# proofs need verifiers that are hard to write, and those are gamed in ways that are harder to see.
+# can teach what no answer of the base model ever shows was not tried. Nor did we show where reward alone fails: with
+# less pre-training, a model's rare thoughts are mostly wrong, and it can settle for answering at once, which is right
+# now and then. One learning rate was used, none was tuned, and the cold start had one size. A KL that every token pays
+# for itself, as in exercise 9 and in `trl`, leaves something out: earlier tokens decide which places are reached at
+# all, and they are not charged for that (Tang and Munos call it a partial gradient). Answers here are short; the length
+# bias was shown in a world of four answers. Programs and proofs need verifiers that are hard to write, and those are
+# gamed in ways that are harder to see.
 #
 # **To read**: Shao et al. 2024, *DeepSeekMath* (GRPO, arXiv:2402.03300); DeepSeek-AI 2025, *DeepSeek-R1*
 # (arXiv:2501.12948); Yu et al. 2025, *DAPO* (arXiv:2503.14476); Liu et al. 2025, *Understanding R1-Zero-like

@@ -92,7 +92,7 @@ def in_double_precision_by_numpy(rewards, eps=1e-4):
 @alternative("grpo_loss")
 def token_by_token(logps, old_logps, advantages, mask, clip_low, clip_high, per, max_tokens=None, extra=None):
     """Loops over answers and tokens; nothing of the padding is ever looked at."""
-    sums, counts = [], []
+    sums, counts, old_logps, advantages = [], [], old_logps.detach(), advantages.detach()
     for i in range(len(logps)):
         a, total = float(advantages[i]), 0.0
         for j in mask[i].nonzero()[:, 0].tolist():

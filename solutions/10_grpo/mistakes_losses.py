@@ -191,6 +191,8 @@ changes("drawn_logps", _drawn_logps, [
     ("one_token_too_few", "You leave out the token with which the sum reaches top_p. It belongs to those that are kept.",
      "(above.squeeze(-1) >= top_p)", "(above.squeeze(-1) + probs > top_p)"),
     ("one_token_too_many", "You keep a token more than needed where the sum is exactly top_p.", ">= top_p", "> top_p"),
+    ("rare_tokens_left_out", "With top_p = 1 you leave out very unlikely tokens: after rounding, the sum of the others is 1 already. 1 keeps all.",
+     " & (top_p < 1)", ""),
     ("threshold_on_each", "You leave out tokens whose own chance is below top_p. It is the *sum* of the most likely that has to reach it.",
      "(above.squeeze(-1) >= top_p)", "(probs < top_p)"),
     ("the_least_likely_kept", "You keep the least likely tokens. The most likely are kept.", "probs.unsqueeze(-2) > probs.unsqueeze(-1)",

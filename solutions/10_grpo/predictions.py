@@ -3,7 +3,7 @@
 PREDICTIONS = {
     "wrong_and_long": {
         "choices": {
-            "a": "The reward does not pay for length. But the loss divides by it, and so a long answer feels less of its reward.",
+            "a": "The reward does not pay for length. But the loss divides by it, and so a long answer is moved less by its reward.",
             "b": "A wrong answer is pushed down. Divided by its length, a long one is pushed less, and so it is what remains "
             "among the wrong ones.",
             "c": "It is the right ones that get shorter. A long wrong answer is pushed down *less*, and remains.",
@@ -26,14 +26,14 @@ PREDICTIONS = {
     },
     "cold_start": {
         "choices": {
-            "a": "The demonstrations save the search for the form. After that the reward does the same work in both.",
+            "a": "The demonstrations show the form, so that it need not be found. After that the reward does the same in both.",
             "b": "So it was with DeepSeek's large model, also for how its answers read. Here the puzzle is easy enough to be "
             "found without help.",
             "c": "The slips are there after the cold start. The reward does not pay for them, and they become rarer.",
         },
-        "why": "60 % of the answers are right after {until[reward alone]:g} updates with reward alone, and after "
-        "{until[with a cold start]:g} with a cold start. In the end {end[reward alone]:.0%} and {end[cold start, reward]:.0%} "
-        "are right, on new puzzles (medians).",
+        "why": "The first update with 60 % right answers is number {until[reward alone]:g} with reward alone, and number "
+        "{until[with a cold start]:g} with a cold start (the first of all is number 0). In the end {end[reward alone]:.0%} and "
+        "{end[cold start, reward]:.0%} are right, on new puzzles (medians).",
     },
     "pass_many": {
         "choices": {

@@ -34,8 +34,8 @@ def rewards_of_a_known_optimum(answer, seed):
     """The policy is the optimum for given rewards: those come back, but for a constant for each prompt."""
     ref_logps, beta = _policy(seed, 3, 5), 0.3
     rewards = 2 * torch.randn(3, 5, generator=seeded(seed + 2)) + torch.tensor([[4.0], [-3.0], [0.5]])
-    logps = (ref_logps + rewards / beta).log_softmax(-1)
-    return {"rewards": as_tensor(answer(logps, ref_logps, beta), "The result")}
+    optimum = (ref_logps + rewards / beta).log_softmax(-1)
+    return {"rewards": as_tensor(answer(optimum, ref_logps, beta), "The result")}
 
 
 @recovered_rewards.case

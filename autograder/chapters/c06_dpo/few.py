@@ -16,7 +16,7 @@ policy_from_pairs = Exercise("policy_from_pairs", TOPIC, "Exercise 9: few pairs"
 
 PROMPTS, MANNERS, PAIRS = 96, 12, 10  # PAIRS: of each prompt
 BETA = 0.5
-WORLDS = 4  # one bar is measured on so many
+WORLDS = 6  # one bar is measured on so many
 
 
 class World(NamedTuple):
@@ -77,5 +77,5 @@ def nearly_a_half(answer, seed):
 
 @policy_from_pairs.case(rule="gains_more_than_a_half")
 def more_than_a_half(answer, seed):
-    """The same with a bar of 0.54."""
+    """The same with a bar of 0.5."""
     return _tried(answer, seed)

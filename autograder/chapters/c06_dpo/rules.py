@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from autograder.chapters.c06_dpo.few import BETA, MANNERS, PROMPTS, WORLDS, worlds
+from autograder.chapters.c06_dpo.few import BETA, MANNERS, PROMPTS, WORLDS, World, worlds
 from autograder.judging.compare import Summary
 from autograder.judging.rules import bars, bounded, checksum, reaches
 
@@ -11,14 +11,21 @@ from autograder.judging.rules import bars, bounded, checksum, reaches
 def _gain(data: dict, bar: float) -> Summary:
     seed = bounded(data["seed"], 2**62)
     logits = torch.as_tensor(np.asarray(data["logits"], dtype=np.float64)).reshape(WORLDS, PROMPTS, MANNERS)
-    shares = [_share(row, one.ref_logps.double(), one.utilities.double()) for row, one in zip(logits, worlds(seed), strict=True)]
-    return checksum(np.asarray([seed])) | reaches("share of the possible gain", sum(shares) / len(shares), bar)
+    return checksum(np.asarray([seed])) | reaches("share of the possible gain", _share(logits, worlds(seed)), bar)
 
 
-def _share(logits: torch.Tensor, ref_logps: torch.Tensor, utilities: torch.Tensor) -> float:
-    """The policy's gain in E[utility] - β KL over the reference, as a share of the greatest possible one."""
-    start, most = (_objective(x, ref_logps, utilities) for x in (ref_logps, ref_logps + utilities / BETA))
-    return (_objective(logits, ref_logps, utilities) - start) / (most - start)
+def _share(logits: torch.Tensor, many: list[World]) -> float:
+    """What the policies of these worlds gain in E[utility] - β KL over the reference, as a share of the greatest possible gain.
+
+    Gains are added up over the worlds first, so that one in which little can be gained counts for little.
+    """
+    gained = possible = 0.0
+    for row, one in zip(logits, many, strict=True):
+        ref_logps, utilities = one.ref_logps.double(), one.utilities.double()
+        start, most = (_objective(x, ref_logps, utilities) for x in (ref_logps, ref_logps + utilities / BETA))
+        gained += _objective(row, ref_logps, utilities) - start
+        possible += most - start
+    return gained / possible
 
 
 def _objective(logits: torch.Tensor, ref_logps: torch.Tensor, utilities: torch.Tensor) -> float:
@@ -31,6 +38,6 @@ PAIRS_BARS = {
     "gains_a_quarter_from_pairs": 0.25,  # something holds the policy back: IPO, smoothing, or few steps
     "gains_more_than_a_third": 0.36,  # rewards are drawn towards 0, as far as the pairs are few
     "gains_nearly_a_half": 0.46,  # something is learned from other prompts
-    "gains_more_than_a_half": 0.54,  # both
+    "gains_more_than_a_half": 0.5,  # both
 }
 bars(_gain, PAIRS_BARS)

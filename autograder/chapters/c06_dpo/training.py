@@ -179,8 +179,8 @@ def one_large_group(answer, seed):
 
 @reference_logps.case
 def how_many_rows_at_a_time(answer, seed):
-    """No forward pass reads more than `size` pairs; five pairs, two at a time, are three passes."""
-    _, model = _precomputed(answer, seed, 5, 2)
+    """No forward pass reads more than `size` pairs; nine pairs, four at a time, are three passes."""
+    _, model = _precomputed(answer, seed, 9, 4)
     return {"rows_of_each_call": torch.tensor(model.rows)}
 
 
@@ -253,8 +253,11 @@ def _ran(answer, seed: int, batches, calls: list | None = None, **changed) -> di
 
 def _plain(history) -> dict:
     """The history, a list of dictionaries of plain numbers, as tensors."""
-    if not isinstance(history, list) or not all(isinstance(h, dict) and set(h) == set(_KEYS) for h in history):
-        raise Unexpected('train_dpo should return a list with a dictionary for each update: "loss", "margin", "accuracy".')
+    asked = 'train_dpo should return a list with a dictionary for each update: "loss", "margin", "accuracy"'
+    if not isinstance(history, list):
+        raise Unexpected(f"{asked}. What came back is {'None' if history is None else 'a ' + type(history).__name__}.")
+    if not all(isinstance(h, dict) and set(h) == set(_KEYS) for h in history):
+        raise Unexpected(f"{asked}.")
     if any(isinstance(h[k], torch.Tensor) for h in history for k in _KEYS):
         raise Unexpected("There is a tensor in your history; plain numbers are asked for. x.item() takes a number out.")
     return {k: torch.tensor([as_number(h[k], f'"{k}"') for h in history]) for k in _KEYS}

@@ -2,13 +2,14 @@
 
 import torch
 
-from autograder.chapters.probing import as_tensor, mask_of, noting_sgd, plain_losses, seeded
+from autograder.chapters.probing import as_number, as_tensor, mask_of, noting_sgd, seeded
 from autograder.exercise import Exercise, Unexpected
 
 TOPIC = "10_grpo"
 
 # The first optimizer in a process imports torch's compiler, which takes seconds.
-train_grpo = Exercise("train_grpo", TOPIC, "Exercise 9: the training loop", needs=("torch._dynamo",), trains=True)
+# It is plain: but for the policy, which it trains, it is given functions and numbers.
+train_grpo = Exercise("train_grpo", TOPIC, "Exercise 9: the training loop", needs=("torch._dynamo",), plain=True, trains=True)
 
 _PROMPTS, _K, _SEQ = 3, 5, 4
 _SETTINGS = {"steps": 1, "clip_low": 0.2, "clip_high": 0.3, "per": "token", "max_tokens": 6, "beta": 0.0, "max_norm": 1e9}
@@ -45,11 +46,19 @@ def _trained(answer, seed: int, updates: int = 1, **changed) -> dict:
     optimizer = noting_sgd([{"params": [policy.a]}, {"params": [policy.b], "lr": 0.4}], lr=1.0)
     earned = answer(policy, optimizer, sample, logps_of, updates, **settings)
     return {
-        "mean_rewards": plain_losses(earned, "train_grpo", "one an update"),
+        "mean_rewards": _plain_numbers(earned),
         "gradient_norms": torch.tensor(optimizer.norms),
         "weights": torch.cat([policy.a.detach(), policy.b.detach()]),
         "weights_that_drew": torch.stack(draws) if draws else torch.zeros(0, 4),
     }
+
+
+def _plain_numbers(earned) -> torch.Tensor:
+    if not isinstance(earned, (list, tuple)):
+        raise Unexpected(f"train_grpo should return a list of mean rewards, one an update; it returned {type(earned).__name__}.")
+    if any(isinstance(x, torch.Tensor) for x in earned):
+        raise Unexpected("The mean rewards in your list are tensors; plain numbers are asked for. Keep .item() of each.")
+    return torch.tensor([as_number(x, "Each mean reward in the list") for x in earned])
 
 
 @train_grpo.case
@@ -89,7 +98,7 @@ def by_a_constant(answer, seed):
 def the_gradient_clipped(answer, seed):
     """The gradient of all parameters together is scaled to max_norm where it is longer; max_norm is 1 by default."""
     short = _trained(answer, seed, updates=2, max_norm=0.01)
-    default = _trained(answer, seed, per="constant", max_tokens=1, beta=5.0, max_norm=None)
+    default = _trained(answer, seed, per="constant", max_tokens=1, beta=50.0, max_norm=None)
     return short | {f"by_default_{name}": default[name] for name in ("weights", "gradient_norms")}
 
 

@@ -100,7 +100,7 @@ def with_an_extra_loss(answer, seed):
 def anything_finite_on_padding(answer, seed):
     """On padding the log-probabilities are a hundred nats apart and extra is huge: nothing of that reaches the loss."""
     logps, old_logps, advantages, mask = _batch(seed)
-    logps, old_logps = logps.masked_fill(mask == 0, 0.0), old_logps.masked_fill(mask == 0, -100.0)
+    logps, old_logps = logps.masked_fill(mask == 0, -0.5), old_logps.masked_fill(mask == 0, -100.0)
     extra = torch.full((5, _SEQ), 0.25).masked_fill(mask == 0, 1e6)
     found = {per: _loss(answer, (logps, old_logps, advantages, mask), 0.2, 0.2, per, max_tokens=8, extra=extra)
              for per in ("answer", "token", "constant")}  # fmt: skip
@@ -269,6 +269,14 @@ def both_at_once(answer, seed):
     logits = torch.tensor([2.0, 1.1, 0.3, -0.4, -1.5, -2.0])[torch.randperm(6, generator=seeded(seed))].repeat(6, 1)
     pairs = {"warm": (1.8, 0.8), "cold": (0.5, 0.8), "a_single_token": (1.0, 0.05)}
     return {name: _scored(answer, logits, torch.arange(6), *pair) for name, pair in pairs.items()}
+
+
+@drawn_logps.case
+def hardly_ever_drawn(answer, seed):
+    """All tokens are kept by top_p = 1, also those that come once in a hundred million draws: after rounding, the sum of the
+    others is 1 already."""
+    logits = torch.tensor([18.0, -0.5, -1.0, -2.5])[torch.randperm(4, generator=seeded(seed))].repeat(4, 1)
+    return {"all_kept": _scored(answer, logits, torch.arange(4)), "colder": _scored(answer, logits, torch.arange(4), 0.8, 1.0)}
 
 
 @drawn_logps.case

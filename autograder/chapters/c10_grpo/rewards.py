@@ -199,7 +199,7 @@ rejection_sample = Exercise("rejection_sample", TOPIC, "Exercise 8: rejection sa
 def _chosen(answer, answers: list[list[str]], rewards: torch.Tensor, most: int) -> dict:
     chosen = answer(answers, rewards, most)
     if not isinstance(chosen, (list, tuple)) or any(not isinstance(p, (tuple, list)) or len(p) != 2 for p in chosen):
-        raise Unexpected("A list of pairs (prompt, place) is asked for.")
+        raise Unexpected(f"A list of pairs (prompt, place) should come back; it was {str(chosen)[:80]}.")
     try:
         return {"chosen": [f"{int(i)} {int(j)}" for i, j in chosen]}
     except (TypeError, ValueError):
@@ -245,6 +245,7 @@ def the_same_text_to_another_prompt(answer, seed):
 def more_than_are_wanted(answer, seed):
     """More right answers than `most`: the first ones of each prompt, after equal texts are left out."""
     answers, rewards = _drawn(seed, 5, 11, 6)
+    answers[1][:3] = ["<answer> 8 </answer>", "<answer> 8 </answer>", "<answer> 9 </answer>"]
     rewards[1] = 1.0
     return _chosen(answer, answers, rewards, 2) | {"one_each": _chosen(answer, answers, rewards, 1)["chosen"]}
 

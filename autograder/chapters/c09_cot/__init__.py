@@ -1,0 +1,1 @@
+"""Chapter 09: how its answers are exercised, and what must hold of answers of which many are right."""
