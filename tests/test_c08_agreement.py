@@ -35,9 +35,10 @@ def test_beliefs_and_predictions_are_ratios_of_sums_over_all_tables(seed, noise)
     g = generator(seed)
     known = torch.randint(3, (4, 5), generator=g)
     prior = torch.rand(4, generator=g, dtype=torch.double).softmax(0)
-    rows = tables._filled(known[[seed % 4]], torch.tensor([0]), 6, g, 0.0, None)
-    xs = rows.xs % 5
+    xs = torch.randint(5, (1, 6), generator=g)
     ys = known[seed % 4][xs]
+    if noise:
+        ys = torch.where(torch.rand(1, 6, generator=g) < noise, torch.randint(3, (1, 6), generator=g), ys)
     beliefs, predictions = bayes_predictions(xs, ys, known, 3, noise, prior.float())
     for i in range(6):
         joint = []
