@@ -250,7 +250,7 @@ print(f"log p of ␣positive {with_space:.1f}, of positive without the space {sp
 # - **c** Less often than by chance: it goes on calling good reviews positive.
 
 # %% tags=["demo"]
-predict("turned_labels", "")
+predict("labels_turned", "")
 
 # %% tags=["demo"]
 SHOTS = (0, 1, 2, 4, 8)
@@ -298,7 +298,7 @@ axes[1].set_title("Probability of all labels together")
 axes[1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 turned = accuracy["labels turned round"][8]
-reveal("turned_labels", "a" if turned > 0.75 else "c" if turned < 0.4 else "b", turned=turned)
+reveal("labels_turned", "a" if turned > 0.75 else "c" if turned < 0.4 else "b", turned=turned)
 
 # %% [markdown]
 # The right picture says what the examples give above all: the *form*. Without an example, little of the probability is

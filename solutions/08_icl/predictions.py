@@ -1,7 +1,7 @@
 """What the reader of chapter 08 guesses before a cell shows it, and what is said afterwards."""
 
 PREDICTIONS = {
-    "turned_labels": {
+    "labels_turned": {
         "choices": {
             "a": "Large models do that: they follow the examples against what they know. A model of this size rarely can.",
             "b": "The examples pull one way, and what the words mean pulls the other way. About half is what neither side winning "
