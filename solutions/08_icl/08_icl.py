@@ -129,9 +129,9 @@ def with_label(prompt: str, label: str, encode) -> tuple[list[int], int]:
     differs; all others are the label's.
     """
     ### BEGIN SOLUTION
-    ids, alone = list(encode(f"{prompt} {label}")), encode(prompt)
+    ids, alone = encode(f"{prompt} {label}"), encode(prompt)
     first = 0
-    while first < min(len(ids), len(alone)) and ids[first] == alone[first]:
+    while first < len(alone) and ids[first] == alone[first]:
         first += 1
     return ids, first
     ### END SOLUTION
@@ -803,9 +803,8 @@ def induction_scores(attentions: torch.Tensor, xs: torch.Tensor) -> torch.Tensor
     ### BEGIN SOLUTION
     same = (xs[:, :, None] == xs[:, None, :]).tril(-1)  # (rows, i, j): j < i, equal inputs
     to_labels = attentions[..., 0::2, 1::2]  # (layers, rows, heads, i, j)
-    found = (to_labels * same[:, None]).sum(-1)  # (layers, rows, heads, i)
-    repeated = same.any(-1)[:, None].float()  # (rows, 1, i)
-    return (found * repeated).sum((1, 3)) / repeated.sum()
+    found = (to_labels * same[:, None]).sum((1, 3, 4))  # (layers, heads)
+    return found / same.any(-1).sum()  # how many inputs stood in their row before
     ### END SOLUTION
 
 

@@ -98,7 +98,9 @@ def several_tokens(answer, seed):
 @with_label.case
 def cut_elsewhere(answer, seed):
     """A tokenizer that joins the colon with what follows it: the last token of the prompt alone is not in the whole text."""
-    return _labelled(answer, f"Text: number {seed % 1000}\nLabel:", "terrible", _JOINED)
+    behind_words = _labelled(answer, f"Text: number {seed % 1000}\nLabel:", "terrible", _JOINED)
+    behind_nothing = _labelled(answer, ":", f"good {seed % 10}", _JOINED)  # no token is the prompt's
+    return behind_words | {f"colon_alone_{name}": x for name, x in behind_nothing.items()}
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -69,9 +69,10 @@ def without_noise(answer, seed):
 new_table_predictions = Exercise("new_table_predictions", TOPIC, "Exercise 7: a table that nobody knows")
 
 
-def _unknown(seed: int, rows: int, pairs: int, noise: float, inputs: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
-    g = seeded(seed)
-    tables = torch.randint(_LABELS, (rows, inputs), generator=g)
+def _unknown(seed: int, rows: int, pairs: int, noise: float, used: int = _LABELS) -> tuple[torch.Tensor, torch.Tensor]:
+    """Inputs and labels of rows, each with a table of its own; used: how many of the labels the tables have."""
+    g, inputs = seeded(seed), 3
+    tables = torch.randint(used, (rows, inputs), generator=g)
     xs = torch.randint(inputs, (rows, pairs), generator=g)
     ys = tables.gather(1, xs)
     ys = torch.where(torch.rand(ys.shape, generator=g) < noise, torch.randint(_LABELS, ys.shape, generator=g), ys)
@@ -108,8 +109,8 @@ def one_input_many_times(answer, seed):
 
 @new_table_predictions.case
 def labels_without_noise(answer, seed):
-    """No noise: an input that was seen has the label that it had."""
-    return _guessed(answer, *_unknown(seed, 5, 8, 0.0), 0.0)
+    """No noise: an input that was seen has the label that it had. One of the labels comes in no row."""
+    return _guessed(answer, *_unknown(seed, 5, 8, 0.0, used=_LABELS - 1), 0.0)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
