@@ -18,6 +18,10 @@ def claims(values: dict) -> None:
     assert recognised < values["possible"] - 0.3, "models of the known tables are far from what a new one allows"
     assert learned > recognised + 0.3, "who was trained on new tables learns from the row"
     trained_known, trained_new = values["kinds"]
+    counts, whole, blind, weak = zip(*values["small"]["trained on new tables"], strict=True)
+    assert median(counts) >= 1 and median(found[0] for found in values["small"]["trained on known tables"]) == 0
+    lost, by_chance = (median(a - b for a, b in zip(whole, some, strict=True)) for some in (blind, weak))
+    assert lost > 0.08 and lost > by_chance, "who needed to look back has heads for it, and is right less often without them"
     first, again = "first time, known table", "again, new table"
     assert trained_known[first] > trained_new[first] + 0.3 and trained_new[again] > trained_known[again] + 0.3
 
@@ -29,12 +33,16 @@ def asserted_of_the_real_model(values: dict) -> None:
     assert with_space > without + 2, "the lost space costs nats"
     good, good_long, bad, bad_long = values["by_length"]
     assert good_long["sum"] <= good["sum"] and bad_long["sum"] <= bad["sum"], "by the sum a longer label never gains"
-    assert accuracy["sentiment"][8] > 0.75 and accuracy["kind"][8] > 0.7, "labels that say what they mean"
-    assert accuracy["odd or even"][8] < 0.9, "a rule of numbers is not found"
+    mean = {name: sum(a for n, a in found.items() if n) / (len(found) - 1) for name, found in accuracy.items()}
+    assert mean["sentiment"] > 0.75 and mean["kind"] > 0.75, "labels that say what they mean"
+    assert mean["odd or even"] < 0.7, "a rule of numbers is not found"
     mass = {name: {int(n): p for n, p in found.items()} for name, found in values["mass"].items()}
     for name in ("sentiment", "kind"):
         assert mass[name][0] < 0.5 < mass[name][8], "what examples give is the form"
-    assert accuracy["labels turned round"][8] < accuracy["sentiment"][8] - 0.2, "turned labels are not followed as plain ones are"
+    turned = mean["labels turned round"]
+    assert accuracy["labels turned round"][0] + 0.05 < turned < mean["sentiment"] - 0.25, "examples pull, not all the way"
+    liking = values["liking"]["as it is"]
+    assert max(liking) - min(liking) > 0.3 and values["uneven"]["as it is"] > 0.15, "the order decides which label it says"
     assert max(values["widths"]) > 0.2, "with so few questions intervals are wide"
     whole, blind, weak = values["off"].values()
     count, of = values["heads"]

@@ -16,6 +16,7 @@ _NUMBERED = "the questions are numbered in another way, and each is drawn as oft
 _CONSTANT = "any number will do that is the same for all tables: the beliefs sum to 1"
 _BOTH = "all labels get the same number more, and the probabilities sum to 1"
 _EVEN = "rows have an even number of places: these are the inputs, too"
+_FOUND = "found = (to_labels * same[:, None]).sum((1, 3, 4))"
 _ORDER = "the same is computed in either order"
 
 EQUIVALENTS = [
@@ -51,4 +52,12 @@ EQUIVALENTS = [
     ("train_in_context", "optimizer.step(); losses.append(loss.item()) -> losses.append(loss.item()); optimizer.step()", _ORDER),
     ("induction_scores", f"{_TO_LABELS} -> {_TO_LABELS.replace('0::2', '::2')}", _EVEN),
     ("induction_scores", f"{_TO_LABELS} -> {_TO_LABELS.replace('0::2', '0:-1:2')}", _EVEN),
+    ("induction_scores", f"{_FOUND} -> {_FOUND.replace('1, 3, 4', '3, 1, 4')}", _ORDER),
+    ("induction_scores", f"{_FOUND} -> {_FOUND.replace('1, 3, 4', '4, 3, 1')}", _ORDER),
+    ("induction_scores", f"{_FOUND} -> {_FOUND.replace('1, 3, 4', '1, 4, 3')}", _ORDER),
+    (
+        "induction_scores",
+        "return found / same.any(-1).sum() -> return found / same.any(-2).sum()",
+        "as many inputs come again later as stood in their row before: all but one of each",
+    ),
 ]

@@ -6,6 +6,6 @@ MEASURED = {
     "widths": widths, "by_order": by_order, "liking": liking, "uneven": uneven, "spread": spread, "gain": gain,
     "exact": exact, "needed": needed, "by_shots": by_shots, "gaps": gaps, "distance": distance,
     "hashes_equal": before == after, "recognised": recognised, "learned": learned, "possible": possible,
-    "kinds": kinds, "off": off, "heads": [len(strong), len(flat)], "score": flat.max().item(),
-    "baseline": baseline, "strongest": strongest,
+    "kinds": kinds, "off": off, "heads": [len(strong), scores.numel()], "score": scores.max().item(),
+    "small": small,
 }
