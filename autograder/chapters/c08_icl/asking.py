@@ -57,7 +57,7 @@ def other_names(answer, seed):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-with_label = Exercise("with_label", TOPIC, "Exercise 2: the tokens of a label")
+with_label = Exercise("with_label", TOPIC, "Exercise 2: the tokens of a label", plain=True)
 
 _VOCAB = 509
 _PIECES = re.compile(r" ?[^\W\d]{1,4}|\n+| ?\d| ?[^\w\s]|\s")

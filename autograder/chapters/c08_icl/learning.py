@@ -11,7 +11,7 @@ TOPIC = "08_icl"
 
 # The first optimizer in a process imports torch's compiler, which takes seconds.
 train_in_context = Exercise(
-    "train_in_context", TOPIC, "Exercise 8: the training loop", needs=("torch._dynamo",), trains=True
+    "train_in_context", TOPIC, "Exercise 8: the training loop", needs=("torch._dynamo",), trains=True, plain=True
 )  # fmt: skip
 
 _ROWS, _PAIRS, _VOCAB = 3, 4, 11
