@@ -929,9 +929,9 @@ plots.show_table([
 ])  # fmt: skip
 
 # %% [markdown]
-# The models that needed to look back in training have heads for it, and are right less often without them. What other
-# heads do cannot simply be read off such a table: heads work together, and what one of them does may be of use only
-# with another.
+# The models that needed to look back in training have heads for it, and without them are right far less often. What a
+# single head does cannot simply be read off such a table: heads work together, and what one of them finds may be of use
+# only with another.
 #
 # ## Exercise 10: rows alone (open)
 #
