@@ -27,8 +27,8 @@ def rows_of(heading: str) -> list[list[str]]:
     return rows[2:]
 
 
-def test_the_map_has_every_chapter_and_marks_those_that_are_coming():
-    assert [chapter.folder for chapter in c00.CHAPTERS if not chapter.coming] == chapters()
+def test_the_map_has_every_chapter():
+    assert [chapter.folder for chapter in c00.CHAPTERS] == chapters()
     assert [int(chapter.number) for chapter in c00.CHAPTERS] == list(range(len(c00.CHAPTERS)))
 
 
@@ -36,26 +36,23 @@ TABLES = ["Words of the field", "The lecture, heading by heading", "The lecture,
 
 
 @pytest.mark.parametrize("heading", TABLES)
-def test_every_row_points_to_a_chapter_that_there_is_or_says_that_it_is_coming(heading):
+def test_every_row_points_to_a_chapter_that_there_is(heading):
     rows = rows_of(heading)
     assert len(rows) > 10
-    to_come = {chapter.number for chapter in c00.CHAPTERS if chapter.coming}
     for *_, where in rows:
         links = re.findall(r"\[(\d\d)\]\(\.\./(\w+)/(\w+)\.ipynb\)", where)
-        coming = re.findall(r"(\d\d), coming", where)
-        assert links or coming
+        assert links
         assert all(folder == file and folder[:2] == number and folder in chapters() for number, folder, file in links)
-        assert set(coming) <= to_come
-        rest = re.sub(r"\[\d\d\]\(.*?\)|\d\d, coming|, and |, ", "", where)
-        assert not rest, f"neither a chapter's link nor “NN, coming”: {rest}"
+        rest = re.sub(r"\[\d\d\]\(.*?\)|, and |, ", "", where)
+        assert not rest, f"not a chapter's link: {rest}"
 
 
-def test_every_heading_of_the_lecture_names_an_exercise_or_says_that_it_is_coming():
+def test_every_heading_of_the_lecture_names_an_exercise():
     for heading, taught, where in rows_of("The lecture, heading by heading"):
         linked = re.findall(r"\]\(\.\./(\w+)/", where)
         there = {exercise.name for topic in linked for exercise in exercises_of(topic)}
         named = re.findall(r"`(\w+)`", taught)
-        assert named or not linked, heading
+        assert named and linked, heading
         assert set(named) <= there, heading
         assert all({e.name for e in exercises_of(topic)} & set(named) for topic in linked), f"{heading}: nothing of a chapter"
 

@@ -51,6 +51,9 @@ LONG = {
     "puzzles.trl_loss draw_and_score shown at_the_end",
     "chains, word problems, and what was written to them": "word_problems.apples word_problems.problems word_problems.sums_in "
     "ask hub.offline chains.paired_interval chains.new_puzzle chains.Puzzle",
+    "prompts, rows of hidden tables, and what is measured of them": "shots.tasks shots.load_reader shots.draw_examples "
+    "shots.word_rows prompt_for with_label label_scores means interval tables.known_tables tables.draw tables.draw_new "
+    "tables.Rows bayes_predictions new_table_predictions exact_accuracy induction_scores heads.attentions without copied",
     "the stages of the pipeline, what is measured of them, and files": "pipeline.fine_tune pipeline.Writer pipeline.megabytes "
     "pipeline.as_checkpoint time.process_time win_rate_interval collect_preferences best_under_budget middle said_of save",
     "ways to fine-tune, and what is measured of them": "batch_of look with_lora broken_or_not adapted timed linear_costs "

@@ -22,7 +22,6 @@ class Chapter:
     verdict: str = ""
     starts: tuple[str, ...] = ()
     makes: tuple[str, ...] = ()
-    coming: bool = False
 
     @property
     def number(self) -> str:
@@ -48,7 +47,7 @@ CHAPTERS = [
             ("all weights, or a few beside them,", "on {dialect} sentences of a dialect"),
             ("LoRA makes backward", "cheaper"), CORRECTED, ("nano-base",)),
     Chapter("08_icl", "in-context\nlearning", ("no weight changes: the examples", "stand in the prompt"),
-            ("“usually 2–5 examples”",), CORRECTED, coming=True),
+            ("“usually 2–5 examples”",), CORRECTED),
     Chapter("09_cot", "chain of thought", ("a model that writes steps", "before its answer"),
             ("chains make a model", "interpretable"), CORRECTED),
     Chapter("10_grpo", "GRPO", ("a model, on its own answers,", "paid by a rule that checks them"),
@@ -71,7 +70,6 @@ def sizes() -> dict[str, str]:
 def course_map() -> Drawing:
     """All chapters: what is trained in each, from which checkpoint, on what, and whether the lecture stands."""
     counted = sizes()
-    ready = [chapter for chapter in CHAPTERS if not chapter.coming]
     picture = Drawing(600, TOP + ROW * len(CHAPTERS) + 34, _alt(counted))
     for x, name in zip((6, 72), ("models", "chapter")):
         picture.text(x, 44, name, 12)
@@ -81,13 +79,13 @@ def course_map() -> Drawing:
     for place, chapter in enumerate(CHAPTERS):
         _row(picture, TOP + ROW * place, chapter, counted)
     _rails(picture)
-    _legend(picture, TOP + ROW * len(CHAPTERS) + 12, len(ready))
+    _legend(picture, TOP + ROW * len(CHAPTERS) + 12)
     return picture
 
 
 def _row(picture: Drawing, y: float, chapter: Chapter, counted: dict[str, str]) -> None:
     middle = y + ROW / 2
-    picture.box(72, y + 5, 136, ROW - 10, color=None if chapter.coming else SKY, dashed=chapter.coming)
+    picture.box(72, y + 5, 136, ROW - 10, color=SKY)
     picture.text(79, middle, chapter.number, 13, bold=True)
     _lines(picture, 102, middle, chapter.title.split("\n"))
     _lines(picture, 216, middle, [line.format(**counted) for line in chapter.trained])
@@ -115,7 +113,7 @@ def _rails(picture: Drawing) -> None:
                 picture.circle(x, height, 4.5, color)
 
 
-def _legend(picture: Drawing, y: float, ready: int) -> None:
+def _legend(picture: Drawing, y: float) -> None:
     x = 6
     for name, color in CHECKPOINTS.items():
         picture.line(x, 18, x + 18, 18, color, width=2)
@@ -123,7 +121,6 @@ def _legend(picture: Drawing, y: float, ready: int) -> None:
         x += 50 + 7.5 * len(name)
     picture.text(600, 18, "■ made   ● used", 12, "end")
     picture.line(0, y - 6, 600, y - 6, width=0.6)
-    picture.text(6, y + 10, f"filled box: ready ({ready} chapters)   dashed: coming", 12)
     picture.text(600, y + 10, f"{STANDS} kept   {CORRECTED} corrected in the chapter", 12, "end")
 
 
@@ -132,9 +129,8 @@ def _alt(counted: dict[str, str]) -> str:
     for chapter in CHAPTERS:
         starts = f", from {' and '.join(chapter.starts)}" if chapter.starts else ""
         makes = f"; makes {' and '.join(chapter.makes)}" if chapter.makes else ""
-        coming = " (coming)" if chapter.coming else ""
         trained = " ".join(chapter.trained).format(**counted)
-        rows.append(f"{chapter.number} {chapter.title.replace(chr(10), ' ')}{coming}: {trained}{starts}{makes}")
+        rows.append(f"{chapter.number} {chapter.title.replace(chr(10), ' ')}: {trained}{starts}{makes}")
     return "The map of the course. " + ". ".join(rows) + "."
 
 

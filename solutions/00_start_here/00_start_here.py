@@ -234,7 +234,7 @@ progress()
 # | RLHF | reinforcement learning from human feedback: what the field calls chapters 03 to 05 together | [05](../05_ppo/05_ppo.ipynb) |
 # | DPO | learning from pairs without a reward model | [06](../06_dpo/06_dpo.ipynb) |
 # | LoRA, adapter | training small matrices beside the weights, not the weights | [07](../07_finetuning/07_finetuning.ipynb) |
-# | in-context learning | learning from examples in the prompt; no weight changes | 08, coming |
+# | in-context learning | learning from examples in the prompt; no weight changes | [08](../08_icl/08_icl.ipynb) |
 # | chain of thought | steps that a model writes before its answer | [09](../09_cot/09_cot.ipynb) |
 # | GRPO | rewards compared within a group of answers to one prompt | [10](../10_grpo/10_grpo.ipynb) |
 # </details>
@@ -257,8 +257,8 @@ progress()
 # | Дообучение части слоёв: some of the layers | `train_only` | [07](../07_finetuning/07_finetuning.ipynb) |
 # | PEFT: LoRA | `low_rank`, `lora_linear`, `add_lora`, `set_merged`, `linear_costs` | [07](../07_finetuning/07_finetuning.ipynb) |
 # | Альтернативы: DoRA, prefix tuning, OFT, BOFT, GSOFT | `dora_weight`, `prefix_logits`, `cayley`, `rotate` | [07](../07_finetuning/07_finetuning.ipynb) |
-# | In-context learning | inference over hidden tasks, without a weight changing | 08, coming |
-# | Few-shot, one-shot, zero-shot | prompts from examples, and their scores | 08, coming |
+# | In-context learning | `bayes_predictions`, `new_table_predictions`, `train_in_context`, `induction_scores` | [08](../08_icl/08_icl.ipynb) |
+# | Few-shot, one-shot, zero-shot | `few_shot_prompt`, `with_label`, `label_scores`, `paired_differences`, `calibrated` | [08](../08_icl/08_icl.ipynb) |
 # | Chain-of-thought (CoT) | `extract_answer`, `cot_prompt`, `train_on_budget`, `vote`, `faithfulness`; `pass_at_k` | [09](../09_cot/09_cot.ipynb), and [10](../10_grpo/10_grpo.ipynb) |
 # </details>
 
@@ -283,7 +283,7 @@ progress()
 # | LoRA works because hidden representations lie near a low-dimensional manifold | it is about the *change* of the weights: a low rank is enough to learn with, though the change that full training makes has none; both are measured | [07](../07_finetuning/07_finetuning.ipynb) |
 # | $\Delta W = A B^\top$ | the same as the paper's $(\alpha/r)\, B A$, with one factor zero at the start | [07](../07_finetuning/07_finetuning.ipynb) |
 # | LoRA makes the backward pass cheaper, and saves much memory | by a third at most, counted and measured; what is saved is the optimiser's memory and the weights' gradients | [07](../07_finetuning/07_finetuning.ipynb) |
-# | few-shot means 2 to 5 examples | as many as fit; their order and labels matter | 08, coming |
+# | few-shot means 2 to 5 examples | often as many as fit; how many are needed depends on what has to be told apart, and is computed | [08](../08_icl/08_icl.ipynb) |
 # | a chain of thought makes a model easier to interpret | the written steps need not be why it answers so | [09](../09_cot/09_cot.ipynb) |
 # | DeepSeek-R1 was trained with RLHF only | that was R1-*Zero*, and with rewards that a rule checks, not people | [10](../10_grpo/10_grpo.ipynb), and [11](../11_pipeline/11_pipeline.ipynb) |
 # </details>

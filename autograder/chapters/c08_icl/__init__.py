@@ -1,0 +1,1 @@
+"""Probes and acceptance rules of chapter 08: in-context learning."""
