@@ -43,10 +43,10 @@ def attempt(what, do):
 """
 # What the next student's kernel shows of the one before.
 AFTER = """
-import builtins, os, random, sys, torch
+import builtins, os, random, re, sys, torch
 left = [m for m in (torch, builtins, sys) if hasattr(m, "left_behind")]
 files = [f"{top}/{name}" for place in ("/tmp", "/dev/shm") for top, _, names in os.walk(place) for name in names]
-files = [name for name in files if "left_behind" in name or "full" in name]
+files = [name for name in files if re.search(r"/(left_behind[^/]*|full[0-9]+)$", name)]  # a checkout may lie in /tmp
 comms = [open(f"/proc/{p}/comm").read().strip() for p in os.listdir("/proc") if p.isdigit()]
 print(left, files, torch.get_default_dtype(), "LEFT_BEHIND" in os.environ, [c for c in comms if c == "leftover"])
 """
