@@ -929,9 +929,9 @@ plots.show_table([
 ])  # fmt: skip
 
 # %% [markdown]
-# The models that needed to look back in training have heads for it, and without them are right far less often. What a
-# single head does cannot simply be read off such a table: heads work together, and what one of them finds may be of use
-# only with another.
+# Of the models that needed to look back in training, most have heads for it, and without these they are right far less
+# often. Where a row says 0 of 8, no single head passes nine tenths, and yet the model may be right: what a head does cannot
+# simply be read off such a table. Heads work together, and what one of them finds may be of use only with another.
 #
 # ## Exercise 10: rows alone (open)
 #
