@@ -77,6 +77,17 @@ def hold(tmp_path, source: str, **runs: dict) -> tuple[robust.Claims, dict]:
 # --- Assertions
 
 
+def test_assertions_of_a_function_that_claims_calls_are_its_own(tmp_path):
+    source = (
+        "def claims(values):\n    assert values['a'] > 0\n    if values['real']:\n        of_the_real_model(values)\n\n\n"
+        "def of_the_real_model(values):\n    assert values['a'] < 2\n    assert values['a'] != 3\n\n\n"
+        "def test_it():\n    assert False\n"
+    )
+    claims, runs = hold(tmp_path, source, one={"a": 1, "real": True}, two={"a": 3, "real": True}, three={"a": 3, "real": False})
+    held = [[assertion.held(name) for name in runs] for assertion in claims.all()]
+    assert held == [[True, True, True], [True, False, None], [True, False, None]]
+
+
 def test_one_that_fails_hides_no_other(tmp_path):
     source = (
         "def claims(values):\n    a = values['a']\n    assert a > 2, 'large'\n    assert a > 0\n"

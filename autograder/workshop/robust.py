@@ -241,19 +241,19 @@ class Claims:
     """What a test file asserts of a chapter's numbers, to be tried on several runs."""
 
     def __init__(self, path: Path) -> None:
-        function = next(
-            (node for node in _parsed(path).body if isinstance(node, ast.FunctionDef) and node.name == "claims"), None
-        )
-        if function is None:
+        functions = {node.name: node for node in _parsed(path).body if isinstance(node, ast.FunctionDef)}
+        if "claims" not in functions:
             raise ValueError(f"{path} has no function `claims`.")
         taken = _Taken()
-        texts = [ast.unparse(statement) for statement in function.body]
-        body = [_Outside(taken).visit(statement) for statement in function.body]
-        # A statement that fails takes with it only those that need what it would have named.
-        function.body = [ast.Try([statement], [_noting(text)], [], []) for statement, text in zip(body, texts)]
+        asserting = [node for name, node in functions.items() if name == "claims" or _helps(node)]
+        for function in asserting:
+            texts = [ast.unparse(statement) for statement in function.body]
+            body = [_Outside(taken).visit(statement) for statement in function.body]
+            # A statement that fails takes with it only those that need what it would have named.
+            function.body = [ast.Try([statement], [_noting(text)], [], []) for statement, text in zip(body, texts)]
         self.assertions = taken.assertions
         self._broken: list[Assertion] = []
-        module = ast.fix_missing_locations(ast.Module([function], []))
+        module = ast.fix_missing_locations(ast.Module(asserting, []))
         self._names: dict[str, Any] = dict(vars(_imported(path)))
         exec(compile(module, str(path), "exec"), self._names)
 
@@ -291,6 +291,11 @@ class Claims:
     def all(self) -> list[Assertion]:
         """Every assertion, and every other statement that failed in some run."""
         return [*self.assertions, *self._broken]
+
+
+def _helps(function: ast.FunctionDef) -> bool:
+    """Whether it holds assertions for `claims`."""
+    return not function.name.startswith("test_") and any(isinstance(node, ast.Assert) for node in ast.walk(function))
 
 
 def _parsed(path: Path) -> ast.Module:
