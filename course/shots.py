@@ -1,7 +1,7 @@
 """Small generated tasks for prompts, and a model that reads them. Given to chapter 08, not taught there."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -145,49 +145,3 @@ def word_rows(reader: Reader, rows: int, words: int, generator: torch.Generator)
         ids.append(chosen[order].flatten())
         xs.append(order)
     return torch.stack(ids), torch.stack(xs)
-
-
-# --- A prompt to play with
-
-
-def explorer(task: Task, few_shot_prompt: Callable, scores_of: Callable, shown: int = 6):
-    """Choose examples and a question, and see the probabilities of the labels move.
-
-    few_shot_prompt: the reader's own function; scores_of(prompt): the labels' scores, (labels,). Returns the widget.
-    """
-    import ipywidgets as widgets
-
-    from course.widgets import _under
-
-    examples = task.pool[:shown]
-    boxes = [widgets.Checkbox(False, description=f"{text} → {label}", indent=False, layout=widgets.Layout(width="640px"))
-             for text, label in examples]  # fmt: skip
-    asked = widgets.Dropdown(options=[text for text, _ in task.asked[:8]], description="question")
-    turned = widgets.Checkbox(False, description="turn the labels of the examples round", indent=False)
-
-    def draw() -> bytes:
-        chosen = [example for example, box in zip(examples, boxes, strict=True) if box.value]
-        if turned.value:
-            chosen = [(text, task.labels[task.labels.index(label) - 1]) for text, label in chosen]
-        prompt = few_shot_prompt(chosen, asked.value, "", task.input_name, task.label_name)
-        return _prompt_and_bars(prompt, task.labels, scores_of(prompt).softmax(-1).tolist())
-
-    return _under([*boxes, turned, asked], draw)
-
-
-def _prompt_and_bars(prompt: str, labels: Sequence[str], probs: Sequence[float]) -> bytes:
-    """A PNG: the prompt as text, and under it one bar a label."""
-    from matplotlib.figure import Figure
-
-    from course.plots import BLUE
-    from course.widgets import _png
-
-    lines = prompt.count("\n") + 1
-    figure = Figure(figsize=(8, 0.9 + 0.17 * lines + 0.3 * len(labels)), layout="constrained")
-    text, bars = figure.subplots(2, 1, height_ratios=(0.17 * lines + 0.2, 0.5 + 0.3 * len(labels)))
-    text.axis("off")
-    text.text(0, 1, prompt, va="top", family="monospace", fontsize=8)
-    bars.barh(labels, probs, color=BLUE)
-    bars.set(xlim=(0, 1), xlabel="probability among the labels")
-    bars.invert_yaxis()
-    return _png(figure)

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 import torch
 
-from course import heads, hub, shots, tables
+from course import heads, hub, shots, tables, widgets
 from course.drawings import c08 as drawings
 
 
@@ -125,11 +125,11 @@ def test_the_widget_shows_a_prompt_and_changes_with_it():
         return torch.zeros(2)
 
     build = lambda examples, query, *names: " | ".join([*(f"{t}={y}" for t, y in examples), query])  # noqa: E731
-    widget = shots.explorer(task, build, scores_of)
-    first = widget.children[-1].value
+    shown = widgets.prompt_explorer(task, build, scores_of)
+    first = shown.children[-1].value
     assert first[:4] == b"\x89PNG" and len(asked) == 1
-    widget.children[0].value = True
-    assert len(asked) == 2 and task.pool[0][0] in asked[1] and widget.children[-1].value != first
+    shown.children[0].value = True
+    assert len(asked) == 2 and task.pool[0][0] in asked[1] and shown.children[-1].value != first
 
 
 XS, YS = [3, 5, 3, 3], [1, 2, 1, 4]

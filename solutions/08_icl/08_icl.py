@@ -37,7 +37,7 @@ from statistics import median
 import matplotlib.pyplot as plt
 from tqdm.auto import tqdm
 
-from course import device, heads, plots, shots, tables
+from course import device, heads, plots, shots, tables, widgets
 from course.drawings import c08 as drawings
 
 plots.use_style()
@@ -460,7 +460,7 @@ def scores_of(prompt: str) -> torch.Tensor:
     return label_scores(reader.model, prompt, mood.labels, reader.encode)
 
 
-shots.explorer(mood, few_shot_prompt, scores_of)
+widgets.prompt_explorer(mood, few_shot_prompt, scores_of)
 
 # %% [markdown]
 # ## What is being done?
