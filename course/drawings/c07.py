@@ -141,19 +141,18 @@ def before_the_text(places: int, tokens: Sequence[str]) -> Drawing:
 def what_is_mixed(matrices: Mapping[str, object]) -> Drawing:
     """Which numbers of a matrix are not zero, one grid for each name. matrices: (d, d) tensors."""
     side = 560 / len(matrices) - 22
+    there = {name: matrix.abs() > 1e-7 for name, matrix in matrices.items()}
+    shares = {name: f"{float(filled.float().mean()):.0%}" for name, filled in there.items()}
     picture = Drawing(
         600, side + 56,
         alt="One grid for each matrix; coloured where it is not zero. "
-        + " ".join(f"{name}: {float((m.abs() > 1e-7).float().mean()):.0%} coloured." for name, m in matrices.items()),
+        + " ".join(f"{name}: {share} coloured." for name, share in shares.items()),
     )  # fmt: skip
-    for i, (name, matrix) in enumerate(matrices.items()):
-        x, cell = 12 + i * (side + 22), side / len(matrix)
+    for i, (name, filled) in enumerate(there.items()):
+        x, cell = 12 + i * (side + 22), side / len(filled)
         picture.text(x + side / 2, 12, name, 13, "middle", bold=True)
         picture.box(x, 26, side, side)
-        for r, row in enumerate((matrix.abs() > 1e-7).tolist()):
-            for c, there in enumerate(row):
-                if there:
-                    picture.bar(x + c * cell, 26 + r * cell, cell, cell, VERMILION)
-        share = float((matrix.abs() > 1e-7).float().mean())
-        picture.text(x + side / 2, side + 42, f"{share:.0%} not zero", 12, "middle")
+        for r, c in filled.nonzero().tolist():
+            picture.bar(x + c * cell, 26 + r * cell, cell, cell, VERMILION)
+        picture.text(x + side / 2, side + 42, f"{shares[name]} not zero", 12, "middle")
     return picture
