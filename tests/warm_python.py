@@ -34,8 +34,7 @@ WARM = (
     "nbgrader.apps.nbgraderapp nbgrader.apps.autogradeapp nbgrader.apps.generateassignmentapp nbgrader.apps.generatefeedbackapp "
     "nbgrader.apps.exportapp nbgrader.converters nbgrader.exchange.default nbconvert.exporters sqlalchemy.dialects.sqlite "
     "autograder.grading.converter autograder.grading.export autograder.grading.harmless "
-    "autograder.judging.reference transformers peft matplotlib.pyplot "
-    "ipykernel.kernelapp ipykernel.zmqshell IPython.core.completerlib matplotlib_inline.backend_inline safetensors.torch"
+    "autograder.judging.reference"
 ).split()
 
 
@@ -152,9 +151,11 @@ def _warm_process() -> str:
 
 def main(folder: str) -> None:
     """Serve until nobody holds the standard input; a fork leaves this function to become a program."""
-    for module in WARM:
-        importlib.import_module(module)
     from autograder.exercise import load_exercises
+    from autograder.grading.forkserver import WARM as KERNELS
+
+    for module in (*WARM, *KERNELS):
+        importlib.import_module(module)
 
     load_exercises()
     gc.collect()
