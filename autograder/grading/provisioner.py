@@ -23,7 +23,6 @@ from autograder.grading.sandbox.policy import course_policy
 
 NAME = "course-sandbox"
 START_SECONDS = 300.0  # for the warm process: the first import after a restart of the machine may be slow
-KERNEL_SECONDS = 60.0
 
 
 class Server:

@@ -85,21 +85,14 @@ def run_notebook(
     be started, which is no fault of the notebook.
     """
     if server is not None:
-        run = _Run(notebook, limits, log, seeds or {}, server)
-        try:
-            run.all_cells()
-        finally:
-            run.stop_kernel()
+        _Run(notebook, limits, log, seeds or {}, server).to_the_end()
         return notebook
     with tempfile.TemporaryDirectory(prefix="grading-", ignore_cleanup_errors=True) as folder:
         startup = Path(folder, ".ipython", "profile_default", "startup")
         startup.mkdir(parents=True)
         (startup / "start.py").write_text(START, encoding="utf-8")
-        run = _Run(notebook, limits, log, seeds or {}, None, environment | {"IPYTHONDIR": f"{folder}/.ipython"}, folder)
-        try:
-            run.all_cells()
-        finally:
-            run.stop_kernel()
+        environment = environment | {"IPYTHONDIR": f"{folder}/.ipython"}
+        _Run(notebook, limits, log, seeds or {}, None, environment, folder).to_the_end()
     return notebook
 
 
@@ -127,6 +120,13 @@ class _Run:
         self.bad: set[int] = set()
         self.parts = parts_to_run(notebook)  # of demonstrations
         self.deadline = time.monotonic() + limits.notebook_seconds
+
+    def to_the_end(self) -> None:
+        """All cells. There is no kernel afterwards, whatever came."""
+        try:
+            self.all_cells()
+        finally:
+            self.stop_kernel()
 
     def all_cells(self) -> None:
         self.start_kernel()

@@ -7,7 +7,7 @@ import os
 import stat
 
 from autograder.grading.sandbox import calls
-from autograder.grading.sandbox.calls import MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REC
+from autograder.grading.sandbox.calls import MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REC, MS_REMOUNT
 from autograder.grading.sandbox.policy import PACKAGES, PUBLIC, SHARED, SYSTEM, Policy
 
 WORK, HOME = "/tmp/work", "/tmp/home"  # the folder a kernel starts in, and its home: both are gone with it
@@ -56,7 +56,7 @@ def build(policy: Policy, owner: int) -> None:
     calls.unmount(".")  # … which goes
     os.chdir("/")
     # The root itself: links and empty folders, all there. Private folder and /proc are mounts of their own.
-    calls.mount("none", "/", None, calls.MS_BIND | 32 | MS_RDONLY | _PLAIN)  # 32: MS_REMOUNT
+    calls.mount("none", "/", None, MS_BIND | MS_REMOUNT | MS_RDONLY | _PLAIN)
 
 
 def _shown(paths: list[str]) -> dict[str, str]:

@@ -7,7 +7,6 @@ write to. So whoever started a sandbox looks at it a few times a second. What ca
 import os
 from pathlib import Path
 
-PAGE = os.sysconf("SC_PAGE_SIZE")
 SECONDS = 0.1  # between two looks
 
 
