@@ -7,6 +7,7 @@ For instructors, in a checkout of the course:
 
 autograder doctor
 autograder prepare 01_pretraining
+autograder grade 01_pretraining
 autograder rejudge 01_pretraining
 """
 
@@ -190,6 +191,15 @@ def _rejudge(arguments) -> int:
     return main([arguments.topic])
 
 
+def _grade(arguments: list[str]) -> int:
+    try:
+        from autograder.grading.fleet.grade import main
+    except ModuleNotFoundError as error:
+        print(NEEDS_A_CHECKOUT + f"{error.name}.", file=sys.stderr)
+        return 2
+    return main(arguments)
+
+
 def _prepare(arguments) -> int:
     try:
         from autograder.workshop.prepare import main
@@ -227,7 +237,11 @@ def main(argv: list[str] | None = None) -> int:
     prepare = commands.add_parser("prepare", help="instructors: make chapters ready for nbgrader to grade")
     prepare.add_argument("topics", nargs="+", metavar="topic")
     prepare.set_defaults(run=_prepare)
-    arguments = parser.parse_args(argv)
+    commands.add_parser("grade", help="instructors: grade a class, several submissions at once", add_help=False)
+    said = sys.argv[1:] if argv is None else argv
+    if said[:1] == ["grade"]:  # which takes nbgrader's options too
+        return _grade(said[1:])
+    arguments = parser.parse_args(said)
     return arguments.run(arguments)
 
 

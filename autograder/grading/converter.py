@@ -10,6 +10,8 @@ import fnmatch
 import os
 import secrets
 import traceback
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 
@@ -87,7 +89,7 @@ class CourseAutograde(Autograde):
         reference.cache_clear()
         self.unjudged: list[str] = []
         self.refused: list[str] = []
-        self._try_sandbox()
+        self.try_sandbox()
         try:
             super().start()
         finally:
@@ -99,7 +101,7 @@ class CourseAutograde(Autograde):
         if self.refused:
             raise NbGraderException("some folders were not graded: see their names above")
 
-    def _try_sandbox(self) -> None:
+    def try_sandbox(self) -> None:
         """Say before the first submission what could be said of each: there is no sandbox, or none was asked for."""
         try:
             server = Execute(parent=self).server(self.coursedir)
@@ -154,15 +156,23 @@ class CourseAutograde(Autograde):
 
     def convert_single_notebook(self, notebook_filename: str) -> None:
         """Stock, but a submission on which the grader fails gets a page that says so, and waits for a person."""
+        self.or_lost(super().convert_single_notebook, notebook_filename)
+
+    def or_lost(self, convert: Callable, notebook_filename: str):
+        """`convert` it; where the grader fails, again as a submission that is lost, of which nothing is read."""
         try:
-            super().convert_single_notebook(notebook_filename)
+            return convert(notebook_filename)
         except _OF_THE_WHOLE_CLASS:
             raise
         except Exception as error:
             self.log.error("%s\n%s", notebook_filename, traceback.format_exc())
             reason = f"The grader failed on it ({type(error).__name__}); that is no fault of the student's."
-            with _set(self, "lost", f"{reason} An instructor will look at it."):
-                super().convert_single_notebook(notebook_filename)
+            with self.lost_to(f"{reason} An instructor will look at it."):
+                return convert(notebook_filename)
+
+    def lost_to(self, why: str) -> AbstractContextManager:
+        """Within it the submission in hand is lost, for a reason; not, where that is ''."""
+        return _set(self, "lost", why)
 
     def _notebook_names(self) -> list[str]:
         with Gradebook(self.coursedir.db_url, self.coursedir.course_id) as gradebook:

@@ -8,6 +8,7 @@ import asyncio
 import atexit
 import contextlib
 import json
+import select
 import signal
 import socket
 import subprocess
@@ -57,7 +58,7 @@ class Server:
             read_connection(line, START_SECONDS)
 
     def _start(self) -> None:
-        if self.process is not None and self.process.poll() is None:
+        if self._lives():
             return
         if not sys.platform.startswith("linux"):
             raise SandboxRefused(doctor.why_none())
@@ -73,6 +74,12 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
+
+    def _lives(self) -> bool:
+        """Asked of the channel, over which nothing ever comes but its end: a process that was forked from the one that
+        started the server is no parent of it, and may use it too.
+        """
+        return self.channel is not None and not select.select([self.channel], [], [], 0)[0]
 
     def stop(self) -> None:
         """End it and all its kernels."""

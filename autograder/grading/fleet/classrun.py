@@ -1,0 +1,115 @@
+"""A class on its way to the gradebook: what is to do, what came of it, what is tried again.
+
+Workers examine; the one process that is here begins and records, one submission after the other, so that nobody waits for
+a lock of the gradebook. What was recorded is done, whatever happens next.
+"""
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
+
+import nbformat
+from nbgrader.converters import NbGraderException
+from sqlalchemy.exc import OperationalError
+
+from autograder.grading.fleet.steps import Examined, Steps
+from autograder.grading.states import state_of, worst
+
+TRIES = 3  # a submission with which so many workers died is not tried again
+LOCKED_SECONDS = 60.0  # for another program to let the gradebook go
+LOOK_SECONDS = 0.5
+Tell = Callable[[dict[str, float]], None]  # student in hand -> seconds so far
+
+
+@dataclass
+class Ended:
+    """How a submission ended: one of `states.STATES`, and what whoever grades should read."""
+
+    student: str
+    state: str
+    seconds: float
+    sentences: list[str] = field(default_factory=list)
+
+
+class GradebookBusy(NbGraderException):
+    """Another program holds the gradebook, and does not let it go."""
+
+
+def run_class(steps: Steps, students: list[str], workers, tell: Tell = lambda running: None) -> Iterator[Ended]:
+    """Grade `students`, those that were graded before apart. Yields each as it is recorded.
+
+    workers: see `local.LocalWorkers`. Raises GradebookBusy; what was yielded is recorded then too.
+    """
+    todo, suspects = deque(students), deque()
+    running: dict[Future, tuple[str, list[str], float]] = {}
+    died: Counter = Counter()
+
+    def next_one() -> str | None:
+        """Where a worker died, nobody knows with whose submission: those in hand then are tried again one by one."""
+        if suspects:
+            return None if running else suspects.popleft()
+        alone = any(died[student] for student, _, _ in running.values())
+        return todo.popleft() if todo and not alone and len(running) < workers.capacity + 2 else None
+
+    while todo or suspects or running:
+        while (student := next_one()) is not None:
+            paths = _patiently(steps.begin, student)
+            if paths and died[student] >= TRIES:
+                reason = f"{TRIES} processes that graded it were killed, perhaps for want of memory."
+                yield _record(steps, steps.examine(student, paths, f"{reason} An instructor will look at it."))
+            elif paths:
+                running[workers.submit(_examine, student, paths)] = student, paths, time.monotonic()
+        done, _ = wait(running, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
+        tell({student: time.monotonic() - since for student, _, since in running.values()})
+        broken = False
+        for future in done:
+            student, paths, _ = running.pop(future)
+            error = future.exception()
+            if error is None:
+                yield _record(steps, future.result())
+            elif isinstance(error, workers.died):
+                broken = True
+                died[student] += 1 if workers.alone else TRIES
+                suspects.append(student)
+            elif isinstance(error, OperationalError):
+                raise GradebookBusy(_BUSY) from error
+            else:
+                reason = f"The grader failed on it ({type(error).__name__}); that is no fault of the student's."
+                yield _record(steps, steps.examine(student, paths, f"{reason} An instructor will look at it."))
+        if broken and workers.alone:
+            for student, _, _ in running.values():
+                died[student] += 1
+                suspects.append(student)
+            running.clear()
+            workers.renew()
+
+
+def _examine(steps: Steps, student: str, paths: list[str]) -> Examined:
+    """In a worker."""
+    return steps.examine(student, paths)
+
+
+def _record(steps: Steps, examined: Examined) -> Ended:
+    _patiently(steps.record, examined)
+    states = [state_of(nbformat.reads(text, as_version=4)) for text in examined.notebooks.values()]
+    return Ended(examined.student, worst(states), examined.seconds, examined.unjudged)
+
+
+_BUSY = (
+    "The gradebook could not be written: another program holds it (a formgrader, another grading, a copy being made), or the "
+    "disk is full. All that was graded so far is recorded. Give the same command again when it is free."
+)
+
+
+def _patiently(write: Callable, *arguments):
+    """Write to the gradebook, again and again for a while where another program holds it."""
+    until = time.monotonic() + LOCKED_SECONDS
+    while True:
+        try:
+            return write(*arguments)
+        except OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise GradebookBusy(f"{_BUSY} ({error.orig})") from error
+            time.sleep(1)

@@ -1,0 +1,213 @@
+"""`autograder grade`: a class through nbgrader's own steps, several submissions at once, to be stopped and begun at any time.
+
+    autograder grade 01_pretraining [--workers 4] [--student NAME] [--only-failed] [--force] [--rejudge] [--no-sandbox]
+
+What is behind it is read from `nbgrader_config.py`; nbgrader's options can follow (--Execute.timeout=60). Ctrl-C, or a
+machine that is switched off, loses nothing that was graded: the same command goes on from there, and so does
+`nbgrader autograde`.
+"""
+
+import argparse
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import nbformat
+from nbgrader.apps.baseapp import NbGrader
+from nbgrader.converters import NbGraderException
+from tqdm import tqdm
+
+from autograder.grading.execute import SANDBOX, draw_afresh
+from autograder.grading.fleet.classrun import Ended, GradebookBusy, run_class
+from autograder.grading.fleet.local import LocalWorkers, default_count
+from autograder.grading.fleet.steps import Steps
+from autograder.grading.rejudge import executed
+from autograder.grading.states import GRADED, INFRASTRUCTURE_ERROR, STATES, STUDENT_ERROR, SUBMISSION_ERROR, state_of
+
+SLOW_SECONDS = 5.0  # a submission in hand for longer is named beside the bar
+INTERRUPTED = 130  # exit code, as a shell gives it
+LOG, LOCK = "grading.log", ".grading"
+MEANINGS = {
+    GRADED: "",
+    STUDENT_ERROR: ": their code hung, ended Python, or left a check cell without a result; such a cell has 0",
+    SUBMISSION_ERROR: ": what was handed in cannot be read; it has 0, and a page that says why",
+    INFRASTRUCTURE_ERROR: ": the grader failed, and there is no grade; the same command tries again",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line. Exit code 1 where something was not graded, 130 where it was interrupted."""
+    arguments, options = _parser().parse_known_args(argv)
+    if arguments.no_sandbox:
+        os.environ[SANDBOX] = "off"
+    if arguments.rejudge:
+        from autograder.grading.rejudge import main as rejudge
+
+        return rejudge([arguments.topic, "--student", arguments.student])
+    opener = Opener(tuple(options), arguments.topic, arguments.student, arguments.force or arguments.only_failed)
+    try:
+        steps = opener()
+        with _alone(_results(steps)), _logged(steps):
+            return _grade(steps, opener, arguments)
+    except NbGraderException as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="autograder grade", description="Grade a class, several submissions at once.")
+    parser.add_argument("topic", help="the chapter, such as 01_pretraining")
+    parser.add_argument("--workers", type=_positive, default=0, help="submissions at a time (two for each core)")
+    parser.add_argument("--student", default="*", help="one student only, or a pattern of names")
+    parser.add_argument("--only-failed", action="store_true", help="again, those that did not end as 'graded'")
+    parser.add_argument("--force", action="store_true", help="again, those that were graded before")
+    parser.add_argument("--rejudge", action="store_true", help="judge again what was run before, running nothing")
+    parser.add_argument("--no-sandbox", action="store_true", help="run what students hand in as you, without a sandbox")
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least one worker is needed")
+    return number
+
+
+@dataclass(frozen=True)
+class Opener:
+    """What it takes to open the class, here and in a process that is no fork of this one."""
+
+    options: tuple[str, ...]
+    topic: str
+    students: str
+    force: bool
+    secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))  # which the seeds are drawn from
+
+    def __call__(self) -> Steps:
+        """The converter of the class, opened once in each process (a fork has its parent's)."""
+        return _open(self)
+
+
+@lru_cache
+def _open(opener: Opener) -> Steps:
+    app = NbGrader()
+    app.initialize(list(opener.options))
+    app.coursedir.assignment_id, app.coursedir.student_id = opener.topic, opener.students
+    draw_afresh(opener.secret)
+    steps = Steps(coursedir=app.coursedir, parent=app, force=opener.force)
+    steps.open()
+    return steps
+
+
+def _grade(steps: Steps, opener: Opener, arguments: argparse.Namespace) -> int:
+    steps.try_sandbox()
+    students = list(steps.folders)
+    if arguments.only_failed:
+        failed = _failed(steps.coursedir, arguments.topic)
+        students = [student for student in students if student in failed]
+    workers = LocalWorkers(opener, arguments.workers or default_count())
+    ended: list[Ended] = []
+    started, stopped, code = time.monotonic(), "", 0
+    bar = tqdm(total=len(students), unit=" submissions", smoothing=0.05, dynamic_ncols=True, disable=None)
+    try:
+        with bar, _terminated_as_interrupted():
+            for one in run_class(steps, students, workers, lambda running: _show(bar, running)):
+                ended.append(one)
+                bar.update()
+                if one.state != GRADED:
+                    tqdm.write("\n".join([f"{one.student}: {one.state}", *(f"    {s}" for s in one.sentences)]))
+    except KeyboardInterrupt:
+        stopped, code = "Interrupted. What was graded is recorded; the same command goes on from there.", INTERRUPTED
+    except GradebookBusy as error:
+        stopped, code = str(error), 1
+    finally:
+        workers.close()
+    for line in _summary(arguments.topic, ended, len(students), time.monotonic() - started, workers.capacity):
+        print(line)
+    for sentence in [*steps.refused, *filter(None, [stopped])]:
+        print(sentence, file=sys.stderr)
+    return code or int(bool(steps.refused) or any(one.state == INFRASTRUCTURE_ERROR for one in ended))
+
+
+def _failed(coursedir, topic: str) -> set[str]:
+    """Whose submission did not end as 'graded'; one that was never begun is not among them."""
+    return {name for name, path in executed(coursedir, topic) if _state(path) != GRADED}
+
+
+def _state(path: Path) -> str:
+    try:
+        return state_of(nbformat.read(path, as_version=4))
+    except Exception:  # cut off in the middle
+        return INFRASTRUCTURE_ERROR
+
+
+def _show(bar: tqdm, running: dict[str, float]) -> None:
+    slow = sorted(((seconds, name) for name, seconds in running.items() if seconds > SLOW_SECONDS), reverse=True)
+    bar.set_postfix_str(", ".join(f"{name} {seconds:.0f} s" for seconds, name in slow[:3]))
+
+
+def _summary(topic: str, ended: list[Ended], asked: int, seconds: float, workers: int) -> Iterator[str]:
+    counts = Counter(one.state for one in ended)
+    rate = f", {len(ended) / seconds:.2f} a second with {workers} workers" if ended else ""
+    yield f"{topic}: {len(ended)} of {asked} submissions in {seconds:.0f} s{rate}."
+    for state in STATES:
+        if counts[state]:
+            yield f"  {counts[state]:5d} {state}{MEANINGS[state]}"
+    if asked > len(ended):
+        yield f"  {asked - len(ended):5d} not graded now: graded before, or not reached"
+
+
+def _results(steps: Steps) -> Path:
+    folder = Path(steps.coursedir.root) / steps.coursedir.autograded_directory
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Two that grade one class at once would grade everybody twice."""
+    with (folder / LOCK).open("w") as lock:
+        try:
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ImportError:  # Windows
+            pass
+        except OSError:
+            says = f"Another `autograder grade` is at work on this class (it holds {lock.name})."
+            raise NbGraderException(f"{says} Wait for its end, or stop it.") from None
+        yield
+
+
+@contextlib.contextmanager
+def _logged(steps: Steps) -> Iterator[None]:
+    """What nbgrader tells of each submission goes to a file: beside a bar only what needs somebody may be seen."""
+    log = steps.log
+    to_file = logging.FileHandler(_results(steps) / LOG, encoding="utf-8")
+    to_file.setFormatter(logging.Formatter("%(asctime)s %(process)d %(levelname)s %(message)s"))
+    handlers, propagate = log.handlers, log.propagate
+    log.handlers, log.propagate = [to_file], False
+    try:
+        yield
+    finally:
+        log.handlers, log.propagate = handlers, propagate
+        to_file.close()
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM ends it as Ctrl-C does: in order."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,92 @@
+"""Processes of this machine that examine submissions: Python's own process pool.
+
+Where a process can be forked they are forks of the one that grades: it has imported everything, knows the class and has
+its warm process for kernels started, so a worker costs nothing to start and little memory.
+"""
+
+import contextlib
+import ctypes
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
+from autograder.grading.fleet.steps import Steps
+
+_PR_SET_PDEATHSIG = 1
+_EACH_GB = 0.7  # what a worker and its kernel take at most, where kernels do what notebooks do
+_opened: Callable[[], Steps] | None = None  # what a worker works with; a fork has it from its parent
+
+
+class LocalWorkers:
+    """So many processes. `submit` gives futures; where a worker dies, all that are not done fail with `died`, and
+    `renew` makes others.
+    """
+
+    died = BrokenProcessPool
+    alone = True  # a future that failed with `died` may have died of a neighbour
+
+    def __init__(self, open_steps: Callable[[], Steps], count: int):
+        self.open_steps, self.capacity = open_steps, count
+        self.renew()
+
+    def submit(self, work: Callable, *arguments) -> Future:
+        """`work(steps, *arguments)` in one of the processes."""
+        return self.pool.submit(_work, work, arguments)
+
+    def renew(self) -> None:
+        """New processes."""
+        global _opened
+        _opened = self.open_steps
+        context = multiprocessing.get_context("fork" if _can_fork() else "spawn")
+        self.pool = ProcessPoolExecutor(self.capacity, context, _begin, (self.open_steps, os.getpid()))
+
+    def close(self) -> None:
+        """End them, whatever they do."""
+        processes = list((self.pool._processes or {}).values())
+        self.pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.join()
+
+
+def _can_fork() -> bool:
+    return sys.platform.startswith("linux")
+
+
+def _begin(open_steps: Callable[[], Steps], parent: int) -> None:
+    """In a new worker: Ctrl-C is for the process that grades, and with that process, however it ends, this one does."""
+    global _opened
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if _can_fork():
+        with contextlib.suppress(OSError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before this line
+            os._exit(1)
+    _opened = open_steps
+    logging.raiseExceptions = False  # a terminal that has gone is no reason to fail
+
+
+def _work(work: Callable, arguments: tuple):
+    return work(_opened(), *arguments)
+
+
+def default_count() -> int:
+    """Two for a core, since a kernel waits for a third of its time, as far as the memory goes."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(2 * cores, int(_free_gb() / _EACH_GB)))
+
+
+def _free_gb() -> float:
+    try:
+        with open("/proc/meminfo") as file:
+            fields = dict(line.split(":", 1) for line in file)
+        return int(fields["MemAvailable"].split()[0]) / 2**20
+    except (OSError, KeyError, ValueError):
+        return 4.0

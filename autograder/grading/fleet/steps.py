@@ -1,0 +1,144 @@
+"""One submission's way from the folder to the gradebook, in three pieces, so that the slow one can be done elsewhere.
+
+    begin      the gradebook learns that there is a submission                   where the gradebook is written
+    examine    read, rebuild, run, judge: a judged notebook, as text             in any process that sees the class
+    record     grades and penalties into the gradebook, the notebook to its place   where the gradebook is written
+
+The pieces are nbgrader's own converter (`CourseAutograde`), cut where it stores the first grade. What a killed grader
+leaves is what a killed `nbgrader autograde` leaves: an unfinished submission, which the next run grades again.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nbformat
+from nbconvert.exporters import Exporter
+from nbconvert.writers import FilesWriter
+from nbformat.notebooknode import NotebookNode
+from nbgrader.preprocessors import SaveAutoGrades
+from traitlets.utils.importstring import import_item
+
+from autograder.grading.converter import CourseAutograde
+from autograder.grading.execute import Execute
+
+READ_SECONDS, JUDGE_SECONDS = 300, 600  # beyond which the grader hangs in what a student made
+
+
+@dataclass
+class Examined:
+    """What came of one submission: judged notebooks as JSON by name, sentences of what was not judged, seconds."""
+
+    student: str
+    notebooks: dict[str, str]
+    unjudged: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+class GraderTooSlow(Exception):
+    """The grader's own work on a submission takes longer than any should."""
+
+
+class Steps(CourseAutograde):
+    """The converter of one assignment, its pieces to be called one by one."""
+
+    def open(self) -> list[str]:
+        """Find the class. Returns the students' names; `refused` has a sentence for each folder that is none."""
+        self.unjudged, self.refused = [], []
+        self.init_notebooks()
+        self.writer = FilesWriter(parent=self, config=self.config)
+        self.exporter = self.exporter_class(parent=self, config=self.config)
+        os.chdir(self.coursedir.root)
+        self.folders = {Path(folder).parent.name: folder for folder in sorted(self.assignments)}
+        return list(self.folders)
+
+    def begin(self, student: str) -> list[str]:
+        """Make the submission known. Returns the notebooks to examine: none where it was graded before."""
+        self.notebooks = sorted(self.assignments[self.folders[student]])
+        if not self.init_destination(self.coursedir.assignment_id, student):
+            return []
+        self.run_pre_convert_hook()
+        self.init_assignment(self.coursedir.assignment_id, student)
+        return self.notebooks
+
+    def examine(self, student: str, paths: list[str], lost: str = "") -> Examined:
+        """Read, rebuild, run and judge. lost: why there is nothing of the student's to look at, where that is known."""
+        started, self.unjudged = time.monotonic(), []
+        notebooks = {}
+        for path in paths:
+            with self.lost_to(lost):
+                notebooks[Path(path).stem] = self.or_lost(self._examine, path)
+        return Examined(student, notebooks, self.unjudged, time.monotonic() - started)
+
+    def record(self, examined: Examined) -> None:
+        """Write it down."""
+        assignment, folder = self.coursedir.assignment_id, self.folders[examined.student]
+        for name, text in examined.notebooks.items():
+            resources = self._resources(os.path.join(folder, f"{name}.ipynb"))
+            self._use(self.autograde_preprocessors[self._first_that_stores() :])
+            output, resources = self.exporter.from_notebook_node(nbformat.reads(text, as_version=4), resources)
+            self.write_single_notebook(output, resources)
+        self.set_permissions(assignment, examined.student)
+        self.run_post_convert_hook()
+
+    def _examine(self, path: str) -> str:
+        steps = self.autograde_preprocessors[: self._first_that_stores()]
+        run = _first(steps, Execute)
+        resources = self._resources(path)
+        with _at_most(READ_SECONDS):
+            self._use(self.sanitize_preprocessors)
+            text, resources = self.exporter.from_filename(path, resources=resources)
+            notebook = nbformat.reads(text, as_version=4)
+        self._sanitizing = False
+        try:
+            notebook = self._through(steps[: run + 1], notebook, resources)
+            with _at_most(JUDGE_SECONDS):
+                return nbformat.writes(self._through(steps[run + 1 :], notebook, resources))
+        finally:
+            self._sanitizing = True
+
+    def _through(self, steps: list, notebook: NotebookNode, resources: dict) -> NotebookNode:
+        self._use(steps)
+        return Exporter.from_notebook_node(self.exporter, notebook, resources)[0]
+
+    def _use(self, preprocessors: list) -> None:
+        self.exporter._preprocessors = []
+        for one in preprocessors:
+            self.exporter.register_preprocessor(one)
+
+    def _resources(self, path: str) -> dict:
+        resources = self.init_single_notebook_resources(path)
+        return resources | {"metadata": {"name": Path(path).stem, "path": str(Path(path).parent)}}
+
+    def _first_that_stores(self) -> int:
+        return _first(self.autograde_preprocessors, SaveAutoGrades)
+
+
+def _first(steps: list, kind: type) -> int:
+    """Where among preprocessors, classes or their names, the first of a kind stands."""
+    classes = [import_item(step) if isinstance(step, str) else step for step in steps]
+    return next(i for i, one in enumerate(classes) if issubclass(one, kind))
+
+
+@contextlib.contextmanager
+def _at_most(seconds: int) -> Iterator[None]:
+    """Raise GraderTooSlow in this block after so long. Without effect where a process has no alarm (Windows, a thread)."""
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def too_slow(*_):
+        raise GraderTooSlow(f"it took more than {seconds} seconds")
+
+    before = signal.signal(signal.SIGALRM, too_slow)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
