@@ -20,6 +20,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 Probe = Callable[[Callable, int], dict]
 
@@ -116,6 +117,7 @@ class Exercise:
         return add if probe is None else add(probe)
 
 
+@lru_cache
 def modules_of_chapters() -> list[str]:
     """The modules below `autograder/chapters`, by chapter and name: probes, and the acceptance rules they ask for."""
     import autograder.chapters as package

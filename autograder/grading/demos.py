@@ -17,6 +17,7 @@ import re
 import symtable
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat.notebooknode import NotebookNode
@@ -124,7 +125,8 @@ def definitions(source: str) -> set[str]:
         return set()
 
 
-def names_used(source: str) -> set[str]:
+@lru_cache(maxsize=512)
+def names_used(source: str) -> frozenset[str]:
     """The global names that a cell's code refers to, as far as its text shows; none where it does not parse."""
     plain = _without_magics(source)
     try:
@@ -138,8 +140,8 @@ def names_used(source: str) -> set[str]:
                 words = " ".join(a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str))
                 names |= set(re.findall(r"\b[^\W\d]\w*", words))  # %time answer(PAD)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return set()
-    return names
+        return frozenset()
+    return frozenset(names)
 
 
 @dataclass
@@ -173,23 +175,28 @@ def _statements(notebook: NotebookNode, also_run: bool = False) -> Iterator[_Sta
         if cell.cell_type != "code":
             continue
         demo = is_demo(cell)
-        for tree in _parsed(cell.source):
-            for node in _one_import_each(tree):
-                changed = _changed(node)
-                binds = _bound(node) | changed
-                statement = _Statement(index, node, binds, _used(node) | changed)
-                statement.reason = _why_long(node, known) if demo else ""
-                if demo and isinstance(node, (ast.Assign, ast.AnnAssign)) and binds & filled:
-                    statement.reason = "a function that fills it"
-                if isinstance(node, (ast.Import, ast.ImportFrom)):
-                    known.modules |= binds
-                if demo and statement.reason:
-                    for name in sorted(binds & known.cheap):
-                        yield _Statement(index, ast.parse(f"globals().pop({name!r}, None)").body[0], {name}, set())
-                known.long = known.long | binds if statement.reason else known.long - binds
-                known.cheap = known.cheap | binds if demo and not statement.reason else known.cheap - binds
-                if demo or also_run:
-                    yield statement
+        for node, changed, bound, used in _taken_apart(cell.source):
+            binds = bound | changed
+            statement = _Statement(index, node, binds, used | changed)
+            statement.reason = _why_long(node, known) if demo else ""
+            if demo and isinstance(node, (ast.Assign, ast.AnnAssign)) and binds & filled:
+                statement.reason = "a function that fills it"
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                known.modules |= binds
+            if demo and statement.reason:
+                for name in sorted(binds & known.cheap):
+                    yield _Statement(index, ast.parse(f"globals().pop({name!r}, None)").body[0], {name}, set())
+            known.long = known.long | binds if statement.reason else known.long - binds
+            known.cheap = known.cheap | binds if demo and not statement.reason else known.cheap - binds
+            if demo or also_run:
+                yield statement
+
+
+@lru_cache(maxsize=512)
+def _taken_apart(source: str) -> list[tuple[ast.stmt, frozenset, frozenset, frozenset]]:
+    """Each statement of a cell, and the names that it changes, binds and uses. A class has most of its cells in common."""
+    nodes = [node for tree in _parsed(source) for node in _one_import_each(tree)]
+    return [(node, *map(frozenset, (_changed(node), _bound(node), _used(node)))) for node in nodes]
 
 
 def _part(statements: list[_Statement], wanted: set[str]) -> Part:
@@ -298,16 +305,18 @@ def _changed(node: ast.stmt) -> set[str]:
 
 def _filled_by_functions(notebook: NotebookNode) -> set[str]:
     """Global names to which functions of demonstrations append: where those are not called, they would be empty."""
+    return {name for cell in _code(notebook, demo=True) for name in _filled_in(cell.source)}
+
+
+@lru_cache(maxsize=512)
+def _filled_in(source: str) -> frozenset[str]:
     names = set()
-    for cell in _code(notebook, demo=True):
-        for node in _parsed(cell.source):
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                calls = [
-                    n.func for n in ast.walk(node) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)
-                ]
-                grown = {ast.unparse(call.value) for call in calls if call.attr in ("append", "extend", "add")}
-                names |= grown & _used(node)
-    return names
+    for node in _parsed(source):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            calls = [n.func for n in ast.walk(node) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)]
+            grown = {ast.unparse(call.value) for call in calls if call.attr in ("append", "extend", "add")}
+            names |= grown & _used(node)
+    return frozenset(names)
 
 
 def _bound(node: ast.stmt) -> set[str]:
@@ -317,7 +326,7 @@ def _bound(node: ast.stmt) -> set[str]:
     return {s.get_name() for s in table.get_symbols() if s.is_assigned() or s.is_imported() or s.is_namespace()}
 
 
-def _used(node: ast.stmt) -> set[str]:
+def _used(node: ast.stmt) -> frozenset[str]:
     return names_used(ast.unparse(node))
 
 

@@ -1,6 +1,6 @@
 """Evidence as a judged notebook keeps it, for a re-judge: packed, since a class of it is read again and again.
 
-Arrays go through as bytes and all of it through xz: a fifth to a tenth of the JSON. Unpacking is bounded too; what is
+Arrays go through as bytes, each once, and all of it through xz: a fifth to a tenth of the JSON. Unpacking is bounded too; what is
 unpacked was written by the judge, but it lies in a file.
 """
 
@@ -16,7 +16,7 @@ _LEVEL = 6
 
 def pack(evidence) -> str:
     """The evidence, whatever JSON value it is, as text."""
-    pieces: list[bytes] = []
+    pieces: dict[bytes, int] = {}  # each array once, and where in all of them it begins
     text = json.dumps(_without_arrays(evidence, pieces), separators=(",", ":")).encode()
     whole = len(text).to_bytes(8, "big") + text + b"".join(pieces)
     return base64.b64encode(lzma.compress(whole, preset=_LEVEL)).decode()
@@ -32,15 +32,16 @@ def unpack(kept: str, most: int):
     if len(whole) > most or not reader.eof:
         raise ValueError(f"the evidence that was kept is cut off, or larger than {most} bytes")
     end = 8 + int.from_bytes(whole[:8], "big")
-    return _with_arrays(json.loads(whole[8:end]), memoryview(whole)[end:], [0])
+    return _with_arrays(json.loads(whole[8:end]), memoryview(whole)[end:], [most])
 
 
-def _without_arrays(value, pieces: list[bytes]):
-    """`value`, with the text of arrays' data replaced by its length in `pieces`."""
+def _without_arrays(value, pieces: dict[bytes, int]):
+    """`value`, with the text of arrays' data replaced by [where, how long] in `pieces`."""
     if isinstance(value, dict):
         if value.keys() == _ARRAY and isinstance(value["data"], str) and (data := _as_bytes(value["data"])) is not None:
-            pieces.append(data)
-            return value | {"data": len(data)}
+            last = next(reversed(pieces), b"")
+            where = pieces.setdefault(data, pieces.get(last, 0) + len(last))
+            return value | {"data": [where, len(data)]}
         return {name: _without_arrays(one, pieces) for name, one in value.items()}
     return [_without_arrays(one, pieces) for one in value] if isinstance(value, list) else value
 
@@ -54,11 +55,14 @@ def _as_bytes(text: str) -> bytes | None:
     return data if base64.b64encode(data).decode() == text else None
 
 
-def _with_arrays(value, pieces: memoryview, at: list[int]):
+def _with_arrays(value, pieces: memoryview, room: list[int]):
+    """What `_without_arrays` was given. room: how many bytes of arrays may still come of it, many of one piece too."""
     if isinstance(value, dict):
-        if value.keys() == _ARRAY and type(value["data"]) is int:
-            data = pieces[at[0] : at[0] + value["data"]]
-            at[0] += value["data"]
-            return value | {"data": base64.b64encode(data).decode()}
-        return {name: _with_arrays(one, pieces, at) for name, one in value.items()}
-    return [_with_arrays(one, pieces, at) for one in value] if isinstance(value, list) else value
+        if value.keys() == _ARRAY and isinstance(value["data"], list):
+            where, length = value["data"]
+            room[0] -= length
+            if room[0] < 0:
+                raise ValueError("the evidence that was kept holds more than it may")
+            return value | {"data": base64.b64encode(pieces[where : where + length]).decode()}
+        return {name: _with_arrays(one, pieces, room) for name, one in value.items()}
+    return [_with_arrays(one, pieces, room) for one in value] if isinstance(value, list) else value

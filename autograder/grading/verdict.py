@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from nbformat.notebooknode import NotebookNode
 from nbformat.v4 import new_output
+from nbgrader.api import Gradebook
 from nbgrader.preprocessors import NbGraderPreprocessor, SaveAutoGrades
 from traitlets import Bool
 
@@ -61,7 +62,15 @@ class SaveGrades(SaveAutoGrades):
 
     def preprocess(self, nb: NotebookNode, resources: dict):
         self.lost = bool(course_notes(nb).get("lost"))
-        return super().preprocess(nb, resources)
+        names = resources["nbgrader"]
+        self.notebook_id, self.assignment_id, self.student_id = (names[n] for n in ("notebook", "assignment", "student"))
+        with Gradebook(names["db_url"]) as self.gradebook:
+            # One transaction: a submission has all its new points or none of them, and a disk is waited for once.
+            commit, self.gradebook.db.commit = self.gradebook.db.commit, self.gradebook.db.flush
+            for index, cell in enumerate(nb.cells):
+                self.preprocess_cell(cell, resources, index)
+            commit()
+        return nb, resources
 
     def _add_score(self, cell: NotebookNode, resources: dict) -> None:
         names = (self.notebook_id, self.assignment_id, self.student_id)
@@ -161,7 +170,7 @@ def _write_verdict(cell: NotebookNode, verdict: Verdict, evidence, problem: str 
 def _rewrite(cell: NotebookNode, report: dict, evidence, problem: str | None) -> None:
     """Put the report in place of the outputs, and keep what a re-judge needs: the evidence, or why there is none."""
     if problem is None and evidence is not None:
-        report = report | {kept.MIME: kept.pack(evidence)}
+        report = report | {kept.MIME: _kept_before(cell) or kept.pack(evidence)}
     cell.outputs = [new_output("display_data", data=report)]
     cell.execution_count = None
     cell.metadata.course = NotebookNode({} if problem is None else {"problem": problem})
@@ -178,10 +187,8 @@ def _evidence_of(cell: NotebookNode) -> tuple[object, str | None]:
     known = course_notes(cell).get("problem")  # from an earlier judgement
     if known:
         return None, known
-    if {"exercise", "unjudged"} & course_notes(cell).keys():  # judged before: no output is a student's any more
-        of_then = [output.data[kept.MIME] for output in cell.outputs if kept.MIME in output.get("data", {})]
-        if of_then:
-            return kept.unpack(of_then[0], MAX_EVIDENCE), None
+    if of_then := _kept_before(cell):
+        return kept.unpack(of_then, MAX_EVIDENCE), None
     emitted = [output.data[MIME] for output in cell.outputs if MIME in output.get("data", {})]
     if not emitted:
         return None, f"The check cell emitted no result{_why(cell)}."
@@ -193,6 +200,13 @@ def _evidence_of(cell: NotebookNode) -> tuple[object, str | None]:
     if len(json.dumps(emitted[0])) > MAX_EVIDENCE:
         return None, TOO_LARGE
     return emitted[0], None
+
+
+def _kept_before(cell: NotebookNode) -> str:
+    """The packed evidence of a cell that was judged before; '' where it was not, or had none."""
+    if not {"exercise", "unjudged"} & course_notes(cell).keys():  # an output may be a student's
+        return ""
+    return next((output.data[kept.MIME] for output in cell.outputs if kept.MIME in output.get("data", {})), "")
 
 
 def _why(cell: NotebookNode) -> str:
