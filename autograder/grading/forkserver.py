@@ -61,6 +61,7 @@ def main() -> None:
 
 
 def _warm_up() -> None:
+    from autograder import check  # noqa: F401 - with all that it needs
     from autograder.exercise import load_exercises
 
     needed = {module for exercise in load_exercises().values() for module in exercise.needs}

@@ -7,12 +7,13 @@ check cell calls `restore` first. This is fairness, not security: nothing that c
 What a cell did to torch's defaults (dtype, device, gradients) is undone case by case, in `autograder.evidence`.
 """
 
+import operator
 import os
 import signal
 import sys
 import threading
 import warnings
-from types import ModuleType
+from types import FunctionType, ModuleType
 
 # Modules whose public names are put back. Others keep what a notebook gave them.
 MODULES = (
@@ -32,6 +33,7 @@ class Keeper:
         self.streams, self.path, self.limit = (sys.stdout, sys.stderr), list(sys.path), sys.getrecursionlimit()
         self.folder, self.filters = os.getcwd(), list(warnings.filters)
         self.course = {name: value for name, value in os.environ.items() if name.startswith("COURSE_")}
+        self.grader = _all_of_the_grader()
         self.note_modules()
 
     def note_modules(self, *_) -> None:
@@ -42,8 +44,8 @@ class Keeper:
                 if name in MODULES:
                     self.public[name] = {k: v for k, v in vars(sys.modules[name]).items() if k[0] != "_"}
 
-    def restore(self) -> None:
-        """Give it all back."""
+    def restore(self) -> bool:
+        """Give it all back. Returns whether the grader's own modules are as they were; else they must be imported anew."""
         _set_trace(None)
         _set_profile(None)
         for name, values in self.public.items():
@@ -66,6 +68,48 @@ class Keeper:
             os.chdir(self.folder)
         if hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, 0)
+        now = _all_of_the_grader()
+        return len(now) == len(self.grader) and all(map(operator.is_, now, self.grader))
+
+
+def _all_of_the_grader() -> list:
+    """The objects that its modules are made of, in order: functions with their code, classes with their members, tables with
+    what they hold. To import it all anew for each check cell would take as long as most answers do.
+    """
+    found: list = []
+    for name in sorted(name for name in sys.modules if name.partition(".")[0] == "autograder"):
+        found += [sys.modules[name]]
+        for key, value in [*vars(sys.modules[name]).items()]:
+            if key[:2] != "__":
+                found += [key, value, *_parts(value)]
+    return found
+
+
+def _parts(value) -> list:
+    if isinstance(value, FunctionType):
+        return [value.__code__, value.__defaults__, value.__kwdefaults__]
+    if isinstance(value, dict):
+        return [part for key, one in [*value.items()] for part in (key, one, *_members(one))]
+    if isinstance(value, (list, tuple)):
+        return [part for one in [*value] for part in (one, *_members(one))]
+    return _members(value)
+
+
+def _members(value) -> list:
+    """Of a class of the grader's its attributes, of an object of such a class too, and of such objects in its lists."""
+    found = []
+    for key, one in _attributes(value):
+        found += [key, one, *([one.__code__] if isinstance(one, FunctionType) else ())]
+        for inner in one if isinstance(one, list) else ():
+            found += [inner, *(part for pair in _attributes(inner) for part in pair)]
+    return found
+
+
+def _attributes(value) -> list[tuple[str, object]]:
+    owner = value if isinstance(value, type) else type(value)
+    if not owner.__module__.startswith("autograder") or not hasattr(value, "__dict__"):
+        return []
+    return [(key, one) for key, one in [*vars(value).items()] if key[:2] != "__" or key == "__init__"]
 
 
 def start() -> None:

@@ -35,8 +35,8 @@ INTERRUPT_SECONDS = 10  # an interrupted cell that is not idle by then is not go
 # answers are tried as they are. This is fairness, not security: the judge believes nothing that comes out of the kernel.
 RESTORE = (
     "import sys\n"
-    "getattr(sys, '_course_restore', int)()\n"
-    "for _module in [m for m in sys.modules if m.partition('.')[0] == 'autograder']: del sys.modules[_module]\n"
+    "if not getattr(sys, '_course_restore', bool)():\n"
+    "    for _module in [m for m in sys.modules if m.partition('.')[0] == 'autograder']: del sys.modules[_module]\n"
     "from autograder import check\n"
 )
 START = "__import__('autograder.grading.kernel', fromlist=['start']).start()\n"  # runs before the first cell
