@@ -3,6 +3,7 @@
 import hmac
 import os
 import secrets
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from nbformat.notebooknode import NotebookNode
@@ -44,14 +45,29 @@ class Execute(NbGraderPreprocessor):
     ).tag(config=True)
 
     def preprocess(self, nb: NotebookNode, resources: dict):
+        plan = self.plan(nb, resources["nbgrader"])
+        if plan is not None:
+            run_notebook(nb, _environment(), plan.limits, self.log, plan.seeds, self.server(coursedir_of(self)))
+        return nb, resources
+
+    def plan(self, nb: NotebookNode, names: dict) -> "Plan | None":
+        """How a notebook is to be run, noted in it; None where there is nothing to run. names: nbgrader's, of what it is."""
         notes = course_notes(nb)
         if notes.get("unreadable"):
-            return nb, resources
-        seeds = self._seeds(nb, resources["nbgrader"])
-        limits = Limits(self.timeout, self.check_timeout, self.notebook_timeout, self.memory_mb, self.restarts)
-        run_notebook(nb, _environment(), limits, self.log, seeds, self.server(coursedir_of(self)))
+            return None
+        seeds = self._seeds(nb, names)
         notes.grading_seeds = {name: list(drawn) for name, drawn in seeds.items()}
-        return nb, resources
+        limits = Limits(self.timeout, self.check_timeout, self.notebook_timeout, self.memory_mb, self.restarts)
+        return Plan(seeds, limits, self._policy() if self.sandbox and sandbox_asked_for() else None)
+
+    def _policy(self) -> dict:
+        return {
+            "also": tuple(self.visible),
+            "memory_mb": self.memory_mb,
+            "files_mb": self.files_mb,
+            "processes": self.processes,
+            "cpu_seconds": 2 * self.notebook_timeout,
+        }
 
     def server(self, coursedir) -> Server | None:
         """Where kernels come from; None where there is to be no sandbox."""
@@ -61,21 +77,37 @@ class Execute(NbGraderPreprocessor):
         held_back = [Path(coursedir.root) / getattr(coursedir, f"{kind}_directory") for kind in kinds]
         if coursedir.db_url.startswith("sqlite:///"):
             held_back.append(Path(coursedir.db_url.removeprefix("sqlite:///")))
-        policy = course_policy(
-            also=tuple(self.visible),
-            held_back=tuple(map(str, held_back)),
-            memory_mb=self.memory_mb,
-            files_mb=self.files_mb,
-            processes=self.processes,
-            cpu_seconds=2 * self.notebook_timeout,
-        )
-        return server_for(policy, _environment())
+        return server_for(course_policy(held_back=tuple(map(str, held_back)), **self._policy()), _environment())
 
     def _seeds(self, nb: NotebookNode, names: dict) -> dict[str, tuple[int, ...]]:
         """Check cell -> its seeds. Nobody knows them before the cell is run, not from another cell either."""
         whose = names["student"] if self.seeds_by_student else ""
         checks = [grade_id(cell) for cell in nb.cells if is_check(cell)]
         return {name: draw_seeds(names["assignment"], name, whose) for name in checks}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that running a notebook takes, as data. sandbox: what `course_policy` is asked for; None where none is wanted."""
+
+    seeds: dict[str, tuple[int, ...]]
+    limits: Limits
+    sandbox: dict | None
+
+    def as_json(self) -> dict:
+        """For another machine."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict) -> "Plan":
+        """The inverse."""
+        sandbox = data["sandbox"] and data["sandbox"] | {"also": tuple(data["sandbox"]["also"])}
+        return cls({name: tuple(drawn) for name, drawn in data["seeds"].items()}, Limits(**data["limits"]), sandbox)
+
+    def run(self, nb: NotebookNode, log) -> NotebookNode:
+        """On a machine that knows nothing of the class: what is held back there is what the course holds back anywhere."""
+        server = None if self.sandbox is None else server_for(course_policy(**self.sandbox), _environment())
+        return run_notebook(nb, _environment(), self.limits, log, self.seeds, server)
 
 
 def _environment() -> dict[str, str]:

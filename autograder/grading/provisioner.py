@@ -42,11 +42,11 @@ class Server:
         """The connection of a new kernel."""
         ours, theirs = socket.socketpair()
         try:
-            self._start()
+            self.start()
             socket.send_fds(self.channel, [b"kernel"], [theirs.fileno()])
         except OSError:  # it was killed since
             self.stop()
-            self._start()
+            self.start()
             socket.send_fds(self.channel, [b"kernel"], [theirs.fileno()])
         finally:
             theirs.close()
@@ -57,7 +57,8 @@ class Server:
         with self.kernel() as line:
             read_connection(line, START_SECONDS)
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Start it, where it does not live. Its imports take seconds: the first kernel waits for them."""
         if self._lives():
             return
         if not sys.platform.startswith("linux"):

@@ -11,8 +11,10 @@ given by hand stay, and are shown for another look only where the points beneath
 
 import argparse
 import sys
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -23,18 +25,19 @@ from nbgrader.preprocessors import AssignLatePenalties
 
 from autograder.grading import door
 from autograder.grading.cells import grade_id, solutions_path
+from autograder.grading.fleet.local import LocalWorkers, cores
 from autograder.grading.verdict import SaveGrades, judge_notebook, reference
 
 
 @dataclass
 class Rejudged:
-    """One submission: its score (late penalty taken off) before and after, and the judge's failures, by check cell."""
+    """One submission: its score (late penalty taken off) before and after, and what failed in the judge, by check cell."""
 
     student: str
     notebook: str
     old: float
     new: float
-    failures: dict[str, Exception] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
 
 
 def course_directory() -> CourseDirectory:
@@ -51,20 +54,46 @@ def executed(coursedir: CourseDirectory, topic: str, student: str = "*") -> Iter
             yield Path(folder).parent.name, path
 
 
-def rejudge(coursedir: CourseDirectory, topic: str, student: str = "*") -> Iterator[Rejudged]:
-    """Judge again and record, one submission after the other."""
-    solutions = solutions_path(coursedir)
-    for name, path in executed(coursedir, topic, student):
-        notebook = nbformat.read(path, as_version=4)
-        old = _score(coursedir, path.stem, topic, name)
-        _take_points(notebook, coursedir, path.stem, topic)
-        failures = judge_notebook(notebook, lambda chapter: reference(chapter, solutions))
-        _replace(path, notebook)
-        names = {"notebook": path.stem, "assignment": topic, "student": name, "db_url": coursedir.db_url}
-        app = coursedir.parent  # which has the whole configuration: the plugin for late submissions too
-        SaveGrades(parent=app, same_answers=True).preprocess(notebook, {"nbgrader": names})
-        AssignLatePenalties(parent=app).preprocess(notebook, {"nbgrader": names})
-        yield Rejudged(name, path.stem, old, _score(coursedir, path.stem, topic, name), failures)
+def rejudge(coursedir: CourseDirectory, topic: str, student: str = "*", workers: int = 1) -> Iterator[Rejudged]:
+    """Judge again, several at a time, and record, one submission after the other."""
+    todo, judging = deque(executed(coursedir, topic, student)), deque()
+    worth = {name: _points(coursedir, name, topic) for name in {path.stem for _, path in todo}}
+    for name, path in list(todo)[:1]:  # here, so that workers which are forked have the reference's answers
+        yield _record(coursedir, topic, name, path, *_judge_again(solutions_path(coursedir), path, worth[path.stem]))
+        todo.popleft()
+    pool = LocalWorkers(partial(solutions_path, coursedir), workers)
+    try:
+        while todo or judging:
+            while todo and len(judging) < workers + 2:
+                name, path = todo.popleft()
+                judging.append((name, path, pool.submit(_judge_again, path, worth[path.stem])))
+            name, path, judged = judging.popleft()
+            yield _record(coursedir, topic, name, path, *judged.result())
+    finally:
+        pool.close()
+
+
+def _judge_again(solutions: Path, path: Path, points: dict[str, float]) -> tuple[str, dict[str, str]]:
+    """In a worker: the notebook with its new reports, and what failed in the judge."""
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if grade_id(cell) in points:
+            cell.metadata.nbgrader.points = points[grade_id(cell)]
+    failures = judge_notebook(notebook, lambda chapter: reference(chapter, solutions))
+    return nbformat.writes(notebook), {cell: f"{type(e).__name__}: {e}" for cell, e in failures.items()}
+
+
+def _record(
+    coursedir: CourseDirectory, topic: str, student: str, path: Path, text: str, failures: dict[str, str]
+) -> Rejudged:
+    notebook, names = nbformat.reads(text, as_version=4), (path.stem, topic, student)
+    old = _score(coursedir, *names)
+    _replace(path, text)
+    resources = {"nbgrader": dict(zip(("notebook", "assignment", "student"), names, strict=True)) | {"db_url": coursedir.db_url}}
+    app = coursedir.parent  # which has the whole configuration: the plugin for late submissions too
+    SaveGrades(parent=app, same_answers=True).preprocess(notebook, resources)
+    AssignLatePenalties(parent=app).preprocess(notebook, resources)
+    return Rejudged(student, path.stem, old, _score(coursedir, *names), failures)
 
 
 def _score(coursedir: CourseDirectory, notebook: str, topic: str, student: str) -> float:
@@ -73,19 +102,16 @@ def _score(coursedir: CourseDirectory, notebook: str, topic: str, student: str) 
         return found.score - (found.late_submission_penalty or 0.0)
 
 
-def _take_points(notebook, coursedir: CourseDirectory, name: str, topic: str) -> None:
-    """Let each graded cell be worth what the gradebook says: it may have changed since the class was executed."""
+def _points(coursedir: CourseDirectory, name: str, topic: str) -> dict[str, float]:
+    """What each graded cell is worth by the gradebook: that may have changed since the class was executed."""
     with Gradebook(coursedir.db_url, coursedir.course_id) as gradebook:
-        worth = {cell.name: float(cell.max_score) for cell in gradebook.find_notebook(name, topic).grade_cells}
-    for cell in notebook.cells:
-        if grade_id(cell) in worth:
-            cell.metadata.nbgrader.points = worth[grade_id(cell)]
+        return {cell.name: float(cell.max_score) for cell in gradebook.find_notebook(name, topic).grade_cells}
 
 
-def _replace(path: Path, notebook) -> None:
+def _replace(path: Path, text: str) -> None:
     """Write over a file that nbgrader made read-only, leaving it so, and never half written."""
     mode, unfinished = path.stat().st_mode, path.with_suffix(".tmp")
-    nbformat.write(notebook, unfinished)
+    unfinished.write_text(text, encoding="utf-8")
     unfinished.chmod(mode)
     unfinished.replace(path)
 
@@ -95,14 +121,15 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="autograder rejudge", description="Judge an executed class again.")
     parser.add_argument("topic", help="the chapter, such as 01_pretraining")
     parser.add_argument("--student", default="*", help="one student only, or a pattern")
+    parser.add_argument("--workers", type=int, default=0, help="submissions at a time (one for each core)")
     arguments = parser.parse_args(argv)
     rejudged = []
-    for one in rejudge(course_directory(), arguments.topic, arguments.student):
+    for one in rejudge(course_directory(), arguments.topic, arguments.student, arguments.workers or cores()):
         rejudged.append(one)
         changed = "" if one.old == one.new else "   changed"
         print(f"{one.student:<24} {one.old:7.2f} -> {one.new:7.2f}{changed}")
         for cell, error in one.failures.items():
-            print(f"    {cell} could not be judged: {type(error).__name__}: {error}")
+            print(f"    {cell} could not be judged: {error}")
     if not rejudged:
         print(
             f"No autograded submission of {arguments.topic} was found. Run nbgrader autograde {arguments.topic} first."

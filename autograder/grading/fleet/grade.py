@@ -109,6 +109,8 @@ def _open(opener: Opener) -> Steps:
 
 
 def _grade(steps: Steps, opener: Opener, arguments: argparse.Namespace) -> int:
+    steps.begin_sandbox()
+    steps.compute_reference()  # while the kernels' warm process imports
     steps.try_sandbox()
     students = list(steps.folders)
     if arguments.only_failed:

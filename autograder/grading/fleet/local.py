@@ -15,11 +15,9 @@ from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
-from autograder.grading.fleet.steps import Steps
-
 _PR_SET_PDEATHSIG = 1
 _EACH_GB = 0.7  # what a worker and its kernel take at most, where kernels do what notebooks do
-_opened: Callable[[], Steps] | None = None  # what a worker works with; a fork has it from its parent
+_opened: Callable | None = None  # gives what a worker works with; a fork has it from its parent
 
 
 class LocalWorkers:
@@ -30,20 +28,21 @@ class LocalWorkers:
     died = BrokenProcessPool
     alone = True  # a future that failed with `died` may have died of a neighbour
 
-    def __init__(self, open_steps: Callable[[], Steps], count: int):
-        self.open_steps, self.capacity = open_steps, count
+    def __init__(self, opened: Callable, count: int):
+        """opened: gives what each worker works with, its first argument."""
+        self.opened, self.capacity = opened, count
         self.renew()
 
     def submit(self, work: Callable, *arguments) -> Future:
-        """`work(steps, *arguments)` in one of the processes."""
+        """`work(opened(), *arguments)` in one of the processes."""
         return self.pool.submit(_work, work, arguments)
 
     def renew(self) -> None:
         """New processes."""
         global _opened
-        _opened = self.open_steps
+        _opened = self.opened
         context = multiprocessing.get_context("fork" if _can_fork() else "spawn")
-        self.pool = ProcessPoolExecutor(self.capacity, context, _begin, (self.open_steps, os.getpid()))
+        self.pool = ProcessPoolExecutor(self.capacity, context, _begin, (self.opened, os.getpid()))
 
     def close(self) -> None:
         """End them, whatever they do."""
@@ -59,7 +58,7 @@ def _can_fork() -> bool:
     return sys.platform.startswith("linux")
 
 
-def _begin(open_steps: Callable[[], Steps], parent: int) -> None:
+def _begin(opened: Callable, parent: int) -> None:
     """In a new worker: Ctrl-C is for the process that grades, and with that process, however it ends, this one does."""
     global _opened
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -69,7 +68,7 @@ def _begin(open_steps: Callable[[], Steps], parent: int) -> None:
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it ended before this line
             os._exit(1)
-    _opened = open_steps
+    _opened = opened
     logging.raiseExceptions = False  # a terminal that has gone is no reason to fail
 
 
@@ -79,8 +78,12 @@ def _work(work: Callable, arguments: tuple):
 
 def default_count() -> int:
     """Two for a core, since a kernel waits for a third of its time, as far as the memory goes."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(2 * cores, int(_free_gb() / _EACH_GB)))
+    return max(1, min(2 * cores(), int(_free_gb() / _EACH_GB)))
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _free_gb() -> float:

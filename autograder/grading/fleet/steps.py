@@ -18,14 +18,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import nbformat
-from nbconvert.exporters import Exporter
 from nbconvert.writers import FilesWriter
 from nbformat.notebooknode import NotebookNode
 from nbgrader.preprocessors import SaveAutoGrades
 from traitlets.utils.importstring import import_item
 
+from autograder.exercise import find_exercise
+from autograder.grading.cells import grade_id, is_check, release_path, solutions_path
 from autograder.grading.converter import CourseAutograde
 from autograder.grading.execute import Execute
+from autograder.grading.sandbox import PolicyRefused, SandboxRefused
+from autograder.grading.verdict import reference
+from autograder.judging.reference import checked_exercise
 
 READ_SECONDS, JUDGE_SECONDS = 300, 600  # beyond which the grader hangs in what a student made
 
@@ -57,6 +61,23 @@ class Steps(CourseAutograde):
         self.folders = {Path(folder).parent.name: folder for folder in sorted(self.assignments)}
         return list(self.folders)
 
+    def begin_sandbox(self) -> None:
+        """Let the kernels' warm process start; `try_sandbox` waits for it, and says what is wrong."""
+        with contextlib.suppress(SandboxRefused, PolicyRefused, ValueError):
+            if server := Execute(parent=self).server(self.coursedir):
+                server.start()
+
+    def compute_reference(self) -> None:
+        """What the reference gives on this run's seeds, once for all workers that are forked later."""
+        topic, solutions = self.coursedir.assignment_id, solutions_path(self.coursedir)
+        for path in Path(release_path(self.coursedir, topic, "x")).parent.glob("*.ipynb"):
+            notebook = nbformat.read(path, as_version=4)
+            plan = Execute(parent=self).plan(notebook, {"assignment": topic, "student": ""})
+            for cell in filter(is_check, notebook.cells):
+                with contextlib.suppress(Exception):  # the judge will meet it again, and say it of the cell
+                    exercise = find_exercise(checked_exercise(cell))
+                    reference(exercise.topic, solutions).evidence_size(exercise, plan.seeds[grade_id(cell)])
+
     def begin(self, student: str) -> list[str]:
         """Make the submission known. Returns the notebooks to examine: none where it was graded before."""
         self.notebooks = sorted(self.assignments[self.folders[student]])
@@ -80,31 +101,38 @@ class Steps(CourseAutograde):
         assignment, folder = self.coursedir.assignment_id, self.folders[examined.student]
         for name, text in examined.notebooks.items():
             resources = self._resources(os.path.join(folder, f"{name}.ipynb"))
-            self._use(self.autograde_preprocessors[self._first_that_stores() :])
-            output, resources = self.exporter.from_notebook_node(nbformat.reads(text, as_version=4), resources)
-            self.write_single_notebook(output, resources)
+            last = self.autograde_preprocessors[_first(self.autograde_preprocessors, SaveAutoGrades) :]
+            notebook = self._through(last, nbformat.reads(text, as_version=4), resources)
+            self.write_single_notebook(nbformat.writes(notebook), resources)
         self.set_permissions(assignment, examined.student)
         self.run_post_convert_hook()
 
     def _examine(self, path: str) -> str:
-        steps = self.autograde_preprocessors[: self._first_that_stores()]
-        run = _first(steps, Execute)
         resources = self._resources(path)
+        notebook = self._read(path, resources)
+        return self._judge(self._through([self._executing()], notebook, resources), resources)
+
+    def _read(self, path: str, resources: dict) -> NotebookNode:
         with _at_most(READ_SECONDS):
             self._use(self.sanitize_preprocessors)
-            text, resources = self.exporter.from_filename(path, resources=resources)
-            notebook = nbformat.reads(text, as_version=4)
-        self._sanitizing = False
-        try:
-            notebook = self._through(steps[: run + 1], notebook, resources)
-            with _at_most(JUDGE_SECONDS):
-                return nbformat.writes(self._through(steps[run + 1 :], notebook, resources))
-        finally:
-            self._sanitizing = True
+            return nbformat.reads(self.exporter.from_filename(path, resources=resources)[0], as_version=4)
+
+    def _executing(self):
+        return self.autograde_preprocessors[_first(self.autograde_preprocessors, Execute)]
+
+    def _judge(self, notebook: NotebookNode, resources: dict) -> str:
+        steps = self.autograde_preprocessors
+        with _at_most(JUDGE_SECONDS):
+            behind = steps[_first(steps, Execute) + 1 : _first(steps, SaveAutoGrades)]
+            return nbformat.writes(self._through(behind, notebook, resources))
 
     def _through(self, steps: list, notebook: NotebookNode, resources: dict) -> NotebookNode:
+        """nbconvert would copy and validate the notebook at each step; it is our own, and was valid when it was read."""
         self._use(steps)
-        return Exporter.from_notebook_node(self.exporter, notebook, resources)[0]
+        for step in self.exporter._preprocessors:
+            notebook, resources = step(notebook, resources)
+        nbformat.validate(notebook)
+        return notebook
 
     def _use(self, preprocessors: list) -> None:
         self.exporter._preprocessors = []
@@ -113,10 +141,8 @@ class Steps(CourseAutograde):
 
     def _resources(self, path: str) -> dict:
         resources = self.init_single_notebook_resources(path)
-        return resources | {"metadata": {"name": Path(path).stem, "path": str(Path(path).parent)}}
-
-    def _first_that_stores(self) -> int:
-        return _first(self.autograde_preprocessors, SaveAutoGrades)
+        place = {"name": Path(path).stem, "path": str(Path(path).parent)}
+        return resources | {"metadata": place, "output_extension": self.exporter.file_extension, "outputs": {}}
 
 
 def _first(steps: list, kind: type) -> int:
