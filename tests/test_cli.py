@@ -246,7 +246,11 @@ def test_an_unknown_exercise_is_told_the_nearest(answers, capsys):
     assert "has no exercise 'mean_loss'" in json.loads(capsys.readouterr().out)["error"]
 
 
-INSTRUCTORS = [("prepare", "autograder.workshop.prepare"), ("rejudge", "autograder.grading.rejudge")]
+INSTRUCTORS = [
+    ("prepare", "autograder.workshop.prepare"),
+    ("rejudge", "autograder.grading.rejudge"),
+    ("grade", "autograder.grading.fleet.grade"),
+]
 
 
 @pytest.mark.parametrize(("command", "module"), INSTRUCTORS)

@@ -1,6 +1,7 @@
 """Python programs in forks of one process that has imported what they import: most of a program's time is importing torch.
 
     run([sys.executable, "-m", "nbgrader", ...], cwd=..., env=..., stdout=...)     as `subprocess.run`
+    start(...)                                                                     as `subprocess.Popen`
 
 A program finds its arguments, environment, folder and files as a new Python would, but modules are there already. The warm
 process of the kernels, which a grader starts, is such a fork too. What has to be seen of a new Python (the README's
@@ -98,6 +99,13 @@ def run(command, cwd, env, stdout, stderr=STDOUT, text=False, timeout=None) -> s
         out.seek(0)
         said = out.read()
     return subprocess.CompletedProcess(command, code, said.decode() if text else said)
+
+
+def start(command, cwd, env, stdout) -> "Program | subprocess.Popen":
+    """The same without waiting. It ends with this process at the latest. stdout: an open file; stderr goes there too."""
+    if not _can_be_warm(command, env):
+        return subprocess.Popen(command, cwd=cwd, env=env, stdout=stdout, stderr=STDOUT)
+    return Program(_warm_process(), command, env, cwd, {1: stdout.fileno()})
 
 
 @contextlib.contextmanager

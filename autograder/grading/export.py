@@ -1,12 +1,19 @@
-"""`nbgrader export` with every field quoted where it must be: a name with a comma stays in its column."""
+"""`nbgrader export`, where a name with a comma stays in its column, and a grader's failure is no zero.
+
+The column `state` says how a submission ended (see `states.py`; "" where nothing was handed in). Where the grader failed
+there is no score: the field is empty, for a person to see.
+"""
 
 import csv
+from pathlib import Path
 
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.plugins import CsvExportPlugin
 
+from autograder.grading.states import INFRASTRUCTURE_ERROR, state_of_file, worst
+
 COLUMNS = (
-    "assignment duedate timestamp student_id last_name first_name email raw_score late_submission_penalty score max_score"
+    "assignment duedate timestamp student_id last_name first_name email raw_score late_submission_penalty score max_score state"
 ).split()
 
 
@@ -28,7 +35,14 @@ class CsvExport(CsvExportPlugin):
                         continue
                     if chosen["student"] and student.id not in chosen["student"]:
                         continue
-                    table.writerow(_row(gradebook, assignment, student))
+                    table.writerow(self._with_state(_row(gradebook, assignment, student)))
+
+    def _with_state(self, row: dict) -> dict:
+        coursedir = self.parent.coursedir
+        folder = Path(coursedir.format_path(coursedir.autograded_directory, row["student_id"], row["assignment"]))
+        state = worst([state_of_file(path) for path in sorted(folder.glob("*.ipynb"))])
+        failed = {"raw_score": "", "score": ""} if state == INFRASTRUCTURE_ERROR else {}
+        return row | {"state": state} | failed
 
 
 def _row(gradebook: Gradebook, assignment, student) -> dict:

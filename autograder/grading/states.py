@@ -1,5 +1,9 @@
 """How a submission ended: four words that tell a student's zero from a grader's trouble, everywhere the same."""
 
+import json
+from pathlib import Path
+
+import nbformat
 from nbformat.notebooknode import NotebookNode
 
 from autograder.grading.cells import course_notes, is_check
@@ -25,9 +29,17 @@ def state_of(notebook: NotebookNode) -> str:
     return GRADED
 
 
+def state_of_file(path: Path) -> str:
+    """The state of an autograded notebook that may have been cut off when a grader was killed."""
+    try:
+        return state_of(nbformat.from_dict(json.loads(path.read_text(encoding="utf-8"))))
+    except (OSError, ValueError, KeyError, AttributeError):
+        return INFRASTRUCTURE_ERROR
+
+
 def worst(states: list[str]) -> str:
-    """The state of a submission of several notebooks."""
-    return max(states, key=STATES.index)
+    """The state of a submission of several notebooks; '' of one that has none."""
+    return max(states, key=STATES.index, default="")
 
 
 def _was_stopped(cell: NotebookNode) -> bool:

@@ -60,7 +60,13 @@ def run_class(steps: Steps, students: list[str], workers, tell: Tell = lambda ru
                 reason = f"{TRIES} processes that graded it were killed, perhaps for want of memory."
                 yield _record(steps, steps.examine(student, paths, f"{reason} An instructor will look at it."))
             elif paths:
-                running[workers.submit(_examine, student, paths)] = student, paths, time.monotonic()
+                try:
+                    running[workers.submit(_examine, student, paths)] = student, paths, time.monotonic()
+                except workers.died:  # just now, with what others handed in: their futures say so below
+                    todo.appendleft(student)
+                    if not running:
+                        workers.renew()
+                    break
         done, _ = wait(running, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
         tell({student: time.monotonic() - since for student, _, since in running.values()})
         broken = False

@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-import nbformat
 from nbgrader.apps.baseapp import NbGrader
 from nbgrader.converters import NbGraderException
 from tqdm import tqdm
@@ -31,7 +30,14 @@ from autograder.grading.fleet.classrun import Ended, GradebookBusy, run_class
 from autograder.grading.fleet.local import LocalWorkers, default_count
 from autograder.grading.fleet.steps import Steps
 from autograder.grading.rejudge import executed
-from autograder.grading.states import GRADED, INFRASTRUCTURE_ERROR, STATES, STUDENT_ERROR, SUBMISSION_ERROR, state_of
+from autograder.grading.states import (
+    GRADED,
+    INFRASTRUCTURE_ERROR,
+    STATES,
+    STUDENT_ERROR,
+    SUBMISSION_ERROR,
+    state_of_file,
+)
 
 SLOW_SECONDS = 5.0  # a submission in hand for longer is named beside the bar
 INTERRUPTED = 130  # exit code, as a shell gives it
@@ -142,14 +148,7 @@ def _grade(steps: Steps, opener: Opener, arguments: argparse.Namespace) -> int:
 
 def _failed(coursedir, topic: str) -> set[str]:
     """Whose submission did not end as 'graded'; one that was never begun is not among them."""
-    return {name for name, path in executed(coursedir, topic) if _state(path) != GRADED}
-
-
-def _state(path: Path) -> str:
-    try:
-        return state_of(nbformat.read(path, as_version=4))
-    except Exception:  # cut off in the middle
-        return INFRASTRUCTURE_ERROR
+    return {name for name, path in executed(coursedir, topic) if state_of_file(path) != GRADED}
 
 
 def _show(bar: tqdm, running: dict[str, float]) -> None:
