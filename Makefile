@@ -21,7 +21,7 @@ ROLE ?= student
 # torch comes first and by itself: pip then takes the build for this machine, which the other packages accept.
 TORCH = $(shell sed -n '/^torch==/p' requirements.lock)
 
-.PHONY: help lab test test-whole release publish record robust demo mutants bench bench-gpu lint setup lock test-lowest
+.PHONY: help lab test test-whole release publish record robust demo mutants bench bench-gpu bench-grading lint setup lock test-lowest
 .DEFAULT_GOAL := help
 
 help:
@@ -40,6 +40,7 @@ help:
 	@echo '  make demo     grade a class of made-up submissions   ARGS="..."'
 	@echo '  make mutants  change the reference solutions, and list what the checks let through  ARGS="01_pretraining"'
 	@echo '  make bench    measure how fast grading is            ARGS="..."'
+	@echo '  make bench-grading  measure submissions a minute against stock nbgrader  ARGS="03_reinforce --students 40"'
 	@echo '  make bench-gpu  measure how fast training is on the GPU, or else the CPU  ARGS="--keep"'
 	@echo
 	@echo '  make setup    only set up: the environment $(VENV), from requirements.lock'
@@ -66,7 +67,7 @@ test-whole: test
 lint: $(STAMP)
 	$(BIN)/python -m ruff check
 
-release record robust demo mutants bench bench-gpu: $(STAMP)
+release record robust demo mutants bench bench-gpu bench-grading: $(STAMP)
 	$(BIN)/python -m autograder.workshop.$(subst -,_,$@) $(CHAPTERS) $(ARGS)
 
 CHAPTERS :=

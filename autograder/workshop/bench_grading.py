@@ -1,0 +1,147 @@
+"""How many submissions a minute: `autograder grade` against `nbgrader autograde` as it comes, on the same submissions.
+
+    make bench-grading [ARGS="00_start_here 05_ppo --students 40"]
+
+All answers are right, so that both run all of it; neither runs long demonstrations. A small and a larger class are graded
+by each, in turn, in the same run: the difference is what one more submission takes, the rest is the start, once a class.
+What students' own code takes (their cells, and the probes that call their functions) is asked of a kernel's own clock.
+"""
+
+import argparse
+import logging
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import nbformat
+from nbformat.v4 import new_code_cell
+
+from autograder.grading.cells import grade_id, is_check
+from autograder.grading.execute import draw_seeds
+from autograder.grading.fleet.local import cores
+from autograder.grading.provisioner import Server
+from autograder.grading.runner import Limits, kernel_environment, run_notebook
+from autograder.grading.sandbox.policy import course_policy
+from autograder.judging.reference import ROOT, SOLUTIONS
+from autograder.workshop.release import source_notebook, tool_environment
+
+STOCK_CONFIG = """
+c = get_config()
+c.CourseDirectory.course_id = "stock"
+c.CourseDirectory.source_directory = "source"
+c.Execute.skip_cells_with_tag = "demo"
+c.Execute.timeout = 600
+"""
+CLOCK = """
+import resource
+_own, _children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+print(_own.ru_utime + _own.ru_stime + _children.ru_utime + _children.ru_stime)
+"""
+FEW, STOCK_MORE = 2, 8
+
+
+def bench_grading(topics: list[str], students: int = 30) -> list[str]:
+    """Lines of text: for each chapter seconds a submission of each, their ratios, and where ours go."""
+    return [line for topic in topics for line in _bench(topic, students)]
+
+
+def _bench(topic: str, students: int) -> list[str]:
+    solved = source_notebook(topic, SOLUTIONS)
+    ways = {
+        "stock nbgrader autograde": (_stock, STOCK_MORE),
+        "autograder grade, 1 worker": (lambda *a: _ours(*a, "--workers=1"), STOCK_MORE),
+        "autograder grade": (_ours, students),
+    }
+    more, start = {}, {}
+    for name, (way, many) in ways.items():
+        taken = {count: way(topic, solved, count) for count in (FEW, many)}
+        more[name] = (taken[many] - taken[FEW]) / (many - FEW)
+        start[name] = max(0.0, taken[FEW] - FEW * more[name])
+    stock, _, ours = more
+    own = _students_own(topic)
+    lines = [f"grading {topic} on {cores()} cores:"]
+    for name in more:
+        class_of_100 = (start[stock] + 100 * more[stock]) / (start[name] + 100 * more[name])
+        lines.append(
+            f"  {name + ':':<28} {more[name]:6.2f} s a submission, {start[name]:5.1f} s to start; "
+            f"ratio {more[stock] / more[name]:5.1f}, for a class of 100 with the start {class_of_100:5.1f}"
+        )
+    share = own / (more[ours] * cores())
+    lines.append(f"  of a submission's processor time the student's own code is {own:.2f} s, {share:.0%} of all there is;")
+    rest = [more[name] * (cores() if name == ours else 1) - own for name in (stock, ours)]
+    lines.append(f"  all else: {rest[0]:.2f} s stock, {rest[1]:.2f} s ours, ratio {rest[0] / rest[1]:.1f} a core")
+    return lines
+
+
+def _stock(topic: str, solved, students: int) -> float:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        _make_class(topic, solved, folder, students)
+        (folder / "nbgrader_config.py").write_text(STOCK_CONFIG)
+        _run(folder, folder, "nbgrader", "generate_assignment", topic)
+        return _run(folder, folder, "nbgrader", "autograde", topic)
+
+
+def _ours(topic: str, solved, students: int, *options: str) -> float:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        _make_class(topic, solved, folder, students)
+        elsewhere = [f"--CourseDirectory.{kind}_directory={folder / kind}" for kind in ("source", "release")]
+        _run(ROOT, folder, "nbgrader", "generate_assignment", topic, *elsewhere)
+        return _run(ROOT, folder, "autograder.cli", "grade", topic, *options)
+
+
+def _make_class(topic: str, solved, folder: Path, students: int) -> None:
+    places = [folder / "source" / topic, *(folder / "submitted" / f"student{i}" / topic for i in range(students))]
+    for place in places:
+        place.mkdir(parents=True)
+        nbformat.write(solved, place / f"{topic}.ipynb")
+
+
+def _run(cwd: Path, classroom: Path, module: str, *arguments: str) -> float:
+    """Wall seconds of one command, its start included."""
+    started = time.perf_counter()
+    run = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env=tool_environment() | {"COURSE_CLASSROOM": str(classroom)},
+    )
+    if run.returncode:
+        raise SystemExit(f"{module} {arguments[0]} failed:\n{(run.stdout + run.stderr)[-3000:]}")
+    return time.perf_counter() - started
+
+
+def _students_own(topic: str, times: int = 3) -> float:
+    """Processor seconds of a warm kernel with the chapter's cells, less those of one with no cells."""
+    server = Server(course_policy(), kernel_environment())
+    server.try_out()
+    full, empty = [], []
+    for _ in range(times):
+        for found, cells in ((full, True), (empty, False)):
+            notebook = source_notebook(topic, SOLUTIONS)
+            notebook.cells = [*(notebook.cells if cells else ()), new_code_cell(CLOCK)]
+            seeds = {grade_id(c): draw_seeds("bench", grade_id(c)) for c in notebook.cells if is_check(c)}
+            run_notebook(notebook, kernel_environment(), Limits(), logging.getLogger(), seeds, server)
+            found.append(float(notebook.cells[-1].outputs[0].text.split()[-1]))
+    server.stop()
+    return statistics.median(full) - statistics.median(empty)
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="make bench-grading", description="Measure grading, and print ratios.")
+    parser.add_argument("topics", nargs="*", default=["00_start_here", "05_ppo"], metavar="chapter")
+    parser.add_argument("--students", type=int, default=30)
+    arguments = parser.parse_args()
+    for line in bench_grading(arguments.topics, arguments.students):
+        print(line, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
