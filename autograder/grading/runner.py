@@ -26,7 +26,7 @@ from nbformat.v4 import new_output
 
 from autograder.evidence import GRADING, GRADING_SEEDS
 from autograder.grading import provisioner
-from autograder.grading.cells import course_notes, grade_id, is_check, is_demo
+from autograder.grading.cells import STOPPED, course_notes, grade_id, is_check, is_demo
 from autograder.grading.demos import parts_to_run
 
 MAX_OUTPUT = 30_000_000  # characters kept of the outputs of one cell; evidence is smaller by far
@@ -335,7 +335,7 @@ def _set_seeds(seeds: tuple[int, ...]) -> str:
 
 
 def _tell(cell: NotebookNode, sentence: str) -> None:
-    cell.outputs.append(new_output("error", ename="Stopped", evalue=sentence, traceback=[f"Stopped: {sentence}"]))
+    cell.outputs.append(new_output("error", ename=STOPPED, evalue=sentence, traceback=[f"{STOPPED}: {sentence}"]))
 
 
 def _limit_memory(process: int, memory_mb: int) -> None:

@@ -2,13 +2,12 @@
 
 from nbformat.notebooknode import NotebookNode
 
-from autograder.grading.cells import is_check
+from autograder.grading.cells import is_check, why_stopped
 
 GRADED = "graded"
 STUDENT_ERROR = "student error"  # graded, and something of the student's crashed, hung or gave no result
 SUBMISSION_ERROR = "submission error"  # what was handed in cannot be read
 INFRASTRUCTURE_ERROR = "infrastructure error"  # the grader failed: never a zero
-STOPPED = "Stopped"  # the runner's name for what it stopped
 
 
 def state_of(notebook: NotebookNode) -> str:
@@ -19,7 +18,6 @@ def state_of(notebook: NotebookNode) -> str:
         return INFRASTRUCTURE_ERROR
     if "unreadable" in notes:
         return SUBMISSION_ERROR
-    stopped = any(output.get("ename") == STOPPED for cell in notebook.cells for output in cell.get("outputs", ()))
-    if stopped or any("problem" in check for check in checks):
+    if any(map(why_stopped, notebook.cells)) or any("problem" in check for check in checks):
         return STUDENT_ERROR
     return GRADED
