@@ -100,7 +100,7 @@ class Unnamed:
 
 @dataclass
 class Looks:
-    """Who needs a look by hand, and why: by student, a few sentences. waiting: by written answer, the students."""
+    """Who needs a look by hand, and why: by student, a few sentences. waiting: by task, whose answer waits for a person."""
 
     lost: dict[str, list[str]] = field(default_factory=dict)
     unreadable: dict[str, list[str]] = field(default_factory=dict)
@@ -248,6 +248,6 @@ def looks(found: Class) -> Looks:
             told.repaired[one.student] = one.repairs
         if one.state in (GRADED, STUDENT_ERROR):
             for task in found.tasks:
-                if task.written and one.answers[task.name].waits:
+                if one.answers[task.name].waits:
                     told.waiting.setdefault(task.name, []).append(one.student)
     return told

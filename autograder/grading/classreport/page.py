@@ -24,7 +24,7 @@ SECTIONS = {
     "scores": "Scores",
     "exercises": "Exercises",
     "mistakes": "Mistakes made most",
-    "resting": "Answers that rest on a wrong earlier answer",
+    "resting": "Answers that rest on wrong ones",
     "looks": "Who needs a look by hand",
     "alike": "Nearly identical answers",
 }
@@ -246,7 +246,7 @@ def _waiting(waiting: Mapping[str, list[str]]) -> str:
     if not blocks:
         return ""
     where = "<code>nbgrader formgrader</code> shows them one after the other."
-    return f'<div class="look warn"><h3>Written answers that wait</h3><p class="soft">{where}</p>{blocks}</div>'
+    return f'<div class="look warn"><h3>Answers that wait for a person</h3><p class="soft">{where}</p>{blocks}</div>'
 
 
 def _unnamed(unnamed: list[Unnamed]) -> str:
