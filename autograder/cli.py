@@ -9,6 +9,7 @@ autograder doctor
 autograder prepare 01_pretraining
 autograder grade 01_pretraining
 autograder rejudge 01_pretraining
+autograder report 01_pretraining [--into FOLDER] [--text]
 """
 
 import argparse
@@ -200,6 +201,16 @@ def _grade(arguments: list[str]) -> int:
     return main(arguments)
 
 
+def _report(arguments) -> int:
+    try:
+        from autograder.grading.classreport.command import main
+    except ModuleNotFoundError as error:
+        print(NEEDS_A_CHECKOUT + f"{error.name}.", file=sys.stderr)
+        return 2
+    into = ["--into", str(arguments.into)] if arguments.into else []
+    return main([arguments.topic, *into, *(["--text"] if arguments.text else [])])
+
+
 def _prepare(arguments) -> int:
     try:
         from autograder.workshop.prepare import main
@@ -232,6 +243,11 @@ def main(argv: list[str] | None = None) -> int:
     rejudge = commands.add_parser("rejudge", help="instructors: judge the executed class again, running nothing")
     rejudge.add_argument("topic")
     rejudge.set_defaults(run=_rejudge)
+    report = commands.add_parser("report", help="instructors: the class on one page, and its scores as CSV")
+    report.add_argument("topic")
+    report.add_argument("--into", type=Path, metavar="FOLDER", help="where to write, instead of classroom/report")
+    report.add_argument("--text", action="store_true", help="only print the most frequent mistakes")
+    report.set_defaults(run=_report)
     doctor = commands.add_parser("doctor", help="instructors: which sandbox this machine can give submissions")
     doctor.set_defaults(run=_doctor)
     prepare = commands.add_parser("prepare", help="instructors: make chapters ready for nbgrader to grade")

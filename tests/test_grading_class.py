@@ -321,7 +321,7 @@ def test_a_re_judge_executes_nothing_and_gives_the_same_grades(course, log, expe
 
 
 def test_the_class_report_names_the_mistakes(course, log, counts):
-    said = course.python("-m", "autograder.grading.classreport", TOPIC)
+    said = course.python("-m", "autograder.cli", "report", TOPIC, "--text")
     makers = sum(WRONG["double"] == answers.get("double") for answers in counts.values())
     assert re.search(rf"^ +{makers}  double +negated$", said, re.MULTILINE)
     assert "Only the first letter is a capital." in said

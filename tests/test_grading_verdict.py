@@ -12,7 +12,6 @@ from nbgrader.utils import determine_grade
 from autograder.evidence import MIME, collect
 from autograder.exercise import find_exercise
 from autograder.grading import kept, verdict
-from autograder.grading.classreport import count_mistakes, to_text
 from autograder.grading.verdict import judge_notebook
 from autograder.judging.reference import Reference
 
@@ -241,17 +240,20 @@ def test_a_check_cell_that_asks_nothing_known_waits_for_a_person(reference):
         assert "c" in judge_notebook(notebook, lambda topic: reference)
 
 
-def test_the_class_report_counts_mistakes_most_frequent_first(reference, evidence):
-    mistakes = ["sum_for_mean", "right", "median_for_mean", "sum_for_mean"]
-    notebooks = [executed(emitted(evidence(name))) for name in mistakes]
-    for notebook in notebooks:
-        judge_notebook(notebook, lambda topic: reference)
-    counts = count_mistakes(notebooks)
-    assert [(c.exercise, c.mistake, c.count) for c in counts] == [
-        (NAME, "sum_for_mean", 2),
-        (NAME, "median_for_mean", 1),
-    ]
-    text = to_text(counts, len(notebooks))
-    assert counts[0].hint[:40] in text
-    assert "4 submissions" in text
-    assert "No known mistake" in to_text([], 3)
+def test_a_judged_cell_says_what_the_class_report_needs(reference, evidence):
+    """Which mistake, or which case nobody can name; and how long it took, kept through judgement after judgement."""
+    wrong = copy.deepcopy(evidence("right"))
+    wrong["records"][0]["error"] = {"type": "ValueError", "message": "new", "line": "", "number": 1}
+    named, unnamed, right = (executed(emitted(e)) for e in (evidence("sum_for_mean"), wrong, evidence("right")))
+    for notebook in (named, unnamed, right):
+        notebook.cells[0].metadata.course = {"seconds": 1.25}  # as the runner notes it
+        assert not verdict.is_judged(notebook)
+        for _ in range(2):
+            points(notebook, reference)
+            assert verdict.is_judged(notebook)
+            assert notebook.cells[0].metadata.course.seconds == 1.25
+    notes = [notebook.cells[0].metadata.course for notebook in (named, unnamed, right)]
+    assert [list(n.mistakes) for n in notes] == [["sum_for_mean"], [], []]
+    case = find_exercise(NAME).cases[0]
+    told = {"sentence": case.sentence, "came": "Your function raised ValueError: new"}
+    assert [n.unnamed for n in notes] == [{}, {case.name: told}, {}]

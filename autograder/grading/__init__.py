@@ -16,6 +16,7 @@ harmless    outputs and texts of students as something a browser may show
 verdict     evidence -> report and points
 rejudge     the same again from the executed notebooks, running nothing
 export      `nbgrader export`, with names quoted
-classreport what the class did not understand
+classreport/ what the class did and did not understand, as a page, and its scores for an LMS
+states      graded, or whose error it is
 madeup      a class whose grades are known (`make demo`)
 """

@@ -8,6 +8,7 @@ from autograder.judging.reference import is_solution
 
 DEMO = "demo"  # tag of long demonstrations (training runs, plots), which grading does not run
 IMPORTS = "imports"
+STOPPED = "Stopped"  # what the runner calls an output that says why it ended a cell
 
 
 def grade_id(cell: NotebookNode) -> str | None:
@@ -24,6 +25,12 @@ def is_check(cell: NotebookNode) -> bool:
 def is_demo(cell: NotebookNode) -> bool:
     """Whether the cell is a long demonstration."""
     return DEMO in cell.metadata.get("tags", [])
+
+
+def why_stopped(cell: NotebookNode) -> list[str]:
+    """The sentences in which the runner says why it ended a cell; none where it did not."""
+    errors = [output for output in cell.get("outputs", ()) if output.get("ename") == STOPPED]
+    return [str(error.get("evalue", "")) for error in errors]
 
 
 def course_notes(notebook: NotebookNode) -> NotebookNode:

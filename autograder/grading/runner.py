@@ -26,7 +26,7 @@ from nbformat.v4 import new_output
 
 from autograder.evidence import GRADING, GRADING_SEEDS
 from autograder.grading import provisioner
-from autograder.grading.cells import grade_id, is_check, is_demo
+from autograder.grading.cells import STOPPED, course_notes, grade_id, is_check, is_demo
 from autograder.grading.demos import parts_to_run
 
 MAX_OUTPUT = 30_000_000  # characters kept of the outputs of one cell; evidence is smaller by far
@@ -231,8 +231,8 @@ class _Run:
 
     @contextlib.contextmanager
     def _as_it_runs(self, cell: NotebookNode, index: int) -> Iterator[None]:
-        """A check cell with its seeds, a demonstration as what is run of it; the page shows what is written."""
-        shown = cell.source
+        """A check cell with its seeds, and timed; a demonstration as what is run of it; the page shows what is written."""
+        shown, begun = cell.source, time.monotonic()
         if is_check(cell):
             cell.source = RESTORE + _set_seeds(self.seeds.get(grade_id(cell), ())) + shown
         elif index in self.parts:
@@ -241,6 +241,8 @@ class _Run:
             yield
         finally:
             cell.source = shown
+            if is_check(cell):
+                course_notes(cell).seconds = round(time.monotonic() - begun, 2)
 
 
 class _Client(NotebookClient):
@@ -333,7 +335,7 @@ def _set_seeds(seeds: tuple[int, ...]) -> str:
 
 
 def _tell(cell: NotebookNode, sentence: str) -> None:
-    cell.outputs.append(new_output("error", ename="Stopped", evalue=sentence, traceback=[f"Stopped: {sentence}"]))
+    cell.outputs.append(new_output("error", ename=STOPPED, evalue=sentence, traceback=[f"{STOPPED}: {sentence}"]))
 
 
 def _limit_memory(process: int, memory_mb: int) -> None:

@@ -23,7 +23,7 @@ from autograder.grading import kept
 from autograder.grading.cells import course_notes, coursedir_of, grade_id, is_check, seeds_of, solutions_path
 from autograder.grading.demos import why_missing
 from autograder.grading.rebuild import defined_names
-from autograder.judging.judge import Oracle, Verdict, judge_evidence, note_shaky
+from autograder.judging.judge import DISCOUNTED, CaseVerdict, Oracle, Verdict, judge_evidence, note_shaky
 from autograder.judging.reference import Reference, checked_exercise
 from autograder.judging.report import to_html, to_text
 
@@ -129,7 +129,11 @@ def is_judged(notebook: NotebookNode) -> bool:
     """Whether a notebook was graded to its end: executed, each check cell judged, and not lost on the way."""
     notes = course_notes(notebook)
     run = "grading_seeds" in notes or "unreadable" in notes
-    return run and "lost" not in notes and all("course" in cell.metadata for cell in notebook.cells if is_check(cell))
+    return run and "lost" not in notes and all(map(_was_judged, filter(is_check, notebook.cells)))
+
+
+def _was_judged(cell: NotebookNode) -> bool:
+    return bool({"exercise", "unjudged"} & cell.metadata.get("course", {}).keys())
 
 
 class NotExecuted(Exception):
@@ -164,7 +168,32 @@ def _write_verdict(cell: NotebookNode, verdict: Verdict, evidence, problem: str 
     number = new_output("execute_result", data={"text/plain": f"{earned:g}"}, execution_count=None)
     _rewrite(cell, report, evidence, problem)
     cell.outputs.append(number)
-    cell.metadata.course |= {"exercise": verdict.exercise, "mistakes": verdict.diagnoses}
+    cell.metadata.course |= {
+        "exercise": verdict.exercise,
+        "mistakes": verdict.diagnoses,
+        "unanswered": verdict.unanswered,
+        "shaky": verdict.shaky,
+        "unnamed": _unnamed(verdict),
+    }
+
+
+def _unnamed(verdict: Verdict) -> dict[str, dict[str, str]]:
+    """The failing cases in which no mistake was recognised, each with its sentence and what came."""
+    if verdict.problem or verdict.unanswered or find_exercise(verdict.exercise).open:  # nobody knows an open task's mistakes
+        return {}
+    failing = [case for case in verdict.cases if not case.passed and not case.problem.startswith(DISCOUNTED)]
+    return {
+        case.name: {"sentence": case.sentence, "came": _what_came(case)[:300]}
+        for case in failing
+        if case.mistake not in verdict.diagnoses
+    }
+
+
+def _what_came(case: CaseVerdict) -> str:
+    if case.problem or not case.differences:
+        return case.problem
+    first = case.differences[0]
+    return f"{first.name}: expected {first.expected}, got {first.got}"
 
 
 def _rewrite(cell: NotebookNode, report: dict, evidence, problem: str | None) -> None:
@@ -173,7 +202,8 @@ def _rewrite(cell: NotebookNode, report: dict, evidence, problem: str | None) ->
         report = report | {kept.MIME: _kept_before(cell) or kept.pack(evidence)}
     cell.outputs = [new_output("display_data", data=report)]
     cell.execution_count = None
-    cell.metadata.course = NotebookNode({} if problem is None else {"problem": problem})
+    timed = {"seconds": seconds} if (seconds := course_notes(cell).get("seconds")) is not None else {}
+    cell.metadata.course = NotebookNode(timed if problem is None else timed | {"problem": problem})
 
 
 def _room_for_evidence(cell: NotebookNode, seeds: tuple, oracle_of: OracleOf) -> int:
@@ -204,7 +234,7 @@ def _evidence_of(cell: NotebookNode) -> tuple[object, str | None]:
 
 def _kept_before(cell: NotebookNode) -> str:
     """The packed evidence of a cell that was judged before; '' where it was not, or had none."""
-    if not {"exercise", "unjudged"} & course_notes(cell).keys():  # an output may be a student's
+    if not _was_judged(cell):  # an output may be a student's
         return ""
     return next((output.data[kept.MIME] for output in cell.outputs if kept.MIME in output.get("data", {})), "")
 

@@ -18,6 +18,7 @@ from autograder.judging.rules import RULES
 from autograder.values import MalformedEvidence, decode
 
 Key = tuple[str, int]  # name of a case, and seed
+DISCOUNTED = "It counts as soon as"  # begins what is said of a case that passes and is worth nothing yet
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def _discount(exercise: Exercise, cases: list[CaseVerdict]) -> None:
     for case in cases:
         if case.passed and case.name not in own:
             enough = "one of the other cases passes" if exercise.open else "half of the other cases pass"
-            case.passed, case.problem = False, f"It counts as soon as {enough}."
+            case.passed, case.problem = False, f"{DISCOUNTED} {enough}."
 
 
 def note_shaky(verdicts: Sequence[Verdict], passing: Collection[str] = ()) -> None:

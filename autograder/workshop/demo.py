@@ -4,7 +4,7 @@
                                        [--only ada bert]
 
 Makes the folder anew and leaves in it what an instructor would have: submissions, executed notebooks, feedback pages,
-gradebook and grades.csv. Exit code 1 when any score is not the expected one.
+gradebook, grades.csv and the class report. Exit code 1 when any score is not the expected one.
 """
 
 import argparse
@@ -18,9 +18,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import nbformat
+from nbgrader.api import Gradebook
 
 from autograder.grading.cells import is_check, seeds_of
-from autograder.grading.classreport import count_mistakes, read_class, to_text
+from autograder.grading.classreport.command import given_sources, write_report
+from autograder.grading.classreport.count import mistakes
+from autograder.grading.classreport.gather import gather
+from autograder.grading.classreport.text import to_text
 from autograder.grading.execute import FIXED_SEEDS
 from autograder.judging.reference import ROOT, SOLUTIONS, Reference, checked_exercise
 from autograder.workshop.madeup import Submission, make_class, worth
@@ -58,12 +62,15 @@ def run(topic: str, folder: Path, troubles: bool = True, only: Sequence[str] = (
     grade_class(topic, folder, (1000 + secrets.randbelow(10**6),) if one_seed else ())
     print(f"nbgrader autograde took {time.monotonic() - started:.0f} s.\n")
     finished = sorted((folder / "autograded").glob(f"*/{topic}/{topic}.ipynb"))
-    notebooks = read_class(finished)
+    notebooks = (nbformat.read(path, as_version=4) for path in finished)
     executed = next(nb for nb in notebooks if "grading_seeds" in nb.metadata.course)
     seeds = {checked_exercise(cell): seeds_of(executed, cell) for cell in executed.cells if is_check(cell)}
     right = show(submissions, read_grades(folder), {s.student: worth(s, reference, seeds) for s in submissions})
-    print("\n" + to_text(count_mistakes(notebooks), len(notebooks)))
-    print(f"\nFeedback: {folder / 'feedback'}\nGrades:   {folder / 'grades.csv'}")
+    with Gradebook(f"sqlite:///{folder / 'gradebook.db'}") as gradebook:
+        found = gather(topic, [(path.parent.parent.name, path) for path in finished], gradebook)
+    page, _ = write_report(found, folder / "report", given_sources(reference))
+    print("\n" + to_text(mistakes(found), len(finished)))
+    print(f"\nFeedback: {folder / 'feedback'}\nGrades:   {folder / 'grades.csv'}\nReport:   {page}")
     return right
 
 

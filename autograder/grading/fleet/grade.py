@@ -46,7 +46,7 @@ MEANINGS = {
     GRADED: "",
     STUDENT_ERROR: ": their code hung, ended Python, or left a check cell without a result; such a cell has 0",
     SUBMISSION_ERROR: ": what was handed in cannot be read; it has 0, and a page that says why",
-    INFRASTRUCTURE_ERROR: ": the grader failed, and there is no grade; the same command tries again",
+    INFRASTRUCTURE_ERROR: ": the grader failed, and there is no grade; --only-failed tries again",
 }
 
 
