@@ -157,7 +157,7 @@ export NO_PYTHON OLD_PYTHON NO_VENV NO_INSTALL
 
 # Keeps the pins that still fit pyproject.toml, unless UPGRADE=yes. Another torch: make lock TORCH=torch==X.Y.Z
 # What only a CUDA build of torch depends on is left to torch.
-ALL_EXTRAS = '.[class,dev]'
+ALL_EXTRAS = '.[class,cluster,postgresql,dev]'
 lock:
 	@$(call make_venv,.venv-lock)
 	@$(call pip,.venv-lock,$(TORCH))
@@ -185,7 +185,7 @@ LOWER_ENDS = 'import re, sys, tomllib; \
   project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
   lowest = [re.sub(r">=([^,]+).*", r"==\1", p) for p in project["dependencies"]]; \
   print(*(p for p in lowest if not p.startswith("ipython==")), sep="\n")'
-TEST_EXTRAS = '.[class,dev]'
+TEST_EXTRAS = '.[class,cluster,postgresql,dev]'
 test-lowest:
 	@$(call make_venv,.venv-lowest)
 	@.venv-lowest/bin/python -c $(LOWER_ENDS) > .venv-lowest/lowest.txt

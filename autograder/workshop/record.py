@@ -4,7 +4,7 @@
 
 Some minutes a chapter. `solutions/NN_topic/measured.py` names the numbers, `solutions/NN_topic/record.json` then holds
 what they were, with minutes, memory, versions, and a digest of all that the run depended on: the chapter's code, the
-modules and data files that it read, and the pins. A record is valid as long as the digest is the same; the tests run
+modules and data files that it read, and the pins of what computes. A record is valid as long as the digest is the same; the tests run
 a chapter without a valid record in full.
 """
 
@@ -31,6 +31,7 @@ from autograder.workshop.release import chapters, source_notebook
 FILE = "record.json"
 CELL_SECONDS = 20 * 60
 LIBRARIES = ("torch", "transformers", "trl", "peft", "numpy")
+COMPUTING = (*LIBRARIES, "accelerate", "gguf", "safetensors", "tokenizers")  # packages on whose versions numbers depend
 
 # As the tests run: one thread each, so that neither numbers nor minutes depend on how many cores there are.
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "MPLBACKEND": "agg"}
@@ -113,15 +114,21 @@ def _only_draws(name: str) -> bool:
 
 
 def digest_of(topic: str, files: list[str]) -> str:
-    """A digest of a chapter's code, of the files it reads and of the pins; not of prose, docstrings and comments.
+    """A digest of a chapter's code, of the files it reads and of the pins of what computes; not of prose, docstrings and
+    comments, nor of packages that draw, serve or grade.
 
     Raises FileNotFoundError where one of the files is gone.
     """
     cells = jupytext.read(SOLUTIONS / topic / f"{topic}.py").cells
     code = [_what_runs(cell.source) for cell in cells if cell.cell_type == "code"]
-    read = {name: hashlib.sha256(_what_counts(ROOT / name)).hexdigest() for name in ("requirements.lock", *sorted(files))}
+    read = {name: hashlib.sha256(_what_counts(ROOT / name)).hexdigest() for name in sorted(files)}
     measured = measured_by(topic).read_text(encoding="utf-8")
-    return hashlib.sha256(json.dumps([code, measured, read]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([code, measured, read, _pins()]).encode()).hexdigest()
+
+
+def _pins() -> list[str]:
+    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    return sorted(line for line in lines if line.partition("==")[0] in COMPUTING)
 
 
 def _what_counts(path: Path) -> bytes:
