@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from functools import lru_cache
 from importlib.metadata import EntryPoint
 from typing import Any
@@ -37,19 +38,19 @@ class Server:
         self.policy, self.environment = policy, environment
         self.process: subprocess.Popen | None = None
         self.channel: socket.socket | None = None
+        self._asking = threading.Lock()  # a cluster's worker runs several notebooks, each in a thread
 
     def kernel(self) -> socket.socket:
         """The connection of a new kernel."""
         ours, theirs = socket.socketpair()
-        try:
-            self.start()
-            socket.send_fds(self.channel, [b"kernel"], [theirs.fileno()])
-        except OSError:  # it was killed since
-            self.stop()
-            self.start()
-            socket.send_fds(self.channel, [b"kernel"], [theirs.fileno()])
-        finally:
-            theirs.close()
+        with theirs, self._asking:
+            try:
+                self.start()
+                socket.send_fds(self.channel, [b"kernel"], [theirs.fileno()])
+            except OSError:  # it was killed since
+                self.stop()
+                self.start()
+                socket.send_fds(self.channel, [b"kernel"], [theirs.fileno()])
         return ours
 
     def try_out(self) -> None:

@@ -4,8 +4,8 @@
 
 Some minutes a chapter. `solutions/NN_topic/measured.py` names the numbers, `solutions/NN_topic/record.json` then holds
 what they were, with minutes, memory, versions, and a digest of all that the run depended on: the chapter's code, the
-modules and data files that it read, and the pins of what computes. A record is valid as long as the digest is the same; the tests run
-a chapter without a valid record in full.
+modules and data files that it read, and the pins of what computes. A record is valid as long as the digest is the same;
+the tests run a chapter without a valid record in full.
 """
 
 import argparse

@@ -1,6 +1,7 @@
 """`autograder grade`: a class through nbgrader's own steps, several submissions at once, to be stopped and begun at any time.
 
     autograder grade 01_pretraining [--workers 4] [--student NAME] [--only-failed] [--force] [--rejudge] [--no-sandbox]
+                                    [--scheduler tcp://HOST:8786]
 
 What is behind it is read from `nbgrader_config.py`; nbgrader's options can follow (--Execute.timeout=60). Ctrl-C, or a
 machine that is switched off, loses nothing that was graded: the same command goes on from there, and so does
@@ -13,6 +14,7 @@ import logging
 import os
 import secrets
 import signal
+import statistics
 import sys
 import time
 from collections import Counter
@@ -27,7 +29,8 @@ from tqdm import tqdm
 
 from autograder.grading.execute import SANDBOX, draw_afresh
 from autograder.grading.fleet.classrun import Ended, GradebookBusy, run_class
-from autograder.grading.fleet.local import LocalWorkers, default_count
+from autograder.grading.fleet.cluster import ClusterWorkers
+from autograder.grading.fleet.local import LocalWorkers, cores, default_count
 from autograder.grading.fleet.steps import Steps
 from autograder.grading.rejudge import executed
 from autograder.grading.states import (
@@ -76,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--student", default="*", help="one student only, or a pattern of names")
     parser.add_argument("--only-failed", action="store_true", help="again, those that did not end as 'graded'")
     parser.add_argument("--force", action="store_true", help="again, those that were graded before")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="run the notebooks on the machines of this dask cluster")
     parser.add_argument("--rejudge", action="store_true", help="judge again what was run before, running nothing")
     parser.add_argument("--no-sandbox", action="store_true", help="run what students hand in as you, without a sandbox")
     return parser
@@ -115,14 +119,17 @@ def _open(opener: Opener) -> Steps:
 
 
 def _grade(steps: Steps, opener: Opener, arguments: argparse.Namespace) -> int:
-    steps.begin_sandbox()
+    if not arguments.scheduler:
+        steps.begin_sandbox()
     steps.compute_reference()  # while the kernels' warm process imports
-    steps.try_sandbox()
+    if not arguments.scheduler:
+        steps.try_sandbox()
     students = list(steps.folders)
     if arguments.only_failed:
         failed = _failed(steps.coursedir, arguments.topic)
         students = [student for student in students if student in failed]
-    workers = LocalWorkers(opener, arguments.workers or default_count())
+    workers = _workers(opener, arguments)
+    at_once = workers.capacity
     ended: list[Ended] = []
     started, stopped, code = time.monotonic(), "", 0
     bar = tqdm(total=len(students), unit=" submissions", smoothing=0.05, dynamic_ncols=True, disable=None)
@@ -139,11 +146,17 @@ def _grade(steps: Steps, opener: Opener, arguments: argparse.Namespace) -> int:
         stopped, code = str(error), 1
     finally:
         workers.close()
-    for line in _summary(arguments.topic, ended, len(students), time.monotonic() - started, workers.capacity):
+    for line in _summary(arguments.topic, ended, len(students), time.monotonic() - started, at_once):
         print(line)
     for sentence in [*steps.refused, *filter(None, [stopped])]:
         print(sentence, file=sys.stderr)
     return code or int(bool(steps.refused) or any(one.state == INFRASTRUCTURE_ERROR for one in ended))
+
+
+def _workers(opener: Opener, arguments: argparse.Namespace) -> LocalWorkers | ClusterWorkers:
+    if arguments.scheduler:
+        return ClusterWorkers(opener, arguments.scheduler, arguments.workers or cores())
+    return LocalWorkers(opener, arguments.workers or default_count())
 
 
 def _failed(coursedir, topic: str) -> set[str]:
@@ -163,6 +176,9 @@ def _summary(topic: str, ended: list[Ended], asked: int, seconds: float, workers
     for state in STATES:
         if counts[state]:
             yield f"  {counts[state]:5d} {state}{MEANINGS[state]}"
+    slow = sorted(((one.seconds, one.student) for one in ended if one.seconds > SLOW_SECONDS), reverse=True)
+    if slow and slow[0][0] > 3 * statistics.median(one.seconds for one in ended):
+        yield f"  slowest: {', '.join(f'{student} {taken:.0f} s' for taken, student in slow[:3])}"
     if asked > len(ended):
         yield f"  {asked - len(ended):5d} not graded now: graded before, or not reached"
 

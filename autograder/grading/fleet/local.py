@@ -37,6 +37,10 @@ class LocalWorkers:
         """`work(opened(), *arguments)` in one of the processes."""
         return self.pool.submit(_work, work, arguments)
 
+    def start(self) -> None:
+        """Let all of them be there now, and not when the first work comes: forks of a process that has no threads yet."""
+        self.pool.submit(int).result()
+
     def renew(self) -> None:
         """New processes."""
         global _opened

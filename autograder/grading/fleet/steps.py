@@ -1,14 +1,17 @@
 """One submission's way from the folder to the gradebook, in three pieces, so that the slow one can be done elsewhere.
 
-    begin      the gradebook learns that there is a submission                   where the gradebook is written
-    examine    read, rebuild, run, judge: a judged notebook, as text             in any process that sees the class
+    begin      the gradebook learns that there is a submission                      where the gradebook is written
+    examine    read, rebuild, run, judge: a judged notebook, as text                in any process that sees the class
     record     grades and penalties into the gradebook, the notebook to its place   where the gradebook is written
+
+`prepare` and `judge` are what of `examine` comes before and behind the run, for where another machine runs the notebook.
 
 The pieces are nbgrader's own converter (`CourseAutograde`), cut where it stores the first grade. What a killed grader
 leaves is what a killed `nbgrader autograde` leaves: an unfinished submission, which the next run grades again.
 """
 
 import contextlib
+import json
 import os
 import signal
 import threading
@@ -96,6 +99,27 @@ class Steps(CourseAutograde):
                 notebooks[Path(path).stem] = self.or_lost(self._examine, path)
         return Examined(student, notebooks, self.unjudged, time.monotonic() - started)
 
+    def prepare(self, student: str, paths: list[str]) -> dict[str, tuple[str, str]]:
+        """Of `examine` what comes before the run. Returns for each notebook itself and how to run it (`Plan`), both as JSON;
+        '' for a plan where there is nothing to run.
+        """
+        prepared, execute = {}, _class_of(self._executing())(parent=self.exporter)
+        for path in paths:
+            resources = self._resources(path)
+            notebook = self._read(path, resources)
+            plan = execute.plan(notebook, resources["nbgrader"])
+            prepared[Path(path).stem] = nbformat.writes(notebook), json.dumps(plan.as_json()) if plan else ""
+        return prepared
+
+    def judge(self, student: str, paths: list[str], executed: dict[str, str]) -> Examined:
+        """Of `examine` what comes behind the run."""
+        self.unjudged = []
+        notebooks = {}
+        for path in paths:
+            notebook = nbformat.reads(executed[Path(path).stem], as_version=4)
+            notebooks[Path(path).stem] = self._judge(notebook, self._resources(path))
+        return Examined(student, notebooks, self.unjudged)
+
     def record(self, examined: Examined) -> None:
         """Write it down."""
         assignment, folder = self.coursedir.assignment_id, self.folders[examined.student]
@@ -145,10 +169,13 @@ class Steps(CourseAutograde):
         return resources | {"metadata": place, "output_extension": self.exporter.file_extension, "outputs": {}}
 
 
+def _class_of(step: str | type) -> type:
+    return import_item(step) if isinstance(step, str) else step
+
+
 def _first(steps: list, kind: type) -> int:
     """Where among preprocessors, classes or their names, the first of a kind stands."""
-    classes = [import_item(step) if isinstance(step, str) else step for step in steps]
-    return next(i for i, one in enumerate(classes) if issubclass(one, kind))
+    return next(i for i, step in enumerate(steps) if issubclass(_class_of(step), kind))
 
 
 @contextlib.contextmanager
