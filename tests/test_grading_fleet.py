@@ -282,7 +282,7 @@ def test_a_gradebook_that_another_program_holds_is_waited_for_and_then_a_sentenc
 class FakeWorkers:
     """Examines at once; the workers die of the submissions that are named."""
 
-    died, alone, capacity = ConnectionError, True, 3
+    died, capacity = ConnectionError, 3
 
     def __init__(self, deadly: set[str]):
         self.deadly, self.tried = deadly, []
@@ -312,6 +312,25 @@ def test_who_was_in_hand_when_a_worker_died_is_tried_again_alone(monkeypatch):
     assert workers.tried.count("b") == classrun.TRIES
     last = [i for i, name in enumerate(workers.tried) if name == "b"][-1]
     assert workers.tried[last - 1] == workers.tried[last + 1] == "renewed", "nobody else was in hand with it any more"
+
+
+def test_a_folder_that_cannot_be_written_costs_nobody_else(monkeypatch):
+    class FakeSteps:
+        def begin(self, student):
+            if student == "b":
+                raise PermissionError("no such right")
+            return ["notebook"]
+
+    def record(steps, examined):
+        if examined == "c":
+            raise OSError("the disk is full")
+        return classrun.Ended(examined, GRADED, 0.0)
+
+    monkeypatch.setattr(classrun, "_record", record)
+    ended = {one.student: one for one in classrun.run_class(FakeSteps(), list("abcd"), FakeWorkers(set()))}
+    assert {student: one.state == GRADED for student, one in ended.items()} == {"a": True, "b": False, "c": False, "d": True}
+    assert ended["b"].state == INFRASTRUCTURE_ERROR
+    assert ended["c"].sentences == ["It could not be recorded: OSError: the disk is full"]
 
 
 def test_there_are_as_many_workers_as_the_machine_can_hold(monkeypatch):

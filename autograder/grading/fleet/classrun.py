@@ -15,11 +15,12 @@ from nbgrader.converters import NbGraderException
 from sqlalchemy.exc import OperationalError
 
 from autograder.grading.fleet.steps import Examined, Steps
-from autograder.grading.states import state_of, worst
+from autograder.grading.states import INFRASTRUCTURE_ERROR, state_of, worst
 
 TRIES = 3  # a submission with which so many workers died is not tried again
 LOCKED_SECONDS = 60.0  # for another program to let the gradebook go
 LOOK_SECONDS = 0.5
+WANT = "perhaps for want of memory"
 Tell = Callable[[dict[str, float]], None]  # student in hand -> seconds so far
 
 
@@ -55,41 +56,56 @@ def run_class(steps: Steps, students: list[str], workers, tell: Tell = lambda ru
 
     while todo or suspects or running:
         while (student := next_one()) is not None:
-            paths = _patiently(steps.begin, student)
-            if paths and died[student] >= TRIES:
-                reason = f"{TRIES} processes that graded it were killed, perhaps for want of memory."
-                yield _record(steps, steps.examine(student, paths, f"{reason} An instructor will look at it."))
-            elif paths:
-                try:
+            try:
+                paths = _patiently(steps.begin, student)
+                if paths and died[student] >= TRIES:
+                    yield _lost(steps, student, paths, f"{TRIES} processes that graded it were killed, {WANT}.")
+                elif paths:
                     running[workers.submit(_examine, student, paths)] = student, paths, time.monotonic()
-                except workers.died:  # just now, with what others handed in: their futures say so below
-                    todo.appendleft(student)
-                    if not running:
-                        workers.renew()
-                    break
+            except workers.died:  # just now, with what others handed in: their futures say so below
+                todo.appendleft(student)
+                if not running:
+                    workers.renew()
+                break
+            except Exception as error:
+                yield _not_recorded(student, error)
         done, _ = wait(running, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
         tell({student: time.monotonic() - since for student, _, since in running.values()})
         broken = False
         for future in done:
             student, paths, _ = running.pop(future)
             error = future.exception()
-            if error is None:
-                yield _record(steps, future.result())
-            elif isinstance(error, workers.died):
-                broken = True
-                died[student] += 1 if workers.alone else TRIES
-                suspects.append(student)
-            elif isinstance(error, OperationalError):
-                raise GradebookBusy(_BUSY) from error
-            else:
-                reason = f"The grader failed on it ({type(error).__name__}); that is no fault of the student's."
-                yield _record(steps, steps.examine(student, paths, f"{reason} An instructor will look at it."))
-        if broken and workers.alone:
+            try:
+                if error is None:
+                    yield _record(steps, future.result())
+                elif isinstance(error, workers.died):
+                    broken = True
+                    died[student] += 1
+                    suspects.append(student)
+                elif isinstance(error, OperationalError):
+                    raise GradebookBusy(f"{_BUSY} ({error.orig})") from error
+                else:
+                    known = getattr(error, "sentence", f"The grader failed on it ({type(error).__name__})")
+                    yield _lost(steps, student, paths, f"{known}; that is no fault of the student's.")
+            except Exception as failed:
+                yield _not_recorded(student, failed)
+        if broken:
             for student, _, _ in running.values():
                 died[student] += 1
                 suspects.append(student)
             running.clear()
             workers.renew()
+
+
+def _not_recorded(student: str, error: Exception) -> Ended:
+    """One folder or notebook that cannot be written costs nobody else; a gradebook that cannot, all."""
+    if isinstance(error, GradebookBusy):
+        raise error
+    return Ended(student, INFRASTRUCTURE_ERROR, 0.0, [f"It could not be recorded: {type(error).__name__}: {error}"])
+
+
+def _lost(steps: Steps, student: str, paths: list[str], why: str) -> Ended:
+    return _record(steps, steps.examine(student, paths, f"{why} An instructor will look at it."))
 
 
 def _examine(steps: Steps, student: str, paths: list[str]) -> Examined:

@@ -35,14 +35,15 @@ NO_DASK = "A cluster needs the package `distributed`: pip install 'training-lang
 
 
 class WorkerKilled(Exception):
-    """So many machines died with a submission as the scheduler allows ('distributed.scheduler.allowed-failures')."""
+    """So many workers died with a submission as the scheduler allows ('distributed.scheduler.allowed-failures')."""
+
+    sentence = "Each of several machines that ran it died, perhaps for want of memory"
 
 
 class ClusterWorkers:
     """As `LocalWorkers`, of which it uses some; the notebooks run elsewhere."""
 
-    died = (WorkerKilled, BrokenProcessPool)
-    alone = False  # the scheduler tries again by itself, and tells of one submission at a time
+    died = BrokenProcessPool  # of a process here; of a machine elsewhere the scheduler knows whose work it had
 
     def __init__(self, opened: Callable, address: str, here: int):
         """address: the scheduler's. here: processes that read and judge. Raises NbGraderException where it is not there."""

@@ -25,8 +25,7 @@ class LocalWorkers:
     `renew` makes others.
     """
 
-    died = BrokenProcessPool
-    alone = True  # a future that failed with `died` may have died of a neighbour
+    died = BrokenProcessPool  # a future that failed with it may have died of a neighbour
 
     def __init__(self, opened: Callable, count: int):
         """opened: gives what each worker works with, its first argument."""
