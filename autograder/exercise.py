@@ -20,7 +20,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 
 Probe = Callable[[Callable, int], dict]
 
@@ -117,12 +117,12 @@ class Exercise:
         return add if probe is None else add(probe)
 
 
-@lru_cache
-def modules_of_chapters() -> list[str]:
+@cache  # every look for an exercise asks for it, and to list folders takes longer than all the rest of that
+def modules_of_chapters() -> tuple[str, ...]:
     """The modules below `autograder/chapters`, by chapter and name: probes, and the acceptance rules they ask for."""
     import autograder.chapters as package
 
-    return sorted(module.name for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."))
+    return tuple(sorted(module.name for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")))
 
 
 def load_exercises() -> dict[str, Exercise]:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+PLAIN = frozenset((bool, int, float, str, bytes, type(None)))  # looked at first: a corpus is a million of these
+
 
 @dataclass
 class Seen:
@@ -72,6 +74,8 @@ def _names(answer: Callable, given: tuple, named: dict) -> list[str]:
 
 def snapshot(value, trains: bool = False):
     """A copy of all in a value that an answer could change, for `same` and `put_back`; None for what is not looked at."""
+    if type(value) in PLAIN:
+        return value
     if isinstance(value, torch.Tensor):
         return value.detach().clone()
     if isinstance(value, np.ndarray):
@@ -92,6 +96,8 @@ def same(now, before) -> bool:
     """Whether two snapshots are equal, in type, shape and value; NaN equals NaN."""
     if type(now) is not type(before):
         return False
+    if type(now) in PLAIN:
+        return now == before or now != now
     if isinstance(now, torch.Tensor):
         alike = now.shape == before.shape and now.dtype == before.dtype and now.device == before.device
         return alike and bool(((now == before) | ((now != now) & (before != before))).all())
@@ -162,7 +168,7 @@ def _memory(value) -> set:
     if isinstance(value, torch.nn.Module):
         return set()
     if isinstance(value, (dict, list)):
-        return {id(value)}.union(*map(_memory, _items(value)))
+        return {id(value)}.union(*(_memory(item) for item in _items(value) if type(item) not in PLAIN))
     return set().union(*map(_memory, value)) if isinstance(value, tuple) else set()
 
 

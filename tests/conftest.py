@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 WHOLE = bool(os.environ.get("COURSE_WHOLE"))  # `make test-whole`: chapters in full, all seeds
+LONG = {"test_grading_runner", "test_notebooks", "test_workshop_mutants"}
 
 # Their assertions are to show values as those of a test file do.
 pytest.register_assert_rewrite("notebook_runs", "matrix")
@@ -49,7 +50,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
         tests = Counter(item.path for item in items)
         slow = {item.path for item in items if item.get_closest_marker("slow")}
-        slow |= {path for path in tests if path.stem.endswith("_matrix")}  # each of their tests is short
+        # Each of their tests is short, and all together are not.
+        slow |= {path for path in tests if path.stem.endswith("_matrix") or path.stem in LONG}
         full = {f"test_c{topic[:2]}_notebook" for topic in in_full()}
         # stable: a file stays in one piece
         items.sort(key=lambda item: (item.path.stem not in full, item.path not in slow, -tests[item.path]))

@@ -3,12 +3,12 @@
 import os
 import shutil
 import sqlite3
-import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
 import pytest
+import warm_python
 from grading_chapter import ROOT, answered, cell_of
 
 from autograder.workshop.release import source_notebook, tool_environment
@@ -51,14 +51,14 @@ def classroom(tmp_path_factory) -> Path:
 
 def nbgrader(folder: Path, *arguments: str) -> None:
     environment = tool_environment() | {"COURSE_CLASSROOM": str(folder), "COURSE_CASE_SECONDS": "6"}
-    run = subprocess.run(
+    run = warm_python.run(
         [sys.executable, "-m", "nbgrader", *arguments],
         cwd=ROOT,
         env=os.environ | environment,
-        capture_output=True,
+        stdout=warm_python.PIPE,
         text=True,
     )
-    assert run.returncode == 0, run.stderr[-3000:]
+    assert run.returncode == 0, run.stdout[-3000:]
 
 
 def grades_of(folder: Path, student: str) -> list[tuple]:

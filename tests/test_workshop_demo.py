@@ -112,8 +112,8 @@ def test_stock_nbgrader_gives_every_submission_what_it_is_worth(topic, tmp_path,
     folder = tmp_path / "demo"
     asked = ["--topic", topic, "--into", str(folder), "--one-seed"]
     if topic == "00_start_here":  # no cell of it takes a second: endless loops are given less time
-        monkeypatch.setattr(demo, "CELL_SECONDS", 20)
-        monkeypatch.setattr(demo, "CASE_SECONDS", 5)
+        monkeypatch.setattr(demo, "CELL_SECONDS", 10)
+        monkeypatch.setattr(demo, "CASE_SECONDS", 4)
     elif not (WHOLE and topic == "01_pretraining"):
         asked += ["--only-answers"]
         asked += [] if topic in in_full() else ["--only", "eva"]

@@ -300,8 +300,9 @@ def test_the_command_prints_the_table_and_fails_below_the_least_share(monkeypatc
 
 @pytest.mark.parametrize("topic", chapters())
 def test_the_listed_equivalents_are_changes_that_are_still_made(topic):
-    made = {e.name: {m.change for m in mutants.mutants_of_exercise(reference(topic), e)} for e in exercises_of(topic)}
     rows = mutants.equivalents_of(topic, SOLUTIONS)
+    asked = [exercise for exercise in exercises_of(topic) if exercise.name in {name for name, _ in rows}]
+    made = {e.name: {m.change for m in mutants.mutants_of_exercise(reference(topic), e)} for e in asked}
     assert [(name, change) for name, change in rows if change not in made.get(name, ())] == []
 
 

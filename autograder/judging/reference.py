@@ -127,8 +127,13 @@ class Reference:
 
     def _wrong_prints(self, exercise: Exercise, answer: Callable, seed: int) -> dict[tuple[str, int], dict]:
         cases = {case.name: case for case in exercise.cases}
-        records = {(r["case"], seed): read_record(cases[r["case"]], r) for r in run_cases(exercise, answer, [seed])}
+        raw = self.records_of(exercise, answer, seed)
+        records = {(r["case"], seed): read_record(cases[r["case"]], r) for r in raw}
         return wrong_prints(exercise, records, self)
+
+    def records_of(self, exercise: Exercise, answer: Callable, seed: int) -> list[dict]:
+        """The records of a mistake on one seed, of every case."""
+        return run_cases(exercise, answer, [seed])
 
     def _module(self, path: Path) -> ModuleType:
         if path not in self._modules:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from autograder.chapters.c01_pretraining.causal import TOPIC
-from autograder.chapters.probing import seeded
+from autograder.chapters.probing import asked_once, seeded
 from autograder.exercise import Exercise, Unexpected
 from course.data import load_corpus, load_heldout
 
@@ -196,6 +196,7 @@ def small_text() -> SmallText:
     )
 
 
+@asked_once
 def _distributions(answer, seed: int) -> dict:
     """What the answer gives, in the order and with the ids of `small_text`; it is asked in another order, with other ids."""
     text, rng = small_text(), random.Random(seed)
@@ -229,29 +230,11 @@ def _rows(returned, vocab: int) -> np.ndarray:
     return rows
 
 
-_kept: dict = {}  # what the first bar saw, for those behind it: the answer, and by seed what it gave
-
-
-def _distributions_once(answer, seed: int, first: bool) -> dict:
-    """The same, asked anew by the first bar alone: an answer may take a second, and the bars ask for one thing."""
-    written = getattr(answer, "__wrapped__", answer)
-    if first:
-        if _kept.get("answer") is not written:
-            _kept.clear()
-        _kept.pop(seed, None)
-    if _kept.get("answer") is not written or seed not in _kept:
-        found = _distributions(answer, seed)
-        if not first:
-            return found
-        _kept.update({"answer": written, seed: found})
-    return _kept[seed]
-
-
 def _add_bars() -> None:
     for number, (name, (bar, whose)) in enumerate(BARS.items()):
 
         def probe(answer, seed, first: bool = number == 0):
-            return _distributions_once(answer, seed, first)
+            return _distributions(answer, seed, first)
 
         probe.__name__ = f"loss_below_{bar:.2f}".replace(".", "_")
         probe.__doc__ = f"Held-out loss at most {bar:.2f} nats: {whose}."

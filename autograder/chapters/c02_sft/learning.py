@@ -422,7 +422,8 @@ class _Foreseen:
 class _Picked:
     """What a probe gives to the answer; the model is made anew from its seed each time.
 
-    faintness: what the model's logits are multiplied by, so that its choices stay and their distances shrink.
+    faintness: what the model's logits are multiplied by, so that its choices stay and their distances shrink; times: how
+    often all prompts are given, one after the other.
     """
 
     model_seed: int
@@ -430,9 +431,11 @@ class _Picked:
     end_id: int
     pad_id: int
     faintness: float = 1.0
+    times: int = 1
 
     def run(self, answer, max_new_tokens: int, *how) -> torch.Tensor:
-        model, (ids, mask) = tiny_llama(self.model_seed, _WORDS, 16), _left_padded(self.prompts, self.pad_id)
+        model = tiny_llama(self.model_seed, _WORDS, 16)
+        ids, mask = (rows.repeat(self.times, 1) for rows in _left_padded(self.prompts, self.pad_id))
         with torch.no_grad():
             model.lm_head.weight *= self.faintness
         return _tokens(answer(model, ids, mask, max_new_tokens, self.end_id, self.pad_id, *how))
@@ -560,7 +563,7 @@ def drawn_from_the_distribution(answer, seed):
     """Above 0, tokens are drawn from softmax(logits / temperature), for each row by itself; here at 0.5, with a
     generator, and at 2, without."""
     two = _pick(seed, _two_open_prompts)
-    picked = replace(two, prompts=_DRAWS * two.prompts)  # the one, then the other, and so on
+    picked = replace(two, times=_DRAWS)  # the one, then the other, and so on
     how = {"at_half": (0.5, seeded(seed)), "at_two": (2.0,)}
     drawn = {name: picked.run(answer, 1, *temperature).to(torch.int16) for name, temperature in how.items()}
     return drawn | {"prompts": _left_padded(two.prompts, two.pad_id)[0], "vocab": _WORDS}

@@ -6,6 +6,7 @@ import random
 import torch
 
 from autograder.chapters.c02_sft.conversations import TOPIC
+from autograder.chapters.probing import asked_once
 from autograder.exercise import Exercise, Unexpected
 
 plan_rows = Exercise("plan_rows", TOPIC, "Exercise 10, open: the fewest rows", open=True)
@@ -30,6 +31,7 @@ def _lengths(seed: int) -> list[int]:
     return lengths
 
 
+@asked_once
 def _planned(answer, seed: int) -> dict:
     lengths = _lengths(seed)
     rows = answer(list(lengths), LENGTH)
@@ -49,7 +51,7 @@ def _planned(answer, seed: int) -> dict:
 @plan_rows.case(rule="at_most_135_rows")
 def rows_stay_open(answer, seed):
     """At most 135 rows, with every example in exactly one of them: rows stay open for what comes later."""
-    return _planned(answer, seed)
+    return _planned(answer, seed, first=True)
 
 
 @plan_rows.case(rule="at_most_129_rows")

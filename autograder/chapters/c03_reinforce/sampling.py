@@ -9,7 +9,7 @@ import random
 import numpy
 import torch
 
-from autograder.chapters.probing import as_tensor, seeded
+from autograder.chapters.probing import as_tensor, asked_once, seeded
 from autograder.exercise import Exercise, Unexpected
 
 TOPIC = "03_reinforce"
@@ -59,6 +59,7 @@ def _estimate(answer, seed: int, logits: torch.Tensor, rewards: torch.Tensor) ->
     return estimate, till.asked
 
 
+@asked_once
 def _estimates(answer, seed: int) -> dict:
     """One estimate for each of many prompts, and one more that must be the same."""
     logits, rewards = unseen_world(seed)
@@ -72,7 +73,7 @@ def _estimates(answer, seed: int) -> dict:
 @quiet_gradient.case(rule="quiet_below_2")
 def quieter_than_plain_samples(answer, seed):
     """No bias, and a mean squared error of at most 2 times that of leave-one-out. (Plain samples have about 4.7.)"""
-    return _estimates(answer, seed)
+    return _estimates(answer, seed, first=True)
 
 
 @quiet_gradient.case(rule="quiet_below_125")

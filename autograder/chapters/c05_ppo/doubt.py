@@ -2,7 +2,7 @@
 
 import torch
 
-from autograder.chapters.probing import as_tensor, seeded
+from autograder.chapters.probing import as_tensor, asked_once, seeded
 from autograder.exercise import Exercise, Unexpected
 
 TOPIC = "05_ppo"
@@ -22,6 +22,7 @@ def world(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return ref_logps, utilities, utilities + spread * torch.randn(MODELS, QUESTIONS, ANSWERS, generator=g)
 
 
+@asked_once
 def _tried(answer, seed: int) -> dict:
     ref_logps, _, scores = world(seed)
     logits = as_tensor(answer(ref_logps, scores, MAX_KL), "The logits")
@@ -33,7 +34,7 @@ def _tried(answer, seed: int) -> dict:
 @careful_policy.case(rule="gains_two_fifths")
 def two_fifths(answer, seed):
     """KL within max_kl, and at least 0.40 of what could be gained in true utility."""
-    return _tried(answer, seed)
+    return _tried(answer, seed, first=True)
 
 
 @careful_policy.case(rule="gains_a_half")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from autograder.chapters.probing import as_tensor, seeded
+from autograder.chapters.probing import as_tensor, asked_once, seeded
 from autograder.exercise import Exercise, Unexpected
 
 TOPIC = "06_dpo"
@@ -47,6 +47,7 @@ def worlds(seed: int) -> list[World]:
     return [world(1000 * seed + i) for i in range(WORLDS)]
 
 
+@asked_once
 def _tried(answer, seed: int) -> dict:
     found = []
     for one in worlds(seed):
@@ -60,7 +61,7 @@ def _tried(answer, seed: int) -> dict:
 @policy_from_pairs.case(rule="gains_a_quarter_from_pairs")
 def a_quarter_of_the_gain(answer, seed):
     """At least 0.25 of what could be gained."""
-    return _tried(answer, seed)
+    return _tried(answer, seed, first=True)
 
 
 @policy_from_pairs.case(rule="gains_more_than_a_third")

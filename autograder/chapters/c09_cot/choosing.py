@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import torch
 
-from autograder.chapters.probing import as_tensor, seeded
+from autograder.chapters.probing import as_tensor, asked_once, seeded
 from autograder.exercise import Exercise, Unexpected
 
 TOPIC = "09_cot"
@@ -41,6 +41,7 @@ def world(seed: int) -> tuple[Outputs, Outputs]:
 choose_answers = Exercise("choose_answers", TOPIC, "Exercise 8: choose well", open=True, needs=("torch._dynamo",))
 
 
+@asked_once
 def _chosen(answer, seed: int) -> dict:
     labelled, new = world(seed)
     chosen = as_tensor(answer(*labelled, new.answers, new.features), "What is chosen")
@@ -52,7 +53,7 @@ def _chosen(answer, seed: int) -> dict:
 @choose_answers.case(rule="chosen_as_a_vote")
 def as_a_vote(answer, seed):
     """Of the new questions at least 0.55 are answered rightly."""
-    return _chosen(answer, seed)
+    return _chosen(answer, seed, first=True)
 
 
 @choose_answers.case(rule="chosen_better_than_a_vote")

@@ -2,7 +2,7 @@
 
 import torch
 
-from autograder.chapters.probing import as_number, as_tensor, mask_of, noting_sgd, seeded
+from autograder.chapters.probing import as_number, as_tensor, asked_once, mask_of, noting_sgd, seeded
 from autograder.exercise import Exercise, Unexpected
 
 TOPIC = "10_grpo"
@@ -120,6 +120,7 @@ def world(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return features, (features @ truth).argmax(1), start
 
 
+@asked_once
 def _learned(answer, seed: int) -> dict:
     features, right, start = world(seed)
     spent = 0
@@ -143,7 +144,7 @@ def _learned(answer, seed: int) -> dict:
 @learn_from_checks.case(rule="right_more_often")
 def more_often(answer, seed):
     """On held-out prompts the policy is right with a chance of at least 0.25."""
-    return _learned(answer, seed)
+    return _learned(answer, seed, first=True)
 
 
 @learn_from_checks.case(rule="right_half_the_time")

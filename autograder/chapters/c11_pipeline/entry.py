@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from autograder.chapters.probing import seeded
+from autograder.chapters.probing import asked_once, seeded
 from autograder.exercise import Exercise, Unexpected
 from autograder.tensors import Refused, read_tensors
 
@@ -76,6 +76,7 @@ def _entered(answer, seed: int) -> dict:
     return {"checkpoint": np.frombuffer(bytes(found), dtype=np.uint8), "seed": seed}
 
 
+@asked_once
 def _all_entered(answer, seed: int) -> dict:
     found = [_entered(answer, seed + 10 * i) for i in range(WORLDS)]
     return {"checkpoints": [one["checkpoint"] for one in found], "seed": seed}
@@ -84,7 +85,7 @@ def _all_entered(answer, seed: int) -> dict:
 @best_entry.case(rule="entry_gains_two_fifths")
 def two_fifths_of_the_gain(answer, seed):
     """The checkpoint can be read, its KL on new prompts is within the budget, and it gains at least 0.40 of what is possible."""
-    return _all_entered(answer, seed)
+    return _all_entered(answer, seed, first=True)
 
 
 @best_entry.case(rule="entry_gains_half")

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ def _is_entered(data: dict, bar: float) -> Summary:
     )
 
 
+@lru_cache(maxsize=256)  # every bar asks for it
 def measured(content: bytes, seed: int) -> tuple[float, float]:
     """The KL of an entry for the world of this seed, and its gain in true utility, as a share of the greatest possible one.
 
