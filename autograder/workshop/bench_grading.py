@@ -19,6 +19,7 @@ from pathlib import Path
 import nbformat
 from nbformat.v4 import new_code_cell
 
+from autograder.grading import kept
 from autograder.grading.cells import grade_id, is_check
 from autograder.grading.execute import draw_seeds
 from autograder.grading.fleet.local import cores
@@ -73,7 +74,7 @@ def _bench(topic: str, students: int) -> list[str]:
     lines.append(f"  of a submission's processor time the student's own code is {own:.2f} s, {share:.0%} of all there is;")
     rest = [more[name] * (cores() if name == ours else 1) - own for name in (stock, ours)]
     lines.append(f"  all else: {rest[0]:.2f} s stock, {rest[1]:.2f} s ours, ratio {rest[0] / rest[1]:.1f} a core")
-    return lines
+    return [*lines, _rejudged(topic, solved, students)]
 
 
 def _stock(topic: str, solved, students: int) -> float:
@@ -87,11 +88,31 @@ def _stock(topic: str, solved, students: int) -> float:
 
 def _ours(topic: str, solved, students: int, *options: str) -> float:
     with tempfile.TemporaryDirectory() as scratch:
+        return _graded(topic, solved, students, Path(scratch), *options)
+
+
+def _graded(topic: str, solved, students: int, folder: Path, *options: str) -> float:
+    _make_class(topic, solved, folder, students)
+    elsewhere = [f"--CourseDirectory.{kind}_directory={folder / kind}" for kind in ("source", "release")]
+    _run(ROOT, folder, "nbgrader", "generate_assignment", topic, *elsewhere)
+    return _run(ROOT, folder, "autograder.cli", "grade", topic, *options)
+
+
+def _rejudged(topic: str, solved, students: int) -> str:
+    """A class judged again from what was kept of it, and how much that is."""
+    with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        _make_class(topic, solved, folder, students)
-        elsewhere = [f"--CourseDirectory.{kind}_directory={folder / kind}" for kind in ("source", "release")]
-        _run(ROOT, folder, "nbgrader", "generate_assignment", topic, *elsewhere)
-        return _run(ROOT, folder, "autograder.cli", "grade", topic, *options)
+        _graded(topic, solved, students, folder)
+        few, all_of_them = (
+            _run(ROOT, folder, "autograder.cli", "grade", topic, "--rejudge", f"--student={who}") for who in ("student[01]", "*")
+        )
+        notebook = nbformat.read(folder / "autograded" / "student0" / topic / f"{topic}.ipynb", as_version=4)
+    evidence = [o.data.get(kept.MIME, "") for c in notebook.cells if is_check(c) for o in c.outputs if "data" in o]
+    each = (all_of_them - few) / (students - FEW)
+    return (
+        f"  judged again: {each:.3f} s a submission, {few + (500 - FEW) * each:.0f} s for 500, "
+        f"from {sum(map(len, evidence)) / 1000:.0f} KB each"
+    )
 
 
 def _make_class(topic: str, solved, folder: Path, students: int) -> None:
