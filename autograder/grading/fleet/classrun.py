@@ -11,14 +11,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 
 import nbformat
-from nbgrader.converters import NbGraderException
-from sqlalchemy.exc import OperationalError
 
 from autograder.grading.fleet.steps import Examined, Steps
+from autograder.grading.gradebook import GradebookBusy, patiently
 from autograder.grading.states import state_of, worst
 
 TRIES = 3  # a submission with which so many workers died is not tried again
-LOCKED_SECONDS = 60.0  # for another program to let the gradebook go
 LOOK_SECONDS = 0.5
 Tell = Callable[[dict[str, float]], None]  # student in hand -> seconds so far
 
@@ -31,10 +29,6 @@ class Ended:
     state: str
     seconds: float
     sentences: list[str] = field(default_factory=list)
-
-
-class GradebookBusy(NbGraderException):
-    """Another program holds the gradebook, and does not let it go."""
 
 
 def run_class(steps: Steps, students: list[str], workers, tell: Tell = lambda running: None) -> Iterator[Ended]:
@@ -55,10 +49,10 @@ def run_class(steps: Steps, students: list[str], workers, tell: Tell = lambda ru
 
     while todo or suspects or running:
         while (student := next_one()) is not None:
-            paths = _patiently(steps.begin, student)
+            paths = patiently(steps.begin, student)
             if paths and died[student] >= TRIES:
                 reason = f"{TRIES} processes that graded it were killed, perhaps for want of memory."
-                yield _record(steps, steps.examine(student, paths, f"{reason} An instructor will look at it."))
+                yield _record(steps, patiently(steps.examine, student, paths, f"{reason} An instructor will look at it."))
             elif paths:
                 try:
                     running[workers.submit(_examine, student, paths)] = student, paths, time.monotonic()
@@ -79,11 +73,11 @@ def run_class(steps: Steps, students: list[str], workers, tell: Tell = lambda ru
                 broken = True
                 died[student] += 1 if workers.alone else TRIES
                 suspects.append(student)
-            elif isinstance(error, OperationalError):
-                raise GradebookBusy(_BUSY) from error
+            elif isinstance(error, GradebookBusy):
+                raise error
             else:
                 reason = f"The grader failed on it ({type(error).__name__}); that is no fault of the student's."
-                yield _record(steps, steps.examine(student, paths, f"{reason} An instructor will look at it."))
+                yield _record(steps, patiently(steps.examine, student, paths, f"{reason} An instructor will look at it."))
         if broken and workers.alone:
             for student, _, _ in running.values():
                 died[student] += 1
@@ -94,28 +88,10 @@ def run_class(steps: Steps, students: list[str], workers, tell: Tell = lambda ru
 
 def _examine(steps: Steps, student: str, paths: list[str]) -> Examined:
     """In a worker."""
-    return steps.examine(student, paths)
+    return patiently(steps.examine, student, paths)  # nbgrader reads the gradebook in it
 
 
 def _record(steps: Steps, examined: Examined) -> Ended:
-    _patiently(steps.record, examined)
+    patiently(steps.record, examined)
     states = [state_of(nbformat.reads(text, as_version=4)) for text in examined.notebooks.values()]
     return Ended(examined.student, worst(states), examined.seconds, examined.unjudged)
-
-
-_BUSY = (
-    "The gradebook could not be written: another program holds it (a formgrader, another grading, a copy being made), or the "
-    "disk is full. All that was graded so far is recorded. Give the same command again when it is free."
-)
-
-
-def _patiently(write: Callable, *arguments):
-    """Write to the gradebook, again and again for a while where another program holds it."""
-    until = time.monotonic() + LOCKED_SECONDS
-    while True:
-        try:
-            return write(*arguments)
-        except OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > until:
-                raise GradebookBusy(f"{_BUSY} ({error.orig})") from error
-            time.sleep(1)
