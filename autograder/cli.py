@@ -8,7 +8,7 @@ For instructors, in a checkout of the course:
 autograder doctor
 autograder prepare 01_pretraining
 autograder grade 01_pretraining
-autograder rejudge 01_pretraining
+autograder rejudge 01_pretraining [--student NAME]
 autograder report 01_pretraining [--into FOLDER] [--text]
 """
 
@@ -183,13 +183,13 @@ def _progress(arguments) -> int:
 NEEDS_A_CHECKOUT = "This command is for instructors. It needs a checkout of the course, set up by `make setup`; missing here: "
 
 
-def _rejudge(arguments) -> int:
+def _rejudge(arguments: list[str]) -> int:
     try:
         from autograder.grading.rejudge import main
     except ModuleNotFoundError as error:
         print(NEEDS_A_CHECKOUT + f"{error.name}.", file=sys.stderr)
         return 2
-    return main([arguments.topic])
+    return main(arguments)
 
 
 def _grade(arguments: list[str]) -> int:
@@ -201,14 +201,13 @@ def _grade(arguments: list[str]) -> int:
     return main(arguments)
 
 
-def _report(arguments) -> int:
+def _report(arguments: list[str]) -> int:
     try:
         from autograder.grading.classreport.command import main
     except ModuleNotFoundError as error:
         print(NEEDS_A_CHECKOUT + f"{error.name}.", file=sys.stderr)
         return 2
-    into = ["--into", str(arguments.into)] if arguments.into else []
-    return main([arguments.topic, *into, *(["--text"] if arguments.text else [])])
+    return main(arguments)
 
 
 def _prepare(arguments) -> int:
@@ -226,6 +225,13 @@ def _doctor(arguments) -> int:
     return main()
 
 
+WITH_NBGRADERS_OPTIONS = {  # so that each reads its own arguments
+    "grade": (_grade, "grade a class, several submissions at once"),
+    "rejudge": (_rejudge, "judge the executed class again, running nothing"),
+    "report": (_report, "the class on one page, and its scores as CSV"),
+}
+
+
 def main(argv: list[str] | None = None) -> int:
     """The command line. Exit code 0: everything passes; 1: something does not; 2: it could not be checked."""
     parser = argparse.ArgumentParser(prog="autograder", description="Check answers to the course's exercises.")
@@ -240,23 +246,16 @@ def main(argv: list[str] | None = None) -> int:
     shown = commands.add_parser("progress", help="which exercises pass so far")
     shown.add_argument("topic", nargs="?", help="one chapter only")
     shown.set_defaults(run=_progress)
-    rejudge = commands.add_parser("rejudge", help="instructors: judge the executed class again, running nothing")
-    rejudge.add_argument("topic")
-    rejudge.set_defaults(run=_rejudge)
-    report = commands.add_parser("report", help="instructors: the class on one page, and its scores as CSV")
-    report.add_argument("topic")
-    report.add_argument("--into", type=Path, metavar="FOLDER", help="where to write, instead of classroom/report")
-    report.add_argument("--text", action="store_true", help="only print the most frequent mistakes")
-    report.set_defaults(run=_report)
     doctor = commands.add_parser("doctor", help="instructors: which sandbox this machine can give submissions")
     doctor.set_defaults(run=_doctor)
     prepare = commands.add_parser("prepare", help="instructors: make chapters ready for nbgrader to grade")
     prepare.add_argument("topics", nargs="+", metavar="topic")
     prepare.set_defaults(run=_prepare)
-    commands.add_parser("grade", help="instructors: grade a class, several submissions at once", add_help=False)
+    for name, (_, says) in WITH_NBGRADERS_OPTIONS.items():
+        commands.add_parser(name, help=f"instructors: {says}", add_help=False)
     said = sys.argv[1:] if argv is None else argv
-    if said[:1] == ["grade"]:  # which takes nbgrader's options too
-        return _grade(said[1:])
+    if said and said[0] in WITH_NBGRADERS_OPTIONS:
+        return WITH_NBGRADERS_OPTIONS[said[0]][0](said[1:])
     arguments = parser.parse_args(said)
     return arguments.run(arguments)
 

@@ -250,6 +250,7 @@ INSTRUCTORS = [
     ("prepare", "autograder.workshop.prepare"),
     ("rejudge", "autograder.grading.rejudge"),
     ("grade", "autograder.grading.fleet.grade"),
+    ("report", "autograder.grading.classreport.command"),
 ]
 
 

@@ -50,6 +50,7 @@ STRANGE = {
     "star*": "holds *",
     " spaced": "begins or ends with a space",
     "left\u202eright": "cannot be printed",
+    "x" * 129: "has 129 characters",
 }
 GOOD = ["anna", "Müller, Anna [2]", "O'Brien", "c.d+e@f-g_h"]
 

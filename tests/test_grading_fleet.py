@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
 
+import psycopg
 import pytest
 import warm_python
 from conftest import WHOLE
@@ -21,6 +22,7 @@ from nbgrader.api import Gradebook
 from nbgrader.converters import NbGraderException
 from sqlalchemy.exc import OperationalError
 
+from autograder.grading import gradebook
 from autograder.grading.fleet import classrun, local
 from autograder.grading.states import GRADED, INFRASTRUCTURE_ERROR, STUDENT_ERROR, SUBMISSION_ERROR
 
@@ -56,9 +58,9 @@ def grade(course: Course, *arguments: str, rc: int = 0, **environment: str) -> s
     return course.python("-m", "autograder.cli", "grade", TOPIC, *arguments, rc=rc, **environment)
 
 
-def graded(course: Course) -> dict[tuple[str, str], tuple]:
+def graded(course: Course, db_url: str = "") -> dict[tuple[str, str], tuple]:
     """(student, cell) -> the grade, its state and comments, as the gradebook has them."""
-    with Gradebook(f"sqlite:///{course.root / 'classroom' / 'gradebook.db'}") as gradebook:
+    with Gradebook(db_url or f"sqlite:///{course.root / 'classroom' / 'gradebook.db'}") as gradebook:
         found = [
             ((submission.student.id, grade.name), (grade.auto_score, grade.manual_score, grade.needs_manual_grade))
             for submission in gradebook.assignment_submissions(TOPIC)
@@ -69,8 +71,8 @@ def graded(course: Course) -> dict[tuple[str, str], tuple]:
     return dict(found)
 
 
-def exported(course: Course) -> dict[str, dict]:
-    course.nbgrader("export")
+def exported(course: Course, *options: str) -> dict[str, dict]:
+    course.nbgrader("export", *options)
     with (course.root / "classroom" / "grades.csv").open(encoding="utf-8") as file:
         return {row["student_id"]: row for row in csv.DictReader(file)}
 
@@ -262,21 +264,38 @@ def test_a_number_of_workers_is_a_number(wrong, capsys):
     assert "--workers" in capsys.readouterr().err
 
 
-def test_a_gradebook_that_another_program_holds_is_waited_for_and_then_a_sentence(monkeypatch):
-    error = OperationalError("insert", {}, sqlite3.OperationalError("database is locked"))
+def locked() -> OperationalError:
+    return OperationalError("insert", {}, sqlite3.OperationalError("database is locked"))
+
+
+def shut_down() -> OperationalError:
+    return OperationalError("insert", {}, psycopg.errors.AdminShutdown("terminating connection"))
+
+
+@pytest.mark.parametrize("away", [locked, shut_down])
+def test_a_gradebook_that_is_away_is_waited_for_and_then_a_sentence(away, monkeypatch):
     calls = []
 
     def write(times: int) -> str:
         calls.append(times)
         if len(calls) < times:
-            raise error
+            raise away()
         return "written"
 
-    monkeypatch.setattr(classrun.time, "sleep", lambda _: None)
-    assert classrun._patiently(write, 3) == "written" and len(calls) == 3
-    monkeypatch.setattr(classrun, "LOCKED_SECONDS", -1.0)
+    monkeypatch.setattr(gradebook.time, "sleep", lambda _: None)
+    assert gradebook.patiently(write, 3) == "written" and len(calls) == 3
+    monkeypatch.setattr(gradebook, "AWAY_SECONDS", -1.0)
     with pytest.raises(NbGraderException, match=r"another program holds it.*All that was graded so far is recorded"):
-        classrun._patiently(write, 100)
+        gradebook.patiently(write, 100)
+
+
+def test_what_no_waiting_mends_is_said_at_once(monkeypatch):
+    def write() -> None:
+        raise OperationalError("insert", {}, sqlite3.OperationalError("disk I/O error"))
+
+    monkeypatch.setattr(gradebook.time, "sleep", lambda _: pytest.fail("it waits"))
+    with pytest.raises(NbGraderException, match="disk I/O error"):
+        gradebook.patiently(write)
 
 
 class FakeWorkers:

@@ -32,6 +32,7 @@ from traitlets import Type
 from autograder.grading import door
 from autograder.grading.cells import course_notes, release_path
 from autograder.grading.execute import HOW_WITHOUT, WITHOUT, Execute, draw_afresh
+from autograder.grading.gradebook import reached
 from autograder.grading.intake import read_submission
 from autograder.grading.pictures import attach_pictures
 from autograder.grading.rebuild import answers_among
@@ -91,7 +92,7 @@ class CourseAutograde(Autograde):
         self.refused: list[str] = []
         self.try_sandbox()
         try:
-            super().start()
+            self._start_where_there_is_a_gradebook()
         finally:
             for sentence in self.refused + self.unjudged:
                 self.log.error(sentence)
@@ -100,6 +101,15 @@ class CourseAutograde(Autograde):
             raise NbGraderException("some check cells could not be judged")
         if self.refused:
             raise NbGraderException("some folders were not graded: see their names above")
+
+    def _start_where_there_is_a_gradebook(self) -> None:
+        try:
+            with reached(self.coursedir.db_url):
+                super().start()
+        except NbGraderException as error:
+            if error.__cause__ is not None:  # nbgrader has said its own
+                self.log.error(error)
+            raise
 
     def try_sandbox(self) -> None:
         """Say before the first submission what could be said of each: there is no sandbox, or none was asked for."""

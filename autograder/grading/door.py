@@ -20,6 +20,7 @@ from nbgrader.exchange.default import release_feedback
 
 MARKUP = '<>&"'  # nbgrader's pages put a name into their markup
 PATTERNS = "*?\\"
+MAX_NAME = 128  # characters that the gradebook has for it: SQLite takes more, PostgreSQL ends the class
 
 
 def find(pattern: str) -> list[str]:
@@ -81,5 +82,7 @@ def why_refused(name: str) -> str:
         return "holds a line break or another character that cannot be printed"
     if name != name.strip():
         return "begins or ends with a space"
+    if len(name) > MAX_NAME:
+        return f"has {len(name)} characters, more than the {MAX_NAME} that the gradebook holds"
     marks = [mark for mark in MARKUP + PATTERNS if mark in name]
     return f"holds {' '.join(marks)}" if marks else ""

@@ -1,7 +1,6 @@
 """Judge an executed class again, running nothing: after a reference, a case's rule or a mistake was corrected.
 
-    autograder rejudge 01_pretraining
-    python -m autograder.grading.rejudge 01_pretraining --student NAME
+    autograder rejudge 01_pretraining [--student NAME] [--workers 4]
 
 Reads the evidence that the check cells of `autograded` notebooks carry, writes the new reports into them, and records
 the new points and late penalties with nbgrader's own means. What a check is worth is read from the gradebook. Grades
@@ -12,7 +11,7 @@ given by hand stay, and are shown for another look only where the points beneath
 import argparse
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,12 +19,14 @@ from pathlib import Path
 import nbformat
 from nbgrader.api import Gradebook
 from nbgrader.apps.baseapp import NbGrader
+from nbgrader.converters import NbGraderException
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import AssignLatePenalties
 
 from autograder.grading import door
 from autograder.grading.cells import grade_id, solutions_path
 from autograder.grading.fleet.local import LocalWorkers, cores
+from autograder.grading.gradebook import OPTIONS, reached
 from autograder.grading.verdict import SaveGrades, judge_notebook, reference
 
 
@@ -40,10 +41,10 @@ class Rejudged:
     failures: dict[str, str] = field(default_factory=dict)
 
 
-def course_directory() -> CourseDirectory:
-    """The course that the `nbgrader_config.py` in this folder describes."""
+def course_directory(options: Sequence[str] = ()) -> CourseDirectory:
+    """The course that the `nbgrader_config.py` in this folder describes. options: nbgrader's, as on a command line."""
     app = NbGrader()
-    app.initialize([])
+    app.initialize(list(options))
     return app.coursedir
 
 
@@ -118,18 +119,23 @@ def _replace(path: Path, text: str) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """The command line. Exit code 1 when something could not be judged or nothing was there."""
-    parser = argparse.ArgumentParser(prog="autograder rejudge", description="Judge an executed class again.")
+    parser = argparse.ArgumentParser(prog="autograder rejudge", description="Judge an executed class again.", epilog=OPTIONS)
     parser.add_argument("topic", help="the chapter, such as 01_pretraining")
     parser.add_argument("--student", default="*", help="one student only, or a pattern")
     parser.add_argument("--workers", type=int, default=0, help="submissions at a time (one for each core)")
-    arguments = parser.parse_args(argv)
-    rejudged = []
-    for one in rejudge(course_directory(), arguments.topic, arguments.student, arguments.workers or cores()):
-        rejudged.append(one)
-        changed = "" if one.old == one.new else "   changed"
-        print(f"{one.student:<24} {one.old:7.2f} -> {one.new:7.2f}{changed}")
-        for cell, error in one.failures.items():
-            print(f"    {cell} could not be judged: {error}")
+    arguments, options = parser.parse_known_args(argv)
+    coursedir, rejudged = course_directory(options), []
+    try:
+        with reached(coursedir.db_url):
+            for one in rejudge(coursedir, arguments.topic, arguments.student, arguments.workers or cores()):
+                rejudged.append(one)
+                changed = "" if one.old == one.new else "   changed"
+                print(f"{one.student:<24} {one.old:7.2f} -> {one.new:7.2f}{changed}")
+                for cell, error in one.failures.items():
+                    print(f"    {cell} could not be judged: {error}")
+    except NbGraderException as error:
+        print(error, file=sys.stderr)
+        return 1
     if not rejudged:
         print(
             f"No autograded submission of {arguments.topic} was found. Run nbgrader autograde {arguments.topic} first."

@@ -11,12 +11,14 @@ from datetime import datetime
 from pathlib import Path
 
 from nbgrader.api import Gradebook
+from nbgrader.converters import NbGraderException
 
 from autograder.grading.cells import solutions_path
 from autograder.grading.classreport import count, page, table
 from autograder.grading.classreport.alike import Alike, nearly_identical
 from autograder.grading.classreport.gather import Class, NoClass, gather
 from autograder.grading.classreport.text import to_text
+from autograder.grading.gradebook import OPTIONS, reached
 from autograder.judging.reference import Reference
 
 
@@ -54,16 +56,16 @@ def main(argv: list[str] | None = None) -> int:
     """The command line. Exit code 1 when there is nothing to report."""
     from autograder.grading.rejudge import course_directory, executed
 
-    parser = argparse.ArgumentParser(prog="autograder report", description="What the class did, on one page.")
+    parser = argparse.ArgumentParser(prog="autograder report", description="What the class did, on one page.", epilog=OPTIONS)
     parser.add_argument("topic", help="the chapter, such as 01_pretraining")
     parser.add_argument("--into", type=Path, metavar="FOLDER", help="where to write, instead of classroom/report")
     parser.add_argument("--text", action="store_true", help="only print the most frequent mistakes")
-    arguments = parser.parse_args(argv)
-    coursedir, topic = course_directory(), arguments.topic
+    arguments, options = parser.parse_known_args(argv)
+    coursedir, topic = course_directory(options), arguments.topic
     try:
-        with Gradebook(coursedir.db_url, coursedir.course_id) as gradebook:
+        with reached(coursedir.db_url), Gradebook(coursedir.db_url, coursedir.course_id) as gradebook:
             found = gather(topic, executed(coursedir, topic), gradebook)
-    except NoClass as reason:
+    except (NoClass, NbGraderException) as reason:
         print(reason, file=sys.stderr)
         return 1
     if arguments.text:

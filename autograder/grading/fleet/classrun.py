@@ -11,14 +11,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 
 import nbformat
-from nbgrader.converters import NbGraderException
-from sqlalchemy.exc import OperationalError
 
 from autograder.grading.fleet.steps import Examined, Steps
+from autograder.grading.gradebook import GradebookBusy, patiently
 from autograder.grading.states import INFRASTRUCTURE_ERROR, state_of, worst
 
 TRIES = 3  # a submission with which so many workers died is not tried again
-LOCKED_SECONDS = 60.0  # for another program to let the gradebook go
 LOOK_SECONDS = 0.5
 WANT = "perhaps for want of memory"
 Tell = Callable[[dict[str, float]], None]  # student in hand -> seconds so far
@@ -32,10 +30,6 @@ class Ended:
     state: str
     seconds: float
     sentences: list[str] = field(default_factory=list)
-
-
-class GradebookBusy(NbGraderException):
-    """Another program holds the gradebook, and does not let it go."""
 
 
 def run_class(steps: Steps, students: list[str], workers, tell: Tell = lambda running: None) -> Iterator[Ended]:
@@ -57,7 +51,7 @@ def run_class(steps: Steps, students: list[str], workers, tell: Tell = lambda ru
     while todo or suspects or running:
         while (student := next_one()) is not None:
             try:
-                paths = _patiently(steps.begin, student)
+                paths = patiently(steps.begin, student)
                 if paths and died[student] >= TRIES:
                     yield _lost(steps, student, paths, f"{TRIES} processes that graded it were killed, {WANT}.")
                 elif paths:
@@ -82,8 +76,8 @@ def run_class(steps: Steps, students: list[str], workers, tell: Tell = lambda ru
                     broken = True
                     died[student] += 1
                     suspects.append(student)
-                elif isinstance(error, OperationalError):
-                    raise GradebookBusy(f"{_BUSY} ({error.orig})") from error
+                elif isinstance(error, GradebookBusy):
+                    raise error
                 else:
                     known = getattr(error, "sentence", f"The grader failed on it ({type(error).__name__})")
                     yield _lost(steps, student, paths, f"{known}; that is no fault of the student's.")
@@ -105,33 +99,15 @@ def _not_recorded(student: str, error: Exception) -> Ended:
 
 
 def _lost(steps: Steps, student: str, paths: list[str], why: str) -> Ended:
-    return _record(steps, steps.examine(student, paths, f"{why} An instructor will look at it."))
+    return _record(steps, patiently(steps.examine, student, paths, f"{why} An instructor will look at it."))
 
 
 def _examine(steps: Steps, student: str, paths: list[str]) -> Examined:
     """In a worker."""
-    return steps.examine(student, paths)
+    return patiently(steps.examine, student, paths)  # nbgrader reads the gradebook in it
 
 
 def _record(steps: Steps, examined: Examined) -> Ended:
-    _patiently(steps.record, examined)
+    patiently(steps.record, examined)
     states = [state_of(nbformat.reads(text, as_version=4)) for text in examined.notebooks.values()]
     return Ended(examined.student, worst(states), examined.seconds, examined.unjudged)
-
-
-_BUSY = (
-    "The gradebook could not be written: another program holds it (a formgrader, another grading, a copy being made), or the "
-    "disk is full. All that was graded so far is recorded. Give the same command again when it is free."
-)
-
-
-def _patiently(write: Callable, *arguments):
-    """Write to the gradebook, again and again for a while where another program holds it."""
-    until = time.monotonic() + LOCKED_SECONDS
-    while True:
-        try:
-            return write(*arguments)
-        except OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > until:
-                raise GradebookBusy(f"{_BUSY} ({error.orig})") from error
-            time.sleep(1)

@@ -22,6 +22,7 @@ from nbgrader.converters import NbGraderException
 from autograder.grading.execute import Plan
 from autograder.grading.fleet.local import LocalWorkers
 from autograder.grading.fleet.steps import Examined, Steps
+from autograder.grading.gradebook import patiently
 
 RESOURCE = "kernels"  # what a worker has so many of as it may run notebooks at a time
 WAIT_SECONDS = 30.0  # for the scheduler to answer
@@ -116,7 +117,7 @@ def run(notebook: str, plan: str) -> str:
 
 
 def _prepare(steps: Steps, student: str, paths: list[str]) -> dict[str, tuple[str, str]]:
-    return steps.prepare(student, paths)
+    return patiently(steps.prepare, student, paths)  # nbgrader reads the gradebook in it
 
 
 def _judge(steps: Steps, student: str, paths: list[str], executed: dict[str, str]) -> Examined:

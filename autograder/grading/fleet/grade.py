@@ -28,10 +28,11 @@ from nbgrader.converters import NbGraderException
 from tqdm import tqdm
 
 from autograder.grading.execute import SANDBOX, draw_afresh
-from autograder.grading.fleet.classrun import Ended, GradebookBusy, run_class
+from autograder.grading.fleet.classrun import Ended, run_class
 from autograder.grading.fleet.cluster import ClusterWorkers
 from autograder.grading.fleet.local import LocalWorkers, cores, default_count
 from autograder.grading.fleet.steps import Steps
+from autograder.grading.gradebook import GradebookBusy, reached
 from autograder.grading.rejudge import executed
 from autograder.grading.states import (
     GRADED,
@@ -45,6 +46,8 @@ from autograder.grading.states import (
 SLOW_SECONDS = 5.0  # a submission in hand for longer is named beside the bar
 INTERRUPTED = 130  # exit code, as a shell gives it
 LOG, LOCK = "grading.log", ".grading"
+EPILOG = """nbgrader's options may follow, such as --Execute.timeout=60, or --db=URL for another gradebook. Large classes,
+PostgreSQL and clusters: autograder/handbook/large_classes.md"""
 MEANINGS = {
     GRADED: "",
     STUDENT_ERROR: ": their code hung, ended Python, or left a check cell without a result; such a cell has 0",
@@ -61,11 +64,12 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.rejudge:
         from autograder.grading.rejudge import main as rejudge
 
-        return rejudge([arguments.topic, "--student", arguments.student])
+        workers = ["--workers", str(arguments.workers)] if arguments.workers else []
+        return rejudge([arguments.topic, "--student", arguments.student, *workers, *options])
     opener = Opener(tuple(options), arguments.topic, arguments.student, arguments.force or arguments.only_failed)
     try:
         steps = opener()
-        with _alone(_results(steps)), _logged(steps):
+        with reached(steps.coursedir.db_url), _alone(_results(steps)), _logged(steps):
             return _grade(steps, opener, arguments)
     except NbGraderException as error:
         print(error, file=sys.stderr)
@@ -73,7 +77,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="autograder grade", description="Grade a class, several submissions at once.")
+    parser = argparse.ArgumentParser(
+        prog="autograder grade", description="Grade a class, several submissions at once.", epilog=EPILOG
+    )
     parser.add_argument("topic", help="the chapter, such as 01_pretraining")
     parser.add_argument("--workers", type=_positive, default=0, help="submissions at a time (two for each core)")
     parser.add_argument("--student", default="*", help="one student only, or a pattern of names")
@@ -114,7 +120,8 @@ def _open(opener: Opener) -> Steps:
     app.coursedir.assignment_id, app.coursedir.student_id = opener.topic, opener.students
     draw_afresh(opener.secret)
     steps = Steps(coursedir=app.coursedir, parent=app, force=opener.force)
-    steps.open()
+    with reached(app.coursedir.db_url):
+        steps.open()
     return steps
 
 
