@@ -320,6 +320,8 @@ def test_the_filter_refuses_what_it_names_and_nothing_that_is_needed(machine):
     assert verdict(seccomp.CLONE3[which], machine=machine) == errno.ENOSYS
     assert verdict(seccomp.PRCTL[which], 4, machine=machine) == errno.EPERM
     assert verdict(seccomp.PRCTL[which], 15, machine=machine) == 0
+    for level, option, answer in ((1, 7, errno.EPERM), (1, 33, errno.EPERM), (1, 13, 0), (1, 9, 0), (2, 7, 0), (41, 8, 0)):
+        assert verdict(seccomp.SETSOCKOPT[which], 3, level, option, machine=machine) == answer
 
 
 # --- What whoever grades is told

@@ -1,5 +1,6 @@
 """Reads the answer keys that a student's installation holds: in grading, nothing needs them.
 
+kind: reading what is not for students
 must: find nothing
 """
 import gzip
