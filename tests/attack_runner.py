@@ -156,7 +156,7 @@ def run(server: Server, prelude: str, attack: str, seconds: int = 60) -> list:
     cells = [new_code_cell(prelude), new_code_cell(attack), new_code_cell("print('alive')")]
     check = f"print(__import__('os').environ['COURSE_GRADING_SEEDS'] == {SEED!r})"
     notebook = new_notebook(cells=[*cells, new_code_cell(check, metadata=CHECK)])
-    limits = Limits(cell_seconds=seconds, check_seconds=20, memory_mb=MEMORY_MB, restarts=1)
+    limits = Limits(cell_seconds=seconds, check_seconds=8, memory_mb=MEMORY_MB, restarts=1)
     run_notebook(notebook, kernel_environment(), limits, logging.getLogger(), {"check": (int(SEED),)}, server)
     kept = sum(len(str(cell.outputs)) for cell in notebook.cells)
     return [*(_shown(cell.outputs) for cell in notebook.cells[1:]), kept]

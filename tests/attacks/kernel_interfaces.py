@@ -7,7 +7,7 @@ import ctypes
 import os
 
 libc = ctypes.CDLL(None, use_errno=True)
-for path in ("/sys", "/sys/fs/cgroup", "/sys/kernel", "/sys/firmware", "/boot", "/run", "/var/run", "/root", "/home", "/etc/ssh", "/proc/acpi", "/proc/scsi"):
+for path in ("/sys", "/sys/fs/cgroup", "/sys/kernel", "/sys/firmware", "/boot", "/run", "/var/run", "/etc/ssh", "/proc/acpi", "/proc/scsi"):
     attempt(path, lambda p=path: os.listdir(p) or None)
 for path in ("/proc/kcore", "/proc/kmsg", "/proc/sysrq-trigger", "/proc/timer_list", "/proc/slabinfo", "/proc/config.gz/x"):
     attempt(path, lambda p=path: open(p, "rb").read(1))

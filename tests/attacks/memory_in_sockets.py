@@ -1,4 +1,4 @@
-"""Takes memory that belongs to no process: what is written into sockets and pipes, and read by nobody.
+"""Takes memory that belongs to no process: what is written into sockets, made as large as may be, and read by nobody.
 
 kind: memory, disk and what else is counted
 must: be stopped for memory
@@ -7,25 +7,31 @@ import os
 import socket
 import time
 
+
+def fill():
+    kept = []
+    while True:
+        kept += socket.socketpair()
+        for one in kept[-2:]:
+            one.setblocking(False)
+            try:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**30)
+            except OSError:
+                pass
+            try:
+                while one.send(b"x" * 2**16):
+                    pass
+            except BlockingIOError:
+                pass
+
+
 for _ in range(6):
     if os.fork() == 0:
-        kept, taken = [], 0
         try:
-            while True:
-                pair = socket.socketpair()
-                kept += pair
-                for one in pair:
-                    one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**30)
-                    one.setblocking(False)
-                    try:
-                        while True:
-                            taken += one.send(b"x" * 2**16)
-                    except BlockingIOError:
-                        pass
+            fill()
         except OSError:
-            pass
-        time.sleep(30)
+            time.sleep(20)
         os._exit(0)
     time.sleep(0.5)
-time.sleep(15)
+time.sleep(10)
 found("sockets full of memory")
