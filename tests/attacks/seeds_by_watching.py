@@ -3,7 +3,6 @@
 kind: reading what is not for students
 must: find nothing
 """
-import builtins
 import os
 import sys
 import threading

@@ -5,7 +5,6 @@ must: end its own process alone
 """
 import os
 import site
-import sys
 
 text = "import builtins, sys; sys.left_behind = builtins.left_behind = True"
 home = os.environ["HOME"]
