@@ -8,9 +8,10 @@ import os
 here = os.getcwd()
 depth = 0
 try:
-    for depth in range(1500):
+    while depth < 1500:
         os.mkdir("d" * 200)
         os.chdir("d" * 200)
+        depth += 1
 except OSError:
     pass
 os.chdir(here)

@@ -14,7 +14,7 @@ place = libc.mmap(None, ctypes.c_size_t(size), mmap.PROT_READ, mmap.MAP_PRIVATE 
 libc.madvise(ctypes.c_void_p(place), ctypes.c_size_t(size), 15)  # no huge pages
 taken = 0
 for at in range(place, place + size, step):
-    ctypes.c_byte.from_address(at).value
+    ctypes.string_at(at, 1)
     taken += 4096
     if taken % (50 * 2**20) == 0:
         time.sleep(0.05)

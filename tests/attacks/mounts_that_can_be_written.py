@@ -15,7 +15,7 @@ for line in open("/proc/self/mountinfo"):
         found(line)
     if any(hidden in line for hidden in (TARGETS["classroom"], TARGETS["solutions"], "/.git")):
         found(line)
-for top, folders, files in os.walk("/", followlinks=False):
+for top, folders, _ in os.walk("/", followlinks=False):
     folders[:] = [name for name in folders if os.path.join(top, name) not in ("/proc", *private)]
     if top.count("/") > 3:
         folders.clear()

@@ -8,5 +8,5 @@ from IPython.display import display
 
 for number in range(3000):
     display({"text/plain": "z" * 20_000}, raw=True, display_id=f"d{number}")
-for number in range(500):
+for _ in range(500):
     display({"text/plain": "z" * 20_000}, raw=True, display_id="d1", update=True)
