@@ -14,10 +14,12 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from nbformat.v4 import new_code_cell, new_notebook
 
+from autograder.grading import runner
 from autograder.grading.provisioner import Server
 from autograder.grading.runner import Limits, kernel_environment, run_notebook
 from autograder.grading.sandbox.policy import course_policy
@@ -36,6 +38,9 @@ def found(what):
 def attempt(what, do):
     try:
         result = do()
+    except (NameError, TypeError, AttributeError, LookupError) as error:
+        print("WRONG", what, type(error).__name__, error)  # a slip in the attack must not look like a refusal
+        return
     except BaseException:
         return
     if result is not None:
@@ -51,6 +56,42 @@ comms = [open(f"/proc/{p}/comm").read().strip() for p in os.listdir("/proc") if 
 print(left, files, torch.get_default_dtype(), "LEFT_BEHIND" in os.environ, [c for c in comms if c == "leftover"])
 """
 CLEAN = "[] [] torch.float32 False []\n"
+# What must happen -> the sentence that has to be there; '' where nothing happened that needs one.
+MUST = {
+    "find nothing": "",
+    "leave nothing behind": "",
+    "be bounded by 64 MB": "",
+    "be cut": "",
+    "harm itself alone": "",
+    "be stopped for memory": "used more than .* of memory",
+    "be stopped for time": "did not finish within [0-9]+ seconds",
+    "end its own process alone": "ended the Python process",
+    "be stopped, or fail": "this cell ended the Python process|too many processes|^$",
+}
+
+
+@dataclass(frozen=True)
+class Attack:
+    """An attack as its docstring says: what it does, its kind (a row of the table), what must happen, seconds it is given."""
+
+    name: str
+    source: str
+    does: str
+    kind: str
+    must: str
+    seconds: int
+
+
+def attacks() -> dict[str, Attack]:
+    """All of the folder, by name. Raises ValueError for one that does not say what it has to."""
+    found = {}
+    for path in sorted(ATTACKS.glob("*.py")):
+        source = path.read_text()
+        said = re.match(r'"""([A-Z].*[.?])\n\nkind: (\S.*)\nmust: (\S.*)\n(?:seconds: ([0-9]+)\n)?', source)
+        if said is None or said.group(3) not in MUST:
+            raise ValueError(f"{path} has to begin with a sentence, `kind:` and `must:`, which is one of {[*MUST]}.")
+        found[path.stem] = Attack(path.stem, source, *said.groups()[:3], seconds=int(said.group(4) or 60))
+    return found
 
 
 def make_targets(folder: Path) -> dict:
@@ -110,14 +151,15 @@ def named(mark: str) -> list[int]:
     return found
 
 
-def run(server: Server, prelude: str, attack: str) -> list[str]:
-    """What an attack's cell, and a cell behind it, showed."""
+def run(server: Server, prelude: str, attack: str, seconds: int = 60) -> list:
+    """What an attack's cell and two behind it showed, and how many characters of it all were kept."""
     cells = [new_code_cell(prelude), new_code_cell(attack), new_code_cell("print('alive')")]
     check = f"print(__import__('os').environ['COURSE_GRADING_SEEDS'] == {SEED!r})"
     notebook = new_notebook(cells=[*cells, new_code_cell(check, metadata=CHECK)])
-    limits = Limits(cell_seconds=60, check_seconds=20, memory_mb=MEMORY_MB, restarts=1)
+    limits = Limits(cell_seconds=seconds, check_seconds=8, memory_mb=MEMORY_MB, restarts=1)
     run_notebook(notebook, kernel_environment(), limits, logging.getLogger(), {"check": (int(SEED),)}, server)
-    return [_shown(cell.outputs) for cell in notebook.cells[1:]]
+    kept = sum(len(str(cell.outputs)) for cell in notebook.cells)
+    return [*(_shown(cell.outputs) for cell in notebook.cells[1:]), kept]
 
 
 def _shown(outputs: list) -> str:
@@ -127,8 +169,11 @@ def _shown(outputs: list) -> str:
 
 
 def run_all(folder: Path, only: list[str]) -> dict:
-    """Attack -> {"must", "shown", "seconds", "changed", "left", "next"}; and what was true of all of them."""
+    """Attack -> what came of it: `shown` by its cell and the two behind, how many characters were `kept`, what was `changed`
+    or `left`, what the `next` kernel shows, whether the `bystander` lives.
+    """
     os.environ["HF_TOKEN"] = os.environ["INSTRUCTORS_PASSWORD"] = SECRET
+    runner.INTERRUPT_SECONDS = 3  # the loops that hear no interrupt are many here
     targets, outcome = make_targets(folder), {}
     before = states_of(folder)
     policy = course_policy(held_back=(str(folder),), memory_mb=MEMORY_MB, files_mb=FILES_MB, processes=PROCESSES)
@@ -136,23 +181,21 @@ def run_all(folder: Path, only: list[str]) -> dict:
     server.try_out()
     prelude = PRELUDE.format(targets=targets, secret=SECRET, seed=SEED, mark=MARK)
     try:
-        for path in sorted(ATTACKS.glob("*.py")):
-            if only and path.stem not in only:
+        for name, attack in attacks().items():
+            if only and name not in only:
                 continue
-            source, started = path.read_text(), time.monotonic()
-            shown = run(server, prelude, source)
+            started = time.monotonic()
+            *shown, kept = run(server, prelude, attack.source, attack.seconds)
             after = states_of(folder)
-            changed = [name for name in before | after if before.get(name) != after.get(name)]
-            outcome[path.stem] = {
-                "must": re.search(r"^must: (.*)$", source, re.MULTILINE).group(1),
+            outcome[name] = {
                 "shown": shown,
-                "seconds": round(time.monotonic() - started, 1),
-                "changed": changed,
+                "kept": kept,
+                "changed": [name for name in before | after if before.get(name) != after.get(name)],
                 "left": named(MARK),
                 "next": run(server, "", AFTER)[0],
                 "bystander": make_targets.bystander.poll() is None,
             }
-            print(path.stem, outcome[path.stem]["seconds"], "s", file=sys.stderr, flush=True)
+            print(name, round(time.monotonic() - started, 1), "s", file=sys.stderr, flush=True)
     finally:
         server.stop()
         make_targets.bystander.send_signal(signal.SIGKILL)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import attack_table
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,6 +21,7 @@ MUTATION_SCORES = pytest.StashKey[dict[str, Counter]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[MUTATION_SCORES] = defaultdict(Counter)
+    config.stash[attack_table.TABLE] = []
     # Before anything imports transformers: the tests need no model hub, so a test that asks one must fail.
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -60,18 +62,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(session.config, "workeroutput"):  # a process of `make test JOBS=2`, which ends unseen
         session.config.workeroutput["mutation scores"] = {k: dict(n) for k, n in session.config.stash[MUTATION_SCORES].items()}
+        session.config.workeroutput["attacks"] = session.config.stash[attack_table.TABLE]
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node, error) -> None:
     for name, counts in getattr(node, "workeroutput", {}).get("mutation scores", {}).items():
         node.config.stash[MUTATION_SCORES][name].update(counts)
+    node.config.stash[attack_table.TABLE] += getattr(node, "workeroutput", {}).get("attacks", [])
 
 
 def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
     if reason := why_no_sandbox():
         terminalreporter.section("THE SANDBOX WAS NOT TESTED", red=True, bold=True)
         terminalreporter.line(f"Submissions were graded without one in all tests. {reason}", red=True)
+    if table := attack_table.lines(config.stash[attack_table.TABLE]):
+        terminalreporter.section("attacks")
+        for line in table:
+            terminalreporter.line(line)
     scores = config.stash[MUTATION_SCORES]
     if scores:
         terminalreporter.section("mutation matrix")

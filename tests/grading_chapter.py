@@ -1,15 +1,23 @@
 """A tiny chapter and its class, in a folder of their own: what the tests of grading are run on."""
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import copytree
 
 import nbformat
+import pytest
 import warm_python
 from nbformat.notebooknode import NotebookNode
+from nbgrader.api import Gradebook
 
+from autograder import exercise
+from autograder.evidence import collect
+from autograder.judging.judge import judge_evidence
+from autograder.judging.reference import Reference
 from autograder.workshop.release import source_notebook
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -190,6 +198,27 @@ class Course:
     def feedback(self, student: str) -> str:
         return (self.root / "classroom" / "feedback" / student / TOPIC / f"{TOPIC}.html").read_text(encoding="utf-8")
 
+    def grades(self) -> dict[str, float]:
+        """The scores in the gradebook, by student."""
+        with Gradebook(f"sqlite:///{self.root / 'classroom' / 'gradebook.db'}") as gradebook:
+            return {s.student.id: s.score for s in gradebook.assignment_submissions(TOPIC)}
+
+    @contextlib.contextmanager
+    def worth(self, counts: dict[str, dict[str, str]]) -> Iterator[dict[str, float]]:
+        """Student -> the points that the answers deserve which count, as the judge says on the seeds of grading.
+
+        The chapter's probes are known in this process for as long as the block takes.
+        """
+        known = dict(exercise.load_exercises())
+        with pytest.MonkeyPatch.context() as patch:
+            patch.syspath_prepend(self.root)
+            __import__("tiny_probes")
+            reference = Reference(TOPIC, self.root / "solutions")
+            yield {student: _worth(answers, reference) for student, answers in counts.items()}
+        del sys.modules["tiny_probes"]
+        exercise._registry.clear()
+        exercise._registry.update(known)
+
     def nbgrader(self, *arguments: str, rc: int = 0, **environment: str) -> str:
         """A stock nbgrader command, run in this course. Returns what it logged."""
         return self.python("-m", "nbgrader", *arguments, rc=rc, **environment)
@@ -214,6 +243,17 @@ class Course:
             "COURSE_FIXED_SEEDS": ",".join(map(str, SEEDS)),
             "COURSE_CASE_SECONDS": "3",
         }
+
+
+def _worth(answers: dict[str, str], reference: Reference) -> float:
+    points = 0.0
+    for name, most in reference.points.items():
+        if name in answers:
+            namespace: dict = {}
+            exec(answers[name], namespace)
+            evidence = collect(exercise.find_exercise(name), namespace[name], SEEDS)
+            points += round(most * judge_evidence(name, evidence, reference, SEEDS).score, 2)
+    return points
 
 
 def answered(release: NotebookNode, **answers: str) -> NotebookNode:

@@ -21,15 +21,11 @@ from socket import socket
 
 import nbformat
 import pytest
-from grading_chapter import GRADED_ON, RIGHT, SEEDS, TOPIC, WRONG, Course, answered, cell_of
+from grading_chapter import GRADED_ON, RIGHT, TOPIC, WRONG, Course, answered, cell_of
 from nbformat.v4 import new_code_cell, new_markdown_cell
-from nbgrader.api import Gradebook
 
-from autograder import exercise
-from autograder.evidence import MIME, PUBLIC_SEEDS, collect
+from autograder.evidence import MIME, PUBLIC_SEEDS
 from autograder.grading.execute import draw_afresh, draw_seeds
-from autograder.judging.judge import judge_evidence
-from autograder.judging.reference import Reference
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -181,18 +177,6 @@ def hand_in_everything(course: Course) -> dict[str, dict[str, str]]:
     return counts
 
 
-def worth(answers: dict[str, str], reference: Reference) -> float:
-    """The points that functions deserve on the seeds of grading."""
-    points = 0.0
-    for name, most in reference.points.items():
-        if name in answers:
-            namespace: dict = {}
-            exec(answers[name], namespace)
-            evidence = collect(exercise.find_exercise(name), namespace[name], SEEDS)
-            points += round(most * judge_evidence(name, evidence, reference, SEEDS).score, 2)
-    return points
-
-
 @pytest.fixture(scope="module")
 def course(tmp_path_factory) -> Course:
     return Course.make(tmp_path_factory.mktemp("course"))
@@ -219,28 +203,15 @@ def log(course, submitted_before) -> str:
 @pytest.fixture(scope="module")
 def expected(course, counts) -> Iterator[dict[str, float]]:
     """What every submission should score. The chapter's probes are known in this process for as long."""
-    known = dict(exercise.load_exercises())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(course.root)
-        __import__("tiny_probes")
-        reference = Reference(TOPIC, course.root / "solutions")
-        yield {student: worth(answers, reference) for student, answers in counts.items()}
-    del sys.modules["tiny_probes"]
-    exercise._registry.clear()
-    exercise._registry.update(known)
-
-
-def grades(course) -> dict[str, float]:
-    """The scores in the gradebook."""
-    with Gradebook(f"sqlite:///{course.root / 'classroom' / 'gradebook.db'}") as gradebook:
-        return {s.student.id: s.score for s in gradebook.assignment_submissions(TOPIC)}
+    with course.worth(counts) as points:
+        yield points
 
 
 def test_every_submission_scores_what_its_answers_are_worth(course, log, expected):
     course.nbgrader("export", "--to=grades.csv")
     with (course.root / "grades.csv").open() as file:
         exported = {row["student_id"]: float(row["score"]) for row in csv.DictReader(file)}
-    assert exported == grades(course) == expected
+    assert exported == course.grades() == expected
     assert expected["perfect"] == 7
     assert 0 < expected["mistaken"] < expected["cheating"] < 7
 
@@ -314,7 +285,7 @@ def test_the_executed_notebook_tells_the_seeds_and_the_demonstration_did_not_run
 def test_a_re_judge_executes_nothing_and_gives_the_same_grades(course, log, expected):
     started = time.monotonic()
     said = course.python("-m", "autograder.grading.rejudge", TOPIC)
-    assert grades(course) == expected
+    assert course.grades() == expected
     assert "changed" not in said
     assert len(said.splitlines()) == len(expected)
     assert time.monotonic() - started < 60
@@ -342,7 +313,7 @@ def test_a_bug_of_the_reference_costs_no_student_a_point(course, log, expected):
     finally:
         chapter.write_text(whole)
     assert "perfect" in course.python("-m", "autograder.grading.rejudge", TOPIC, "--student=perfect")
-    assert grades(course) == expected
+    assert course.grades() == expected
 
 
 def test_seeds_are_fresh_for_every_command(monkeypatch):
@@ -416,4 +387,4 @@ def test_the_formgrader_shows_the_class_and_grades_one_submission(course, log, c
         for student in ("battered", "missing"):
             answer = formgrader.ask(f"formgrader/api/submission/{TOPIC}/{student}/autograde", "POST")
             assert json.loads(answer)["success"], answer
-    assert grades(course) == expected
+    assert course.grades() == expected

@@ -1,23 +1,19 @@
-"""The sandbox, tried from inside: every attack in `tests/attacks` as root and as an ordinary user, and how it ends."""
+"""The sandbox: how kernels begin and end in it, what it shows, and where there is none. Attacks: `test_attacks_in_kernels.py`."""
 
 import errno
 import importlib
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
-import attack_runner
 import pytest
 from conftest import why_no_sandbox
 from grading_chapter import RIGHT, TOPIC, Course, answered
@@ -33,69 +29,6 @@ from autograder.grading.sandbox.policy import ROOT, Policy, course_policy
 
 pytestmark = pytest.mark.timeout(900)
 needed = pytest.mark.skipif(bool(why_no_sandbox()), reason=f"THE SANDBOX IS NOT TESTED: {why_no_sandbox()}")
-ATTACKS = sorted(path.stem for path in attack_runner.ATTACKS.glob("*.py"))
-USERS = ["root", "an ordinary user"]
-NOT_AS_ROOT = "THE SANDBOX IS NOT TESTED AS ROOT. Root can: sudo -E make test PYTEST_ARGS=tests/test_grading_sandbox.py"
-
-
-# --- The attacks
-
-
-@pytest.fixture(scope="module", params=USERS)
-def outcome(request) -> Iterator[dict]:
-    """What came of all attacks, by name."""
-    root = os.geteuid() == 0
-    if request.param == "root" and not root:
-        pytest.skip(NOT_AS_ROOT)
-    folder = Path(tempfile.mkdtemp(prefix="attacked-"))  # not pytest's: those are closed to others
-    command = [sys.executable, str(ROOT / "tests" / "attack_runner.py"), str(folder / "course")]
-    if request.param != "root" and root:
-        os.chown(folder, *[_ordinary()] * 2)
-        command = [sys.executable, str(ROOT / "tests" / "ordinary_user.py"), *command]
-    # Nothing of this process's environment but how it computes: the folders it names are closed to others.
-    environment = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "OMP_NUM_THREADS")}
-    environment |= {"PYTHONPATH": str(ROOT), "HOME": str(folder), "TMPDIR": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    try:
-        run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=850)
-    finally:
-        shutil.rmtree(folder)
-    assert run.returncode == 0, run.stderr[-3000:]
-    said = json.loads(run.stdout)
-    assert (said["user"] == 0) == (request.param == "root")
-    yield said["attacks"]
-
-
-def _ordinary() -> int:
-    from ordinary_user import USER
-
-    return USER
-
-
-@needed
-@pytest.mark.slow
-@pytest.mark.parametrize("attack", ATTACKS)
-def test_an_attack_ends_as_it_must(outcome, attack):
-    came = outcome[attack]
-    shown, alive, seeds = came["shown"]
-    assert "REACHED" not in shown
-    if came["must"] == "be stopped for memory":
-        assert "of memory" in shown
-    elif came["must"] == "be cut":
-        assert len(shown) < 5000, "the runner has cut it; 100 MB would not have come so far"
-    elif came["must"].startswith("be stopped for processes"):
-        assert "Stopped" in shown or not shown
-    else:
-        assert not re.search(r"Error|Stopped|Interrupt", shown), "the attack itself went wrong"
-    assert (alive, seeds) == ("alive\n", "True\n"), "the cells behind it run, and a check cell has its seeds"
-    assert came["next"] == attack_runner.CLEAN, "nothing of it reaches the next student"
-    assert came["changed"] == [] and came["left"] == [] and came["bystander"]
-
-
-def test_every_attack_says_what_must_happen():
-    assert len(ATTACKS) >= 20
-    for attack in ATTACKS:
-        text = (attack_runner.ATTACKS / f"{attack}.py").read_text()
-        assert re.match(r'"""[A-Z].*\.\n\nmust: \S.*\n', text), attack
 
 
 # --- How kernels begin and end
@@ -320,6 +253,8 @@ def test_the_filter_refuses_what_it_names_and_nothing_that_is_needed(machine):
     assert verdict(seccomp.CLONE3[which], machine=machine) == errno.ENOSYS
     assert verdict(seccomp.PRCTL[which], 4, machine=machine) == errno.EPERM
     assert verdict(seccomp.PRCTL[which], 15, machine=machine) == 0
+    for level, option, answer in ((1, 7, errno.EPERM), (1, 33, errno.EPERM), (1, 13, 0), (1, 9, 0), (2, 7, 0), (41, 8, 0)):
+        assert verdict(seccomp.SETSOCKOPT[which], 3, level, option, machine=machine) == answer
 
 
 # --- What whoever grades is told

@@ -32,6 +32,7 @@ class Keeper:
         self.loaded: dict[str, ModuleType] = {}
         self.streams, self.path, self.limit = (sys.stdout, sys.stderr), list(sys.path), sys.getrecursionlimit()
         self.folder, self.filters = os.getcwd(), list(warnings.filters)
+        self.finders, self.hooks = list(sys.meta_path), list(sys.path_hooks)
         self.course = {name: value for name, value in os.environ.items() if name.startswith("COURSE_")}
         self.grader = _all_of_the_grader()
         self.note_modules()
@@ -44,6 +45,11 @@ class Keeper:
                 if name in MODULES:
                     self.public[name] = {k: v for k, v in vars(sys.modules[name]).items() if k[0] != "_"}
 
+    def mend_streams(self, *_) -> None:
+        """Called after each cell: the kernel flushes both streams then, and answers nobody where one is None."""
+        if not all(callable(getattr(stream, "flush", None)) for stream in (sys.stdout, sys.stderr)):
+            sys.stdout, sys.stderr = self.streams
+
     def restore(self) -> bool:
         """Give it all back. Returns whether the grader's own modules are as they were; else they must be imported anew."""
         _set_trace(None)
@@ -55,6 +61,7 @@ class Keeper:
                 sys.modules[name] = module
         sys.stdout, sys.stderr = self.streams
         sys.path[:] = [*self.path, *(entry for entry in sys.path if entry not in self.path)]
+        sys.meta_path[:], sys.path_hooks[:] = self.finders, self.hooks
         sys.setrecursionlimit(self.limit)
         threading.settrace(None)
         threading.setprofile(None)
@@ -64,10 +71,12 @@ class Keeper:
         os.environ.update(self.course)
         try:
             os.getcwd()
-        except OSError:  # it was deleted
+        except OSError:  # it was deleted, and may be the one that the kernel began in
+            os.makedirs(self.folder, exist_ok=True)
             os.chdir(self.folder)
-        if hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_REAL, 0)
+        for timer in ("ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF"):
+            if hasattr(signal, timer):
+                signal.setitimer(getattr(signal, timer), 0)
         now = _all_of_the_grader()
         return len(now) == len(self.grader) and all(map(operator.is_, now, self.grader))
 
@@ -119,5 +128,6 @@ def start() -> None:
     shell, keeper = get_ipython(), Keeper()
     sys._course_restore = keeper.restore
     shell.events.register("post_run_cell", keeper.note_modules)
+    shell.events.register("post_run_cell", keeper.mend_streams)
     # `exit()` would end the kernel a moment later, in a cell that did nothing wrong: here it does nothing.
     shell.ask_exit = lambda: None

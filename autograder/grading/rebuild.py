@@ -310,7 +310,7 @@ def _answered(cell, place: int, submitted: list, matching: _Matching, repairs: l
     answers = [other for other in submitted if other.source.strip() != cell.source.strip()]
     if len(answers) > 1:
         repairs.append(f"There were {len(answers)} copies of the answer cell `{name}`: they ran one after the other.")
-    if answers and not any(grade_id(other) or other.get("id") == cell.get("id") for other in submitted):
+    if answers and not any(grade_id(other) == name or other.get("id") == cell.get("id") for other in submitted):
         repairs.append(f"The answer cell `{name}` had lost its name: it was recognised by the function it defines.")
     if not answers:
         state = "was as it was released" if submitted else "was missing"

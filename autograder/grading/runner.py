@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import zmq.asyncio
+from jupyter_client.asynchronous import AsyncKernelClient
 from nbclient import NotebookClient
 from nbclient.client import CellExecutionComplete
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
@@ -150,6 +152,7 @@ class _Run:
     def start_kernel(self) -> None:
         self.client = _Client(self.notebook)
         self.client.km = self.client.create_kernel_manager()
+        self.client.km.client_factory = _Channels
         if self.server is not None:
             provisioner.use(self.client.km, self.server)
             self.client.start_new_kernel()
@@ -243,6 +246,22 @@ class _Run:
             cell.source = shown
             if is_check(cell):
                 course_notes(cell).seconds = round(time.monotonic() - begun, 2)
+
+
+class _Channels(AsyncKernelClient):
+    """The grader's ends of a kernel's sockets: nothing waits for ever where the other end was broken on purpose.
+
+    libzmq drops a connection over which came what is no message, for good, and to send to nobody is to wait. The heartbeat,
+    which would be such a sender in a thread of its own, is not needed: the provisioner knows whether a kernel lives.
+    """
+
+    def _context_default(self) -> zmq.asyncio.Context:
+        context = super()._context_default()
+        context.sndtimeo = 1000 * INTERRUPT_SECONDS
+        return context
+
+    def start_channels(self, *arguments, **named) -> None:
+        super().start_channels(*arguments, **named | {"hb": False})
 
 
 class _Client(NotebookClient):

@@ -1,5 +1,6 @@
 """Asks the warm process for a kernel without a sandbox: by its channel, by sockets that lie about, by open files.
 
+kind: network, sockets and devices
 must: find nothing
 """
 import os

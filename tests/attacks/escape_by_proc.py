@@ -1,5 +1,6 @@
 """Looks for a way out in what the kernel shows of the first process and of open files: roots, folders, memory maps.
 
+kind: rights and namespaces
 must: find nothing
 """
 import ctypes

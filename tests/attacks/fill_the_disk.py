@@ -1,5 +1,6 @@
 """Writes until nothing more can be written, in /tmp, /dev/shm and everywhere else.
 
+kind: memory, disk and what else is counted
 must: be bounded by 64 MB
 """
 import os

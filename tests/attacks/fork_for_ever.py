@@ -1,6 +1,7 @@
 """Forks until nothing can be forked any more, and each child does the same. Bounded to 64 processes by the limit.
 
-must: be stopped for processes, or fail to fork
+kind: processes, signals and threads
+must: be stopped, or fail
 """
 import os
 import time

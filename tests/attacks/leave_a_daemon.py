@@ -1,5 +1,6 @@
 """Leaves processes behind that nobody is the parent of, and that ignore every signal that can be ignored.
 
+kind: processes, signals and threads
 must: leave nothing behind
 """
 import ctypes

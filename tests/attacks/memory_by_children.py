@@ -1,5 +1,6 @@
 """Takes memory in several processes, each below the limit of one, and keeps it.
 
+kind: memory, disk and what else is counted
 must: be stopped for memory
 """
 import os

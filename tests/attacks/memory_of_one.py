@@ -1,5 +1,6 @@
 """Takes more memory in one process than it may.
 
+kind: memory, disk and what else is counted
 must: find nothing
 """
 hoard = []

@@ -1,5 +1,6 @@
 """Takes memory that is shared, which a limit on a process's own data does not count.
 
+kind: memory, disk and what else is counted
 must: be stopped for memory
 """
 import mmap

@@ -1,5 +1,6 @@
 """Takes memory that belongs to no process: memory files, System V segments, message queues, io_uring.
 
+kind: memory, disk and what else is counted
 must: find nothing
 """
 import ctypes

@@ -1,5 +1,6 @@
 """Reaches for the network in every family of addresses, for abstract sockets, and for names.
 
+kind: network, sockets and devices
 must: find nothing
 """
 import socket

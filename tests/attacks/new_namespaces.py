@@ -1,5 +1,6 @@
 """Makes namespaces of its own, in which it would be root again, and mounts, and changes its root.
 
+kind: rights and namespaces
 must: find nothing
 """
 import ctypes

@@ -1,5 +1,6 @@
 """Uses system calls under the numbers of other architectures (x32), which a filter may forget.
 
+kind: rights and namespaces
 must: find nothing
 """
 import ctypes

@@ -1,5 +1,6 @@
 """Prints 100 MB, then displays an output of a size that no page can hold.
 
+kind: memory, disk and what else is counted
 must: be cut
 """
 from IPython.display import display

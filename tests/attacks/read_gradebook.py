@@ -1,5 +1,6 @@
 """Opens the gradebook, other submissions and executed notebooks, and files of the instructor's.
 
+kind: reading what is not for students
 must: find nothing
 """
 import os

@@ -1,5 +1,6 @@
 """Looks for the secrets of whoever grades: in the environment, in what processes were started with, in open files.
 
+kind: reading what is not for students
 must: find nothing
 """
 import os

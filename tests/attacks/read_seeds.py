@@ -1,5 +1,6 @@
 """Looks for the seeds before the check cell that uses them: environment, memory of modules, parents.
 
+kind: reading what is not for students
 must: find nothing
 """
 import gc

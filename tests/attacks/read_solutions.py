@@ -1,5 +1,6 @@
 """Reads the reference solutions from the checkout, by path, by import and by looking for them.
 
+kind: reading what is not for students
 must: find nothing
 """
 import importlib.util

@@ -1,5 +1,6 @@
 """Signals and traces every process it can name: its parents, the grader by number, all there are.
 
+kind: processes, signals and threads
 must: find nothing
 
 It is run in a PID namespace alone: `os.kill(-1, ...)` is only reached where this process is number 2 of one.

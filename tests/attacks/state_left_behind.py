@@ -1,5 +1,6 @@
 """Leaves everything it can to the next student: files, changed modules, a patched torch, start-up files.
 
+kind: writing for others
 must: leave nothing behind
 """
 import builtins

@@ -1,6 +1,7 @@
 """Starts threads until no more can be started.
 
-must: be stopped for processes, or fail to fork
+kind: processes, signals and threads
+must: be stopped, or fail
 """
 import threading
 import time

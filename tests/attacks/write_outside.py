@@ -1,5 +1,6 @@
 """Writes, links, renames and makes files wherever it can, and changes the packages that the next student will import.
 
+kind: writing for others
 must: find nothing
 """
 import os

@@ -39,6 +39,7 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
     "mq_open": (240, 180),
 }  # fmt: skip
 CLONE, CLONE3, SOCKET, SOCKETPAIR, PRCTL = (56, 220), (435, 435), (41, 198), (53, 199), (157, 167)
+SETSOCKOPT = (54, 208)
 NEWEST = 466  # the last call that was looked at when this list was made (Linux 6.13)
 X32 = 0x40000000  # the same calls under other numbers, on x86_64
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -53,7 +54,10 @@ AF_NETLINK, NETLINK_ROUTE = 16, 0
 
 _ALLOW, _KILL = 0x7FFF0000, 0x80000000
 _LOAD, _JEQ, _JGE, _JSET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_NUMBER, _ARCH, _FIRST, _THIRD = 0, 4, 16, 32  # of struct seccomp_data, the low halves of arguments
+# What waits in a socket is memory that belongs to no process: how much may wait in each stays as the system has it.
+SOL_SOCKET, SO_SNDBUF, SO_SNDBUFFORCE, SO_RCVBUF, SO_RCVBUFFORCE = 1, 7, 32, 8, 33
+BUFFERS = (SO_SNDBUF, SO_SNDBUFFORCE, SO_RCVBUF, SO_RCVBUFFORCE)
+_NUMBER, _ARCH, _FIRST, _SECOND, _THIRD = 0, 4, 16, 24, 32  # of struct seccomp_data, the low halves of arguments
 
 
 def _error(number: int) -> int:
@@ -82,6 +86,9 @@ def program(machine: str) -> list[tuple[int, int, int, int]]:
     out += _of(CLONE[which], [(_LOAD, 0, 0, _FIRST), (_JSET, 0, 1, NEW_NAMESPACES), (_RETURN, 0, 0, _error(errno.EPERM))])
     dumpable = [(_LOAD, 0, 0, _FIRST), (_JEQ, 0, 1, calls.PR_SET_DUMPABLE), (_RETURN, 0, 0, _error(errno.EPERM))]
     out += _of(PRCTL[which], dumpable)  # a process must not hide its memory from whoever counts it
+    sizes = [(_LOAD, 0, 0, _SECOND), (_JEQ, 0, len(BUFFERS) + 2, SOL_SOCKET), (_LOAD, 0, 0, _THIRD)]
+    sizes += [(_JEQ, len(BUFFERS) - place, int(place == len(BUFFERS)), option) for place, option in enumerate(BUFFERS, 1)]
+    out += _of(SETSOCKOPT[which], [*sizes, (_RETURN, 0, 0, _error(errno.EPERM))])
     for number in (SOCKET[which], SOCKETPAIR[which]):
         unix_or_route = [
             (_LOAD, 0, 0, _FIRST),

@@ -2,12 +2,18 @@
 
 A limit on one process is passed by having several; a control group would sum over them, but an ordinary user has none to
 write to. So whoever started a sandbox looks at it a few times a second. What cannot be read counts as much as it could be.
+
+Memory is also what the system keeps for a process: its page tables, and what waits in sockets to be read. How much waits
+is told nowhere, so each socket counts as full: `seccomp` sees to it that none is made larger.
 """
 
 import os
+import socket
+from functools import cache
 from pathlib import Path
 
 SECONDS = 0.1  # between two looks
+MOST_FILES = 1024  # of one process, as `enter.limit` has it
 
 
 def processes_below(first: int) -> list[int]:
@@ -36,7 +42,7 @@ class Watched:
     def __init__(self, first: int, memory_mb: int, processes: int):
         self.first, self.most = first, processes
         there = processes_below(first)
-        self.rough, self.exact = (memory_mb * 2**20 + sum(map(measure, there)) for measure in (_at_most, _exactly))
+        self.rough, self.exact = (memory_mb * 2**20 + measure(there) for measure in (_at_most, _exactly))
 
     def exceeded(self) -> str:
         """Why the sandbox has to end: 'memory' or 'processes'; '' where it need not."""
@@ -45,7 +51,7 @@ class Watched:
             return "processes"
         # What is shared with a parent is counted for each here: too much, and cheap to know. So the exact sum, which
         # takes a while, is only asked for where this one is too large.
-        if sum(map(_at_most, there)) > self.rough and sum(map(_exactly, there)) > self.exact:
+        if _at_most(there) > self.rough and _exactly(there) > self.exact:
             return "memory"
         return ""
 
@@ -57,21 +63,62 @@ def _threads(process: int) -> int:
         return 0
 
 
-def _at_most(process: int) -> int:
-    """Memory that is not of files: anonymous and shared."""
-    return sum(_status(process, "RssAnon", "RssShmem"))
+def _at_most(processes: list[int]) -> int:
+    """Memory that is not of files, as if nothing were shared and every open file were a full socket."""
+    return sum(_own(process) + _a_full_socket() * len(_open_files(process)) for process in processes)
 
 
-def _exactly(process: int) -> int:
+def _exactly(processes: list[int]) -> int:
     """The same, where what several processes share is divided among them."""
+    sockets = {target for process in processes for target in _sockets(process)}
+    return sum(map(_share, processes)) + _a_full_socket() * len(sockets)
+
+
+def _own(process: int) -> int:
+    return sum(_status(process, "RssAnon", "RssShmem", "VmPTE"))
+
+
+def _share(process: int) -> int:
     try:
         lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
     except ProcessLookupError:
         return 0
     except OSError:
-        return _at_most(process)
+        return _own(process)
     values = dict(line.split(":", 1) for line in lines[1:])
-    return sum(int(values[name].split()[0]) * 1024 for name in ("Pss_Anon", "Pss_Shmem", "SwapPss") if name in values)
+    kept = [int(values[name].split()[0]) * 1024 for name in ("Pss_Anon", "Pss_Shmem", "SwapPss") if name in values]
+    return sum(kept) + sum(_status(process, "VmPTE"))
+
+
+def _open_files(process: int) -> list[str]:
+    try:
+        return os.listdir(f"/proc/{process}/fd")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    except OSError:
+        return [""] * MOST_FILES
+
+
+def _sockets(process: int) -> set[str]:
+    """Names of the sockets that a process has open, the same in all that have them."""
+    found = set()
+    for place, file in enumerate(_open_files(process)):
+        try:
+            target = os.readlink(f"/proc/{process}/fd/{file}")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        except OSError:
+            target = f"socket:{process}/{place}"
+        if target.startswith("socket:"):
+            found.add(target)
+    return found
+
+
+@cache
+def _a_full_socket() -> int:
+    """Bytes: as much as may wait in one, and the piece that was let in when there was little room left."""
+    with socket.socket(socket.AF_UNIX) as one:
+        return one.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) * 3 // 2
 
 
 def _status(process: int, *names: str) -> list[int]:
