@@ -598,8 +598,8 @@ def plain(course, student):
 
 for _number, (_name, _graded) in enumerate(
     {
-        "O'Neill, Zoë (2) [x] {y}": True, "4-ünï çødé 東京": True, "4-$(reboot);|`x`": True, "4-" + "n" * 150: True,
-        "4-line\nbreak": False, "4-<b>bold": False, ".hidden": False, "4-star*": False, " 4-space": False,
+        "O'Neill, Zoë (2) [x] {y}": True, "4-ünï çødé 東京": True, "4-$(reboot);|`x`": True, "4-" + "n" * 120: True,
+        "4-" + "n" * 150: False, "4-line\nbreak": False, "4-<b>bold": False, ".hidden": False, "4-star*": False, " 4-space": False,
     }.items()
 ):  # fmt: skip
     _says = JUDGED if _graded else f"The folder {_name!a} in"

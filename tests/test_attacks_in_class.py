@@ -1,4 +1,4 @@
-"""Every hostile or broken submission of `hostile_submissions.py`, in one class, graded by stock nbgrader in the sandbox.
+"""Every hostile or broken submission of `hostile_submissions.py`, in one class, graded in the sandbox.
 
 Behind the submissions of each kind comes a clean one, which must be graded as if they had not been there.
 """
@@ -57,7 +57,8 @@ def before(course) -> dict:
 def log(course, before) -> str:
     """Grade the class, and write the pages. Folders with refused names make the command fail, at its end."""
     limits = ("--Execute.timeout=6", "--Execute.check_timeout=20", "--Execute.memory_mb=1500")
-    said = course.nbgrader("autograde", TOPIC, *limits, rc=1, COURSE_CASE_SECONDS="1.5", COURSE_MEMORY_MB="1000")
+    quick = {"COURSE_CASE_SECONDS": "1.5", "COURSE_MEMORY_MB": "1000"}
+    said = course.python("-m", "autograder.cli", "grade", TOPIC, "--workers=4", *limits, rc=1, **quick)
     course.nbgrader("generate_feedback", TOPIC)
     return said
 
