@@ -25,6 +25,7 @@ from nbgrader.converters import NbGraderException
 from test_grading_fleet import CLASS, exported, grade, graded
 
 from autograder.grading.gradebook import reached
+from autograder.workshop import prepare
 
 
 def tool(name: str) -> str:
@@ -257,6 +258,16 @@ def test_an_address_that_leads_nowhere_is_a_sentence_without_the_password(url, s
     with pytest.raises(NbGraderException, match=says) as told, reached(url):
         Gradebook(url)
     assert "secret" not in str(told.value) and "postgresql+psycopg://" in str(told.value)
+
+
+def test_a_chapter_is_not_made_ready_where_there_is_no_gradebook(tmp_path, monkeypatch, capsys):
+    (tmp_path / "nbgrader_config.py").write_text(
+        f"c = get_config()\nc.CourseDirectory.db_url = 'postgresql+psycopg:///course?host={tmp_path}'\n"
+    )
+    monkeypatch.setattr(prepare, "ROOT", tmp_path)
+    assert prepare.main(["00_start_here"]) == 1
+    said = capsys.readouterr().err
+    assert "cannot be used: " in said and "No such file or directory" in said and "Traceback" not in said
 
 
 def test_what_is_missing_besides_a_driver_is_no_matter_of_the_gradebook():

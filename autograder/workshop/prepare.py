@@ -7,13 +7,18 @@ Writes the source as the notebook that nbgrader reads (solutions/NN_topic/NN_top
 course/ is written over: what a class is graded against must be what it was given.
 """
 
+import contextlib
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import nbformat
+from nbgrader.api import Gradebook
+from nbgrader.converters import NbGraderException
 
+from autograder.grading.gradebook import reached
+from autograder.grading.rejudge import course_directory
 from autograder.judging.reference import ROOT, SOLUTIONS
 from autograder.workshop.release import ReleaseFailed, chapters, source_notebook, tool_environment
 
@@ -25,6 +30,7 @@ def prepare(topic: str) -> None:
     known = chapters()
     if topic not in known:
         raise ReleaseFailed(f"There is no chapter {topic!r}. There are: {', '.join(known)}.")
+    _reach_gradebook()
     nbformat.write(source_notebook(topic), SOLUTIONS / topic / f"{topic}.ipynb")
     released = COURSE / topic / f"{topic}.ipynb"
     with tempfile.TemporaryDirectory() as scratch:
@@ -40,6 +46,17 @@ def prepare(topic: str) -> None:
             f'it. If you changed the chapter, release it: make release ARGS="{topic}". If you answered in that notebook, '
             f"move your copy elsewhere and take the file back: git checkout {released.relative_to(ROOT)}"
         )
+
+
+def _reach_gradebook() -> None:
+    """So that a server which is not there yet ends in a sentence, and not in what nbgrader says of it."""
+    with contextlib.chdir(ROOT):
+        coursedir = course_directory()
+    try:
+        with reached(coursedir.db_url), Gradebook(coursedir.db_url, coursedir.course_id):
+            pass
+    except NbGraderException as error:
+        raise ReleaseFailed(str(error)) from error
 
 
 def main(topics: list[str]) -> int:
