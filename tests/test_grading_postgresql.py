@@ -42,11 +42,20 @@ def server_user() -> str:
     return next(name for name in ("postgres", "nobody") if name in names)
 
 
-NO_SERVER = (
-    "A GRADEBOOK ON POSTGRESQL IS NOT TESTED: no initdb and postgres on the PATH or below /usr/lib/postgresql. Install them: "
-    "apt install postgresql (Debian, Ubuntu), dnf install postgresql-server (Fedora), brew install postgresql (macOS)."
-)
-needs_server = pytest.mark.skipif(not (tool("initdb") and tool("postgres")), reason=NO_SERVER)
+def why_no_server() -> str:
+    """'' where there can be one."""
+    if not (tool("initdb") and tool("postgres")):
+        return (
+            "no initdb and postgres on the PATH or below /usr/lib/postgresql. Install them: apt install postgresql (Debian, "
+            "Ubuntu), dnf install postgresql-server (Fedora), brew install postgresql (macOS)."
+        )
+    if os.geteuid() not in {0, *(user.pw_uid for user in pwd.getpwall())}:
+        return "initdb wants a user who has a name, and this one has none in /etc/passwd."
+    return ""
+
+
+NOT_TESTED = f"A GRADEBOOK ON POSTGRESQL IS NOT TESTED: {why_no_server()}"
+needs_server = pytest.mark.skipif(bool(why_no_server()), reason=NOT_TESTED)
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
@@ -262,7 +271,7 @@ def test_an_address_that_leads_nowhere_is_a_sentence_without_the_password(url, s
 
 def test_a_chapter_is_not_made_ready_where_there_is_no_gradebook(tmp_path, monkeypatch, capsys):
     (tmp_path / "nbgrader_config.py").write_text(
-        f"c = get_config()\nc.CourseDirectory.db_url = 'postgresql+psycopg:///course?host={tmp_path}'\n"
+        f"c = get_config()\nc.CourseDirectory.db_url = 'postgresql+psycopg://course@/course?host={tmp_path}'\n"
     )
     monkeypatch.setattr(prepare, "ROOT", tmp_path)
     assert prepare.main(["00_start_here"]) == 1
