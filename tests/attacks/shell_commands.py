@@ -7,8 +7,7 @@ import os
 import subprocess
 import sys
 
-commands = "sudo -n id, su -c id, mount, docker ps, git log, ssh -V, curl -V, cat /etc/shadow, crontab -l, at now"
-for command in commands.split(", "):
+for command in "sudo -n id, su -c id, mount, docker ps, git log, ssh -V, curl -V, cat /etc/shadow, crontab -l".split(", "):
     attempt(command, lambda c=command: subprocess.run(c.split(), capture_output=True, timeout=5).returncode == 0 or None)
 attempt("a shell", lambda: SECRET in "".join(get_ipython().getoutput(f"cat {TARGETS['gradebook']}")) or None)
 with open("/tmp/mine", "w") as file:

@@ -9,6 +9,7 @@ is told nowhere, so each socket counts as full: `seccomp` sees to it that none i
 
 import os
 import socket
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -41,7 +42,7 @@ class Watched:
 
     def __init__(self, first: int, memory_mb: int, processes: int):
         self.first, self.most = first, processes
-        there = processes_below(first)
+        there = _with_memory(processes_below(first))
         self.rough, self.exact = (memory_mb * 2**20 + measure(there) for measure in (_at_most, _exactly))
 
     def exceeded(self) -> str:
@@ -49,6 +50,7 @@ class Watched:
         there = processes_below(self.first)
         if sum(map(_threads, there)) > self.most:
             return "processes"
+        there = _with_memory(there)
         # What is shared with a parent is counted for each here: too much, and cheap to know. So the exact sum, which
         # takes a while, is only asked for where this one is too large.
         if _at_most(there) > self.rough and _exactly(there) > self.exact:
@@ -57,10 +59,31 @@ class Watched:
 
 
 def _threads(process: int) -> int:
+    return len(_threads_of(process))
+
+
+def _threads_of(process: int) -> list[int]:
     try:
-        return len(os.listdir(f"/proc/{process}/task"))
+        return [*map(int, os.listdir(f"/proc/{process}/task"))]
     except OSError:
-        return 0
+        return []
+
+
+def _with_memory(processes: list[int]) -> list[int]:
+    """Those that have memory; of one whose first thread has ended, of which nothing is told any more, another thread."""
+    return [one for process in processes if (one := next(filter(_has_memory, _first_and_others(process)), None))]
+
+
+def _first_and_others(process: int) -> Iterator[int]:
+    yield process
+    yield from _threads_of(process)
+
+
+def _has_memory(process: int) -> bool:
+    try:
+        return "VmRSS" in Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return False
 
 
 def _at_most(processes: list[int]) -> int:
