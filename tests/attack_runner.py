@@ -26,7 +26,8 @@ from autograder.grading.sandbox.policy import course_policy
 
 ATTACKS = Path(__file__).resolve().parent / "attacks"
 ROOT = ATTACKS.parents[1]
-SECRET, SEED, MARK = "hunter2-of-the-instructor", "918273645", "leftover"
+SECRET, SEED = "hunter2-of-the-instructor", "918273645"
+MARK = f"left-by-{os.getpid()}"[:15]  # as long as a process's name can be; others run attacks at the same time
 MEMORY_MB, FILES_MB, PROCESSES = 600, 64, 64
 CHECK = {"nbgrader": {"grade": True, "solution": False, "grade_id": "check", "points": 1}}
 PRELUDE = """
@@ -53,8 +54,8 @@ left = [m for m in (torch, builtins, sys) if hasattr(m, "left_behind")]
 files = [f"{top}/{name}" for place in ("/tmp", "/dev/shm") for top, _, names in os.walk(place) for name in names]
 files = [name for name in files if re.search(r"/(left_behind[^/]*|full[0-9]+)$", name)]  # a checkout may lie in /tmp
 comms = [open(f"/proc/{p}/comm").read().strip() for p in os.listdir("/proc") if p.isdigit()]
-print(left, files, torch.get_default_dtype(), "LEFT_BEHIND" in os.environ, [c for c in comms if c == "leftover"])
-"""
+print(left, files, torch.get_default_dtype(), "LEFT_BEHIND" in os.environ, [c for c in comms if c == "THE MARK"])
+""".replace("THE MARK", MARK)
 CLEAN = "[] [] torch.float32 False []\n"
 # What must happen -> the sentence that has to be there; '' where nothing happened that needs one.
 MUST = {

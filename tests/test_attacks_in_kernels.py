@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import attack_runner
@@ -25,30 +26,46 @@ USERS = ["root", "an ordinary user"]
 NOT_AS_ROOT = "THE SANDBOX IS NOT TESTED AS ROOT. Root can: sudo -E make test PYTEST_ARGS=tests/test_attacks_in_kernels.py"
 
 
-@pytest.fixture(scope="module", params=USERS)
-def outcome(request) -> dict:
-    """What came of all attacks, by name."""
-    root = os.geteuid() == 0
-    if request.param == "root" and not root:
-        pytest.skip(NOT_AS_ROOT)
-    folder = Path(tempfile.mkdtemp(prefix="attacked-"))  # not pytest's: those are closed to others
-    command = [sys.executable, str(ROOT / "tests" / "attack_runner.py"), str(folder / "course")]
-    if request.param != "root" and root:
-        from ordinary_user import USER
+@pytest.fixture(scope="module")
+def running() -> Iterator[dict]:
+    """User -> the process that tries all attacks as that user, begun at once: most of their time is waiting."""
+    begun = {}
+    for user in USERS if os.geteuid() == 0 else USERS[1:]:
+        folder = Path(tempfile.mkdtemp(prefix="attacked-"))  # not pytest's: those are closed to others
+        command = [sys.executable, str(ROOT / "tests" / "attack_runner.py"), str(folder / "course")]
+        if user != "root" and os.geteuid() == 0:
+            from ordinary_user import USER
 
-        os.chown(folder, USER, USER)
-        command = [sys.executable, str(ROOT / "tests" / "ordinary_user.py"), *command]
-    # Nothing of this process's environment but how it computes: the folders it names are closed to others.
-    environment = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "OMP_NUM_THREADS")}
-    environment |= {"PYTHONPATH": str(ROOT), "HOME": str(folder), "TMPDIR": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    try:
-        run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=850)
-    finally:
-        shutil.rmtree(folder)
-    assert run.returncode == 0, run.stderr[-3000:]
-    said = json.loads(run.stdout)
-    assert (said["user"] == 0) == (request.param == "root")
-    came = {name: Came(attack, said["attacks"][name]) for name, attack in ATTACKS.items()}
+            os.chown(folder, USER, USER)
+            command = [sys.executable, str(ROOT / "tests" / "ordinary_user.py"), *command]
+        # Nothing of this process's environment but how it computes: the folders it names are closed to others.
+        environment = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "OMP_NUM_THREADS")}
+        environment |= {"PYTHONPATH": str(ROOT), "HOME": str(folder), "TMPDIR": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+        said, told = (folder.with_name(f"{folder.name}-{name}").open("w+") for name in ("said", "told"))  # a pipe would fill
+        begun[user] = subprocess.Popen(command, env=environment, stdout=said, stderr=told), said, told, folder
+    yield begun
+    for process, said, told, folder in begun.values():
+        process.kill()
+        process.wait()
+        for file in (said, told):
+            file.close()
+            os.unlink(file.name)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module", params=USERS)
+def outcome(request, running) -> dict:
+    """What came of all attacks, by name."""
+    if request.param not in running:
+        pytest.skip(NOT_AS_ROOT)
+    process, said, told, _ = running[request.param]
+    code = process.wait(850)
+    told.seek(0)
+    assert code == 0, told.read()[-3000:]
+    said.seek(0)
+    came_of = json.loads(said.read())
+    assert (came_of["user"] == 0) == (request.param == "root")
+    came = {name: Came(attack, came_of["attacks"][name]) for name, attack in ATTACKS.items()}
     note(request.config, rows(came, request.param))
     return came
 

@@ -17,7 +17,9 @@ import torch
 folders = {sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib", "scripts", "data", "include")}
 folders |= {*site.getsitepackages(), f"{sys.prefix}/share/jupyter/kernels/python3", f"{sys.prefix}/etc/jupyter"}
 folders |= {f"{sys.prefix}/etc/ipython/startup", "/usr/local/share/jupyter/kernels/python3", "/etc/jupyter", "/etc/ipython"}
-folders |= {TARGETS["checkout"] + "/" + name for name in ("", "autograder", "course", "data", "solutions", "tests")}
+folders |= {TARGETS["checkout"] + "/" + name for name in ("autograder", "course", "data", "solutions", "tests")}
+if not TARGETS["checkout"].startswith("/tmp/"):  # there a folder of this name is the kernel's own, and gone with it
+    folders.add(TARGETS["checkout"])
 for folder in folders:
     for name in ("sitecustomize.py", "usercustomize.py", "left.pth", "kernel.json", "nbgrader_config.py", "tiny_probes.py"):
         attempt(f"{folder}/{name}", lambda p=f"{folder}/{name}": open(p, "w"))

@@ -18,7 +18,7 @@ import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -141,8 +141,8 @@ def _grade(steps: Steps, opener: Opener, arguments: argparse.Namespace) -> int:
     started, stopped, code = time.monotonic(), "", 0
     bar = tqdm(total=len(students), unit=" submissions", smoothing=0.05, dynamic_ncols=True, disable=None)
     try:
-        with bar, _terminated_as_interrupted():
-            for one in run_class(steps, students, workers, lambda running: _show(bar, running)):
+        with bar, _interruptible() as look:
+            for one in run_class(steps, students, workers, lambda running: (look(), _show(bar, running))):
                 ended.append(one)
                 bar.update()
                 if one.state != GRADED:
@@ -228,10 +228,23 @@ def _logged(steps: Steps) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM ends it as Ctrl-C does: in order."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+def _interruptible() -> Iterator[Callable[[], None]]:
+    """Ctrl-C and SIGTERM end it in order. Yields what is called now and then: an interrupt that came where some library
+    holds all errors for its own is raised again there.
+    """
+    came: list[int] = []
+
+    def interrupt(number: int, frame) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    def look() -> None:
+        if came:
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield look
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
