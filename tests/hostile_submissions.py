@@ -627,8 +627,8 @@ leaving("dtype_and_device", "Sets another default dtype and device.",
         "import torch\ntorch.set_default_dtype(torch.float64)\ntorch.set_default_device('meta')\ntorch.set_grad_enabled(False)")  # fmt: skip
 leaving("torch_deleted", "Deletes torch, in part and as a whole.",
         "import sys, torch\ntorch.tensor = torch.nn = torch.manual_seed = None\nfor n in [n for n in sys.modules if n.startswith('torch')]: del sys.modules[n]")  # fmt: skip
-leaving("random_broken", "Puts other things in the place of random, json, copy and time.",
-        "import random, json, copy, time, math\nrandom.seed = random.random = json.dumps = copy.deepcopy = time.monotonic = math.floor = 5")  # fmt: skip
+leaving("random_broken", "Puts other things in the place of random, json, copy and math.",
+        "import random, json, copy, math\nrandom.seed = random.random = json.dumps = copy.deepcopy = math.floor = 5")  # fmt: skip
 leaving("exit_after_an_answer", "Ends its session behind the first answer.",
         "exit()\nquit()\nget_ipython().ask_exit()\nraise SystemExit(1)", 5)  # fmt: skip
 leaving("streams_closed", "Closes its output, in Python and below.",
@@ -730,8 +730,8 @@ def the_parent_killed(course, student):
 
 @submission(TOO_MUCH, SHOUT, "too large")
 def a_flood(course, student):
-    """Returns a hundred thousand lines, and prints as many."""
-    code = "def double(x):\n    for _ in range(100_000): print('flood')\n    return ['line'] * 100_000"
+    """Returns twenty thousand lines, and prints as many."""
+    code = "def double(x):\n    for _ in range(20_000): print('flood')\n    return ['line'] * 20_000"
     return answered(course.release, double=code, shout=RIGHT["shout"])
 
 
