@@ -67,7 +67,7 @@ MUST = {
     "be stopped for memory": "used more than .* of memory",
     "be stopped for time": "did not finish within [0-9]+ seconds",
     "end its own process alone": "ended the Python process",
-    "be stopped, or fail": "this cell ended the Python process|too many processes|^$",
+    "be stopped, or fail": "this cell ended the Python process|too many processes|of memory|did not finish|^$",
 }
 
 
