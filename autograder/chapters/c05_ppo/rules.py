@@ -17,21 +17,34 @@ def _gains(data: dict, bar: float) -> Summary:
     seed = bounded(data["seed"], 2**62)
     ref_logps, utilities, _ = world(seed)
     logits = torch.as_tensor(np.asarray(data["logits"], dtype=np.float64)).reshape(QUESTIONS, ANSWERS)
-    start, most = _possible(seed)
-    share = (_utility(logits, utilities.double()) - start) / (most - start)
+    share, kl = _measured(logits, ref_logps.double(), utilities.double(), _possible_in(seed))
     return (
         checksum(np.asarray([seed]))
-        | reaches("KL to the reference", _kl(logits, ref_logps.double()), MAX_KL * (1 + ROUNDING), lower_is_better=True)
+        | reaches("KL to the reference", kl, MAX_KL * (1 + ROUNDING), lower_is_better=True)
         | reaches("share of the possible gain", share, bar)
     )
 
 
-@lru_cache(maxsize=256)  # the same for a whole class
-def _possible(seed: int) -> tuple[float, float]:
+def _measured(
+    logits: torch.Tensor, ref_logps: torch.Tensor, utilities: torch.Tensor, possible: tuple[float, float] | None = None
+) -> tuple[float, float]:
+    """The policy's gain in expected utility, as a share of the greatest possible one with the budget; and its KL.
+
+    possible: what `_possible` says, where that is known.
+    """
+    start, most = possible or _possible(ref_logps, utilities)
+    return (_utility(logits, utilities) - start) / (most - start), _kl(logits, ref_logps)
+
+
+def _possible(ref_logps: torch.Tensor, utilities: torch.Tensor) -> tuple[float, float]:
     """The expected utility of the reference, and the greatest that the budget allows."""
-    ref_logps, utilities, _ = world(seed)
-    ref_logps, utilities = ref_logps.double(), utilities.double()
     return _utility(ref_logps, utilities), _utility(_within_budget(ref_logps, utilities), utilities)
+
+
+@lru_cache(maxsize=256)  # the same for a whole class
+def _possible_in(seed: int) -> tuple[float, float]:
+    ref_logps, utilities, _ = world(seed)
+    return _possible(ref_logps.double(), utilities.double())
 
 
 def _utility(logits: torch.Tensor, utilities: torch.Tensor) -> float:
