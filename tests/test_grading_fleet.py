@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -24,6 +25,7 @@ from sqlalchemy.exc import OperationalError
 
 from autograder.grading import gradebook
 from autograder.grading.fleet import classrun, local
+from autograder.grading.fleet.steps import Steps
 from autograder.grading.states import GRADED, INFRASTRUCTURE_ERROR, STUDENT_ERROR, SUBMISSION_ERROR
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600 if WHOLE else 600)]
@@ -350,6 +352,14 @@ def test_a_folder_that_cannot_be_written_costs_nobody_else(monkeypatch):
     assert {student: one.state == GRADED for student, one in ended.items()} == {"a": True, "b": False, "c": False, "d": True}
     assert ended["b"].state == INFRASTRUCTURE_ERROR
     assert ended["c"].sentences == ["It could not be recorded: OSError: the disk is full"]
+
+
+def test_a_step_that_whoever_grades_puts_before_the_run_is_not_left_out():
+    names = ["nbgrader.preprocessors.ClearOutput", "autograder.grading.execute.Execute", "nbgrader.preprocessors.LimitOutput"]
+    names += ["autograder.grading.verdict.SaveGrades", "nbgrader.preprocessors.AssignLatePenalties"]
+    before, run, behind, last = Steps._cut(SimpleNamespace(autograde_preprocessors=names))
+    assert [*before, run, *behind, *last] == names
+    assert (before, run, last) == (names[:1], names[1], names[3:])
 
 
 def test_there_are_as_many_workers_as_the_machine_can_hold(monkeypatch):

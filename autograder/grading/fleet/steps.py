@@ -73,8 +73,8 @@ class Steps(CourseAutograde):
     def compute_reference(self) -> None:
         """What the reference gives on this run's seeds, once for all workers that are forked later."""
         topic, solutions = self.coursedir.assignment_id, solutions_path(self.coursedir)
-        for path in Path(release_path(self.coursedir, topic, "x")).parent.glob("*.ipynb"):
-            notebook = nbformat.read(path, as_version=4)
+        for name in self._notebook_names():
+            notebook = nbformat.read(release_path(self.coursedir, topic, name), as_version=4)
             plan = Execute(parent=self).plan(notebook, {"assignment": topic, "student": ""})
             for cell in filter(is_check, notebook.cells):
                 with contextlib.suppress(Exception):  # the judge will meet it again, and say it of the cell
@@ -103,10 +103,11 @@ class Steps(CourseAutograde):
         """Of `examine` what comes before the run. Returns for each notebook itself and how to run it (`Plan`), both as JSON;
         '' for a plan where there is nothing to run.
         """
-        prepared, execute = {}, _class_of(self._executing())(parent=self.exporter)
+        before, execute, _, _ = self._cut()
+        prepared, execute = {}, _class_of(execute)(parent=self.exporter)
         for path in paths:
             resources = self._resources(path)
-            notebook = self._read(path, resources)
+            notebook = self._through(before, self._read(path, resources), resources)
             plan = execute.plan(notebook, resources["nbgrader"])
             prepared[Path(path).stem] = nbformat.writes(notebook), json.dumps(plan.as_json()) if plan else ""
         return prepared
@@ -123,32 +124,37 @@ class Steps(CourseAutograde):
     def record(self, examined: Examined) -> None:
         """Write it down."""
         assignment, folder = self.coursedir.assignment_id, self.folders[examined.student]
+        *_, last = self._cut()
         for name, text in examined.notebooks.items():
             resources = self._resources(os.path.join(folder, f"{name}.ipynb"))
-            last = self.autograde_preprocessors[_first(self.autograde_preprocessors, SaveAutoGrades) :]
             notebook = self._through(last, nbformat.reads(text, as_version=4), resources)
             self.write_single_notebook(nbformat.writes(notebook), resources)
         self.set_permissions(assignment, examined.student)
         self.run_post_convert_hook()
 
     def _examine(self, path: str) -> str:
+        before, execute, _, _ = self._cut()
         resources = self._resources(path)
         notebook = self._read(path, resources)
-        return self._judge(self._through([self._executing()], notebook, resources), resources)
+        return self._judge(self._through([*before, execute], notebook, resources), resources)
 
     def _read(self, path: str, resources: dict) -> NotebookNode:
         with _at_most(READ_SECONDS):
             self._use(self.sanitize_preprocessors)
             return nbformat.reads(self.exporter.from_filename(path, resources=resources)[0], as_version=4)
 
-    def _executing(self):
-        return self.autograde_preprocessors[_first(self.autograde_preprocessors, Execute)]
-
     def _judge(self, notebook: NotebookNode, resources: dict) -> str:
-        steps = self.autograde_preprocessors
+        _, _, behind, _ = self._cut()
         with _at_most(JUDGE_SECONDS):
-            behind = steps[_first(steps, Execute) + 1 : _first(steps, SaveAutoGrades)]
             return nbformat.writes(self._through(behind, notebook, resources))
+
+    def _cut(self) -> tuple[list, type | str, list, list]:
+        """The preprocessors of nbgrader's second half: before the run, the one that runs, behind it, and from the first that
+        stores a grade.
+        """
+        steps = self.autograde_preprocessors
+        run, store = (_first(steps, kind) for kind in (Execute, SaveAutoGrades))
+        return steps[:run], steps[run], steps[run + 1 : store], steps[store:]
 
     def _through(self, steps: list, notebook: NotebookNode, resources: dict) -> NotebookNode:
         """nbconvert would copy and validate the notebook at each step; it is our own, and was valid when it was read."""
