@@ -17,6 +17,7 @@ import difflib
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from autograder.check import judge_with_key
@@ -183,39 +184,40 @@ def _progress(arguments) -> int:
 NEEDS_A_CHECKOUT = "This command is for instructors. It needs a checkout of the course, set up by `make setup`; missing here: "
 
 
-def _rejudge(arguments: list[str]) -> int:
+class NotInstalled(Exception):
+    """A command for instructors was given where only a student's part is installed; the message says what is missing."""
+
+
+@contextmanager
+def _from_a_checkout() -> Iterator[None]:
+    """Imports of what students do not install. Raises NotInstalled."""
     try:
-        from autograder.grading.rejudge import main
+        yield
     except ModuleNotFoundError as error:
-        print(NEEDS_A_CHECKOUT + f"{error.name}.", file=sys.stderr)
-        return 2
+        raise NotInstalled(NEEDS_A_CHECKOUT + f"{error.name}.") from None
+
+
+def _rejudge(arguments: list[str]) -> int:
+    with _from_a_checkout():
+        from autograder.grading.rejudge import main
     return main(arguments)
 
 
 def _grade(arguments: list[str]) -> int:
-    try:
+    with _from_a_checkout():
         from autograder.grading.fleet.grade import main
-    except ModuleNotFoundError as error:
-        print(NEEDS_A_CHECKOUT + f"{error.name}.", file=sys.stderr)
-        return 2
     return main(arguments)
 
 
 def _report(arguments: list[str]) -> int:
-    try:
+    with _from_a_checkout():
         from autograder.grading.classreport.command import main
-    except ModuleNotFoundError as error:
-        print(NEEDS_A_CHECKOUT + f"{error.name}.", file=sys.stderr)
-        return 2
     return main(arguments)
 
 
 def _prepare(arguments) -> int:
-    try:
+    with _from_a_checkout():
         from autograder.workshop.prepare import main
-    except ModuleNotFoundError as error:
-        print(NEEDS_A_CHECKOUT + f"{error.name}.", file=sys.stderr)
-        return 2
     return main(arguments.topics)
 
 
@@ -254,10 +256,14 @@ def main(argv: list[str] | None = None) -> int:
     for name, (_, says) in WITH_NBGRADERS_OPTIONS.items():
         commands.add_parser(name, help=f"instructors: {says}", add_help=False)
     said = sys.argv[1:] if argv is None else argv
-    if said and said[0] in WITH_NBGRADERS_OPTIONS:
-        return WITH_NBGRADERS_OPTIONS[said[0]][0](said[1:])
-    arguments = parser.parse_args(said)
-    return arguments.run(arguments)
+    try:
+        if said and said[0] in WITH_NBGRADERS_OPTIONS:
+            return WITH_NBGRADERS_OPTIONS[said[0]][0](said[1:])
+        arguments = parser.parse_args(said)
+        return arguments.run(arguments)
+    except NotInstalled as error:
+        print(error, file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

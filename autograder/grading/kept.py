@@ -1,7 +1,7 @@
 """Evidence as a judged notebook keeps it, for a re-judge: packed, since a class of it is read again and again.
 
-Arrays go through as bytes, each once, and all of it through xz: a fifth to a tenth of the JSON. Unpacking is bounded too; what is
-unpacked was written by the judge, but it lies in a file.
+Arrays go through as bytes, each once, and all of it through xz: a fifth to a tenth of the JSON. Unpacking is bounded too;
+what is unpacked was written by the judge, but it lies in a file.
 """
 
 import base64

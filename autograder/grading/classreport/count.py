@@ -8,9 +8,8 @@ from statistics import fmean, median, quantiles
 
 from autograder.grading.classreport.alike import form, parsed
 from autograder.grading.classreport.gather import Answer, Class, Submission, Task
-from autograder.grading.states import GRADED, INFRASTRUCTURE_ERROR, STUDENT_ERROR, SUBMISSION_ERROR
+from autograder.grading.states import GRADED, INFRASTRUCTURE_ERROR, STATES, STUDENT_ERROR, SUBMISSION_ERROR
 
-STATES = (GRADED, STUDENT_ERROR, SUBMISSION_ERROR, INFRASTRUCTURE_ERROR)
 BINS = 10
 EXAMPLES = 2  # of a mistake
 EXAMPLE_LINES, EXAMPLE_WIDTH = 40, 110

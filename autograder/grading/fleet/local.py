@@ -4,8 +4,6 @@ Where a process can be forked they are forks of the one that grades: it has impo
 its warm process for kernels started, so a worker costs nothing to start and little memory.
 """
 
-import contextlib
-import ctypes
 import logging
 import multiprocessing
 import os
@@ -15,7 +13,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
-_PR_SET_PDEATHSIG = 1
+from autograder.grading.sandbox import calls
+
 _EACH_GB = 0.7  # what a worker and its kernel take at most, where kernels do what notebooks do
 _opened: Callable | None = None  # gives what a worker works with; a fork has it from its parent
 
@@ -67,8 +66,7 @@ def _begin(opened: Callable, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if _can_fork():
-        with contextlib.suppress(OSError):
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        calls.prctl(calls.PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it ended before this line
             os._exit(1)
     _opened = opened
