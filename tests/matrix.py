@@ -26,6 +26,7 @@ from conftest import MUTATION_SCORES, WHOLE
 
 from autograder.evidence import PUBLIC_SEEDS, collect, run_case, watched_cases
 from autograder.exercise import Case, Exercise, exercises_of, find_exercise
+from autograder.grading import kept
 from autograder.judging.judge import judge_evidence
 from autograder.judging.key import KEYS, AnswerKey, build_key, key_path, load_key, read_key, same_key
 from autograder.judging.reference import SOLUTIONS, Reference
@@ -307,6 +308,11 @@ def test_answer_key_is_what_the_reference_gives(topic):
 
 
 # --- Answers without thought
+
+
+def test_what_is_kept_of_a_right_submission_is_small(topic):
+    evidence = [evidence_of(exercise.name, reference(topic).functions[exercise.name], PUBLIC_SEEDS) for exercise in exercises_of(topic)]
+    assert sum(len(kept.pack(each)) for each in evidence) < 150_000  # characters in the notebook
 
 
 def identity(position):

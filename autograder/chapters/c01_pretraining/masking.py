@@ -11,10 +11,30 @@ mask_tokens = Exercise("mask_tokens", TOPIC, "Exercise 10: BERT's masking")
 
 MASK_ID = 4
 FEW_IDS = 11  # the vocabulary of the case that counts who is drawn
+SAME = -(2**15)  # in what travels to the judge: the id that went in
+
+# Rows, length and vocabulary of the cases whose inputs the judge makes again from the seed.
+# So many draws that, of 0.15 and 0.35, of shares of 2 % and 10 %, and of 72 % and 80 %, each two lie more than 10 standard
+# errors apart, and 0.9 x 0.35 and 0.35 fewer than 2.
+SIZES = {
+    "how_many_are_chosen": (97, 101, 61),
+    "another_rate": (1001, 5, 61),
+    "eighty_ten_ten": (103, 113, 61),
+    "special_tokens": (31, 97, 61),
+    "random_tokens_cover_the_vocabulary": (97, 101, FEW_IDS),
+}
+
+
+def maskable(case: str, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """A case's ids, (rows, length) of numbers from 5 on, and which of them are special: first, last, some padding at the end."""
+    ids, special = _maskable(seed, *SIZES[case])
+    if case == "special_tokens":
+        special[:, 5:35] = True  # with the ids of ordinary words
+        ids[:, 40:70] = 2  # an ordinary word with a small id
+    return ids, special
 
 
 def _maskable(seed: int, rows: int, length: int, vocab: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids (rows, length) in [5, vocab) and which of them are special (first, last, and some padding at the end)."""
     g = seeded(seed)
     ids = torch.randint(5, vocab, (rows, length), generator=g)
     special = torch.zeros(rows, length, dtype=torch.bool)
@@ -23,21 +43,28 @@ def _maskable(seed: int, rows: int, length: int, vocab: int) -> tuple[torch.Tens
     return ids, special
 
 
-def _masked(answer, seed: int, ids: torch.Tensor, special: torch.Tensor, vocab: int, **options) -> dict:
-    """What went in and what came back, raw: the rules say what must hold of it."""
-    corrupted, labels = _two_tensors(answer(ids, special, MASK_ID, vocab, seeded(seed), **options), ids)
+def _masked(answer, case: str, seed: int, **options) -> dict:
+    """What came back, raw: the rules say what must hold of it."""
+    ids, special = maskable(case, seed)
+    given = ids.clone()
+    corrupted, labels = _two_tensors(answer(ids, special, MASK_ID, SIZES[case][2], seeded(seed), **options), ids)
     return {
-        "input_ids": _small(ids),
-        "is_special": special,
-        "corrupted": _small(corrupted),
-        "labels": _small(labels),
+        "seed": seed,
+        "corrupted": _beside(given, corrupted),
+        "labels": _beside(given, labels),
         "hold_integers": not any(x.is_floating_point() or x.dtype == torch.bool for x in (corrupted, labels)),
     }
 
 
+def _beside(ids: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+    """As 16-bit integers, with SAME for the id that went in: few different numbers are left, and pack well."""
+    small = _small(tensor)
+    return torch.where(small == ids, SAME, small).to(torch.int16)
+
+
 def _small(ids: torch.Tensor) -> torch.Tensor:
     """As 16-bit integers: no id here is larger, and much of it travels to the judge."""
-    return ids.clamp(-(2**15), 2**15 - 1).to(torch.int16)
+    return ids.clamp(SAME + 1, -SAME - 1).to(torch.int16)
 
 
 def _two_tensors(returned, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -54,36 +81,31 @@ def _two_tensors(returned, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tenso
 @mask_tokens.case(rule="masking_choice")
 def how_many_are_chosen(answer, seed):
     """Each ordinary token is chosen with probability 0.15; a chosen token's label is its id, all others have -100."""
-    return _masked(answer, seed, *_maskable(seed, 97, 101, 61), 61)
+    return _masked(answer, "how_many_are_chosen", seed)
 
 
 @mask_tokens.case(rule="masking_rate")
 def another_rate(answer, seed):
     """The rate is an argument: with rate = 0.35, 35 tokens in 100 are chosen, in rows of a single word too."""
-    # So many draws that 0.15 and 0.35 lie more than 10 standard errors apart, and 0.9 x 0.35 and 0.35 fewer than 2.
-    return _masked(answer, seed, *_maskable(seed, 1001, 5, 61), 61, rate=0.35)
+    return _masked(answer, "another_rate", seed, rate=0.35)
 
 
 @mask_tokens.case(rule="masking_fates")
 def eighty_ten_ten(answer, seed):
     """Of the chosen tokens 80 % become [MASK], 10 % a random token, 10 % stay as they are."""
-    # So many draws that shares of 2 % and 10 %, or of 72 % and 80 %, lie more than 11 standard errors apart.
-    return _masked(answer, seed, *_maskable(seed, 103, 113, 61), 61, rate=0.6)
+    return _masked(answer, "eighty_ten_ten", seed, rate=0.6)
 
 
 @mask_tokens.case(rule="masking_specials")
 def special_tokens(answer, seed):
     """Special tokens are never chosen and never changed. is_special says which they are, not their ids."""
-    ids, special = _maskable(seed, 31, 97, 61)
-    special[:, 5:35] = True  # with the ids of ordinary words
-    ids[:, 40:70] = 2  # an ordinary word with a small id
-    return _masked(answer, seed, ids, special, 61, rate=0.5)
+    return _masked(answer, "special_tokens", seed, rate=0.5)
 
 
 @mask_tokens.case(rule="masking_replacements")
 def random_tokens_cover_the_vocabulary(answer, seed):
     """Random replacements come from the whole vocabulary, first id to last, all equally likely."""
-    return _masked(answer, seed, *_maskable(seed, 97, 101, FEW_IDS), FEW_IDS, rate=0.9)
+    return _masked(answer, "random_tokens_cover_the_vocabulary", seed, rate=0.9)
 
 
 @mask_tokens.case(rule="repeatable_masks")

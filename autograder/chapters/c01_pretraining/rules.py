@@ -6,37 +6,60 @@ allocates by are the probes' constants, never numbers from the data.
 """
 
 from collections import Counter
+from typing import NamedTuple
 
 import numpy as np
 
 from autograder.chapters.c01_pretraining.causal import IGNORE
 from autograder.chapters.c01_pretraining.counting import ASKED, BARS, SUMS_TO_ONE, small_text
-from autograder.chapters.c01_pretraining.masking import FEW_IDS, FOUR, LENGTHS, MANY, MASK_ID, SHORT
+from autograder.chapters.c01_pretraining.masking import FEW_IDS, FOUR, LENGTHS, MANY, MASK_ID, SAME, SHORT, maskable
 from autograder.judging.compare import Summary
-from autograder.judging.rules import bars, checksum, facts, rates, reaches, rule
+from autograder.judging.rules import bars, bounded, checksum, facts, rates, reaches, rule
 
-# --- masking: data holds input_ids, is_special, corrupted and labels, each (rows, length), and hold_integers
+# --- masking: data holds a seed, corrupted and labels, each (rows, length), and hold_integers
 
 
-def _chosen_share(data: dict, chosen: np.ndarray) -> Summary:
-    ids, special = data["input_ids"], data["is_special"]
+class Masked(NamedTuple):
+    """What went in and what came back, each (rows, length); seed: an entry that tells whose inputs they are."""
+
+    ids: np.ndarray
+    special: np.ndarray
+    corrupted: np.ndarray
+    labels: np.ndarray
+    seed: Summary
+
+
+def _masked(data: dict, case: str) -> Masked:
+    """Raises ValueError where what came back is not of the shape of what went in: it would be spread to it, at any cost."""
+    seed = bounded(data["seed"], 2**62)
+    ids, special = (x.numpy() for x in maskable(case, seed))
+    came = [np.asarray(data[name]) for name in ("corrupted", "labels")]
+    if any(values.shape != ids.shape for values in came):
+        raise ValueError(f"masked tokens of the shapes {[values.shape for values in came]}")
+    corrupted, labels = (np.where(values == SAME, ids, values) for values in came)
+    return Masked(ids, special, corrupted, labels, checksum(np.array([seed])))
+
+
+def _chosen_share(masked: Masked, chosen: np.ndarray) -> Summary:
     alike = (chosen == chosen[0]).all()
-    draws = chosen[:1][~special[:1]] if alike else chosen[~special]  # the same in all rows: one draw a column
-    return rates({"chosen_draws": draws}) | facts(every_row_chose_the_same_places=alike) | checksum(ids, special)
+    draws = chosen[:1][~masked.special[:1]] if alike else chosen[~masked.special]  # the same in all rows: one draw a column
+    return rates({"chosen_draws": draws}) | facts(every_row_chose_the_same_places=alike) | masked.seed
 
 
 @rule
 def masking_rate(data: dict) -> Summary:
     """The share of ordinary tokens that have a label or were changed."""
-    return _chosen_share(data, (data["labels"] != IGNORE) | (data["corrupted"] != data["input_ids"]))
+    masked = _masked(data, "another_rate")
+    return _chosen_share(masked, (masked.labels != IGNORE) | (masked.corrupted != masked.ids))
 
 
 @rule
 def masking_choice(data: dict) -> Summary:
     """That share, and what a choice means: a label that is the original id, and no change elsewhere."""
-    ids, corrupted, labels = data["input_ids"], data["corrupted"], data["labels"]
+    masked = _masked(data, "how_many_are_chosen")
+    ids, _, corrupted, labels, _ = masked
     chosen = labels != IGNORE
-    return _chosen_share(data, chosen) | facts(
+    return _chosen_share(masked, chosen) | facts(
         some_token_is_chosen=chosen.any(),
         some_label_is_not_the_original_id=(labels[chosen] != ids[chosen]).any(),
         some_token_changed_without_being_chosen=(corrupted[~chosen] != ids[~chosen]).any(),
@@ -47,27 +70,27 @@ def masking_choice(data: dict) -> Summary:
 @rule
 def masking_fates(data: dict) -> Summary:
     """What became of the chosen ordinary tokens."""
-    ids, special = data["input_ids"], data["is_special"]
-    chosen = (data["labels"] != IGNORE) & ~special
-    now, was = data["corrupted"][chosen], ids[chosen]
+    ids, special, corrupted, labels, seed = _masked(data, "eighty_ten_ten")
+    chosen = (labels != IGNORE) & ~special
+    now, was = corrupted[chosen], ids[chosen]
     draws = {
         "became_mask_draws": now == MASK_ID,
         "became_another_token_draws": (now != MASK_ID) & (now != was),
         "stayed_draws": now == was,
     }
-    return rates(draws) | checksum(ids, special)
+    return rates(draws) | seed
 
 
 @rule
 def masking_specials(data: dict) -> Summary:
     """Whether special tokens were left alone, and ordinary ones were not."""
-    ids, special, chosen = data["input_ids"], data["is_special"], data["labels"] != IGNORE
-    small = ids <= MASK_ID
-    return checksum(ids, special) | facts(
+    ids, special, corrupted, labels, seed = _masked(data, "special_tokens")
+    chosen, small = labels != IGNORE, ids <= MASK_ID
+    return seed | facts(
         some_special_token_chosen=chosen[special & small].any(),
         some_special_token_with_the_id_of_a_word_chosen=chosen[special & ~small].any(),
         some_word_with_a_small_id_chosen=chosen[~special & small].any(),
-        some_special_token_changed=(data["corrupted"][special] != ids[special]).any(),
+        some_special_token_changed=(corrupted[special] != ids[special]).any(),
         some_ordinary_token_chosen=chosen[~special].any(),
     )
 
@@ -75,12 +98,12 @@ def masking_specials(data: dict) -> Summary:
 @rule
 def masking_replacements(data: dict) -> Summary:
     """Which ids random replacements have, and how often."""
-    ids, special, corrupted = data["input_ids"], data["is_special"], data["corrupted"]
-    changed = (data["labels"] != IGNORE) & ~special & (corrupted != MASK_ID) & (corrupted != ids)
+    ids, special, corrupted, labels, seed = _masked(data, "random_tokens_cover_the_vocabulary")
+    changed = (labels != IGNORE) & ~special & (corrupted != MASK_ID) & (corrupted != ids)
     replaced = corrupted[changed]
     alike = len(replaced) > 0 and (replaced == replaced[0]).all()
     drawn = replaced[:0] if alike else replaced
-    return rates({"became_each_id_draws": drawn[:, None] == np.arange(FEW_IDS)}) | checksum(ids, special) | facts(
+    return rates({"became_each_id_draws": drawn[:, None] == np.arange(FEW_IDS)}) | seed | facts(
         every_replacement_is_the_same_token=alike,
         some_outside_the_vocabulary=((replaced < 0) | (replaced >= FEW_IDS)).any(),
     )

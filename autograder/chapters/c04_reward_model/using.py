@@ -3,7 +3,7 @@
 import torch
 
 from autograder.chapters.c04_reward_model.few import HELDOUT, worlds
-from autograder.chapters.probing import as_number, seeded
+from autograder.chapters.probing import as_number, coarse, seeded
 from autograder.exercise import Exercise, Unexpected
 
 TOPIC = "04_reward_model"
@@ -194,7 +194,9 @@ def _scores_of_heldout(answer, seed: int) -> dict:
         if len(scores) != HELDOUT:
             raise Unexpected(f"One score for each of the {HELDOUT} held-out answers should come back; {len(scores)} came.")
         rows.append(scores)
-    return {"scores": torch.stack(rows), "seed": torch.tensor(seed)}
+    # Only differences of scores are judged: without their mean, which may be large, few digits say them.
+    centred = [scores - scores.mean() for scores in rows]
+    return {"scores": coarse(torch.stack(centred)), "seed": torch.tensor(seed)}
 
 
 @scores_from_few.case(rule="few_bar_1")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from autograder.chapters.probing import as_pair, as_tensor, asked_once, seeded
+from autograder.chapters.probing import as_pair, as_tensor, asked_once, coarse, seeded
 from autograder.exercise import Exercise, Unexpected
 
 TOPIC = "07_finetuning"
@@ -74,7 +74,7 @@ def _factors(found, number: int) -> dict:
                 f"The factors of update {i}, ({d_out}, {d_in}), should be ({d_out}, rank) and (rank, {d_in}); "
                 f"yours are {tuple(B.shape)} and {tuple(A.shape)}."
             )
-        data |= {f"B_{number}_{i}": B, f"A_{number}_{i}": A}
+        data |= {f"B_{number}_{i}": coarse(B), f"A_{number}_{i}": coarse(A)}
     numbers = sum(factor.numel() for factor in data.values())
     if numbers > BUDGET:
         raise Unexpected(f"Your factors hold {numbers} numbers; the budget is {BUDGET}.")

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from autograder.chapters.probing import as_number, as_pair, as_tensor, gradient_norm, plain_losses, seeded
+from autograder.chapters.probing import as_number, as_pair, as_tensor, gradient_norm, in_groups, plain_losses, seeded
 from autograder.exercise import Exercise, Unexpected
 
 TOPIC = "07_finetuning"
@@ -340,7 +340,7 @@ def dropout_in_training(answer, seed):
     x = _drawn(seed, 1, 4).repeat(6000, 1)
     weight, _, A, B = _layer(seed, 4, 3, 2)
     found = as_tensor(answer(x, weight, None, A, B, 2.0, 0.3, True), "The result").detach()
-    return {"result_draws": found, "squared_draws": found.square()}
+    return {"result_draws": in_groups(found, 100), "squared_draws": in_groups(found.square(), 100)}
 
 
 @lora_linear.case
@@ -492,7 +492,8 @@ def how_A_is_drawn(answer, seed):
     drawn = {part.A.shape[1]: part.A.detach() for _, part in _factors_in(model)}
     if set(drawn) != {4, 6}:
         raise Unexpected("Each layer called gate or down should be what make(linear, A, B) gives, with A (rank, d_in).")
-    found = {f"A_{d_in}_draws": A for d_in, A in drawn.items()} | {f"squared_{d_in}_draws": A**2 for d_in, A in drawn.items()}
+    found = {f"A_{d_in}_draws": in_groups(A, 30) for d_in, A in drawn.items()}
+    found |= {f"squared_{d_in}_draws": in_groups(A**2, 30) for d_in, A in drawn.items()}
     bounds = {f"largest_of_{d_in}_is_below_the_bound": bool(A.abs().max() <= d_in**-0.5 + 1e-6) for d_in, A in drawn.items()}
     return found | bounds
 
