@@ -58,7 +58,11 @@ class Execute(NbGraderPreprocessor):
         seeds = self._seeds(nb, names)
         notes.grading_seeds = {name: list(drawn) for name, drawn in seeds.items()}
         limits = Limits(self.timeout, self.check_timeout, self.notebook_timeout, self.memory_mb, self.restarts)
-        return Plan(seeds, limits, self._policy() if self.sandbox and sandbox_asked_for() else None)
+        return Plan(seeds, limits, self._policy() if self.is_sandboxed() else None)
+
+    def is_sandboxed(self) -> bool:
+        """Whether a sandbox is asked for."""
+        return self.sandbox and sandbox_asked_for()
 
     def _policy(self) -> dict:
         return {
@@ -71,7 +75,7 @@ class Execute(NbGraderPreprocessor):
 
     def server(self, coursedir) -> Server | None:
         """Where kernels come from; None where there is to be no sandbox."""
-        if not (self.sandbox and sandbox_asked_for()):
+        if not self.is_sandboxed():
             return None
         kinds = ("source", "submitted", "autograded", "feedback", "solution")
         held_back = [Path(coursedir.root) / getattr(coursedir, f"{kind}_directory") for kind in kinds]

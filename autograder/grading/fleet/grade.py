@@ -1,7 +1,7 @@
 """`autograder grade`: a class through nbgrader's own steps, several submissions at once, to be stopped and begun at any time.
 
     autograder grade 01_pretraining [--workers 4] [--student NAME] [--only-failed] [--force] [--rejudge] [--no-sandbox]
-                                    [--scheduler tcp://HOST:8786]
+                                    [--image IMAGE [--engine podman]] [--scheduler tcp://HOST:8786]
 
 What is behind it is read from `nbgrader_config.py`; nbgrader's options can follow (--Execute.timeout=60). Ctrl-C, or a
 machine that is switched off, loses nothing that was graded: the same command goes on from there, and so does
@@ -27,9 +27,11 @@ from nbgrader.apps.baseapp import NbGrader
 from nbgrader.converters import NbGraderException
 from tqdm import tqdm
 
-from autograder.grading.execute import SANDBOX, draw_afresh
+from autograder.grading.execute import SANDBOX, Execute, draw_afresh
 from autograder.grading.fleet.classrun import Ended, run_class
 from autograder.grading.fleet.cluster import ClusterWorkers
+from autograder.grading.fleet.containers import ContainerWorkers
+from autograder.grading.fleet.elsewhere import Elsewhere
 from autograder.grading.fleet.local import LocalWorkers, cores, default_count
 from autograder.grading.fleet.steps import Steps
 from autograder.grading.gradebook import GradebookBusy, reached
@@ -85,9 +87,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--student", default="*", help="one student only, or a pattern of names")
     parser.add_argument("--only-failed", action="store_true", help="again, those that did not end as 'graded'")
     parser.add_argument("--force", action="store_true", help="again, those that were graded before")
-    parser.add_argument("--scheduler", metavar="ADDRESS", help="run the notebooks on the machines of this dask cluster")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--image", help="run the notebooks in containers made of this image")
+    where.add_argument("--scheduler", metavar="ADDRESS", help="run the notebooks on the machines of this dask cluster")
+    parser.add_argument("--engine", default="", help="what starts containers (podman or docker, as there is)")
     parser.add_argument("--rejudge", action="store_true", help="judge again what was run before, running nothing")
-    parser.add_argument("--no-sandbox", action="store_true", help="run what students hand in as you, without a sandbox")
+    without = "run what students hand in as you, without a sandbox; with --image, in a container for each"
+    parser.add_argument("--no-sandbox", action="store_true", help=without)
     return parser
 
 
@@ -126,17 +132,18 @@ def _open(opener: Opener) -> Steps:
 
 
 def _grade(steps: Steps, opener: Opener, arguments: argparse.Namespace) -> int:
-    if not arguments.scheduler:
+    here = not (arguments.scheduler or arguments.image)
+    if here:
         steps.begin_sandbox()
     steps.compute_reference()  # while the kernels' warm process imports
-    if not arguments.scheduler:
+    if here:
         steps.try_sandbox()
     students = list(steps.folders)
     if arguments.only_failed:
         failed = _failed(steps.coursedir, arguments.topic)
         students = [student for student in students if student in failed]
-    workers = _workers(opener, arguments)
-    at_once = workers.capacity
+    workers = _workers(steps, opener, arguments)
+    at_once = workers.slots()
     ended: list[Ended] = []
     started, stopped, code = time.monotonic(), "", 0
     bar = tqdm(total=len(students), unit=" submissions", smoothing=0.05, dynamic_ncols=True, disable=None)
@@ -160,10 +167,16 @@ def _grade(steps: Steps, opener: Opener, arguments: argparse.Namespace) -> int:
     return code or int(bool(steps.refused) or any(one.state == INFRASTRUCTURE_ERROR for one in ended))
 
 
-def _workers(opener: Opener, arguments: argparse.Namespace) -> LocalWorkers | ClusterWorkers:
+def _workers(steps: Steps, opener: Opener, arguments: argparse.Namespace) -> LocalWorkers | Elsewhere:
+    count = arguments.workers or default_count()
     if arguments.scheduler:
         return ClusterWorkers(opener, arguments.scheduler, arguments.workers or cores())
-    return LocalWorkers(opener, arguments.workers or default_count())
+    if arguments.image:
+        execute = Execute(parent=steps)
+        limits = {name: getattr(execute, name) for name in ("memory_mb", "files_mb", "processes")}
+        here = min(count, cores())
+        return ContainerWorkers(opener, arguments.image, count, here, arguments.engine, execute.is_sandboxed(), limits)
+    return LocalWorkers(opener, count)
 
 
 def _failed(coursedir, topic: str) -> set[str]:

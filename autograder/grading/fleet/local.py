@@ -31,6 +31,10 @@ class LocalWorkers:
         self.opened, self.capacity = opened, count
         self.renew()
 
+    def slots(self) -> int:
+        """How many submissions are examined at a time."""
+        return self.capacity
+
     def submit(self, work: Callable, *arguments) -> Future:
         """`work(opened(), *arguments)` in one of the processes."""
         return self.pool.submit(_work, work, arguments)

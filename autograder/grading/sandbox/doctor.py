@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CONTAINER = (
-    "Grade in a container that holds the course and the class and nothing else: Docker or Podman on this machine, or a "
-    "Linux machine elsewhere. In it, a sandbox for each submission is made as on any Linux; the container must allow user "
-    "namespaces (podman does; docker run --security-opt seccomp=unconfined --security-opt systempaths=unconfined, or "
-    "--privileged)."
+    "Grade in containers of Docker or Podman: `autograder grade TOPIC --image course` (autograder/handbook/large_classes.md "
+    "says how the image is made). Or grade on a Linux machine."
+)
+IN_A_CONTAINER = (
+    "This is a container, and it must allow user namespaces: podman does; docker run --security-opt seccomp=unconfined "
+    "--security-opt systempaths=unconfined --security-opt apparmor=unconfined, or --privileged."
 )
 HINTS = {  # what decides over user namespaces, with the value that forbids them
     "/proc/sys/kernel/unprivileged_userns_clone": ("0", "sysctl -w kernel.unprivileged_userns_clone=1"),
@@ -99,7 +101,7 @@ def advice() -> str:
     for path, (forbidding, remedy) in HINTS.items():
         if Path(path).exists() and Path(path).read_text().strip() == forbidding:
             return f"{path} is {forbidding}, which forbids it: as root, {remedy}."
-    return CONTAINER if _container() else "Linux 5.14 or later, with user namespaces, is needed."
+    return IN_A_CONTAINER if _container() else "Linux 5.14 or later, with user namespaces, is needed."
 
 
 def _container() -> str:
