@@ -1,9 +1,12 @@
 """Acceptance rules of chapter 03's estimator: its mean and its spread over many draws, found on the judge's side."""
 
+from functools import lru_cache
+from typing import NamedTuple
+
 import numpy as np
 
 from autograder.judging.compare import Entry, Summary
-from autograder.judging.rules import bars, checksum, facts, means, reaches, rule
+from autograder.judging.rules import bars, bounded, checksum, facts, means, reaches, rule
 
 
 @rule
@@ -55,16 +58,11 @@ LEAST_OF_BIAS = 6.0  # standard errors; a right answer is never so far off by ch
 
 def _quiet(data: dict, bar: float) -> Summary:
     """Of the open task: whether the estimates are right on average, and their mean squared error against leave-one-out's."""
-    from autograder.chapters.c03_reinforce.sampling import K, unseen_world
-
-    seed = int(data["seed"])
-    logits, rewards = (x.double().numpy() for x in unseen_world(seed))
-    probs = np.exp(logits - logits.max(1, keepdims=True))
-    probs /= probs.sum(1, keepdims=True)
-    exact = probs * (rewards - (probs * rewards).sum(1, keepdims=True))
-    error = np.asarray(data["estimates"], dtype=float) - exact
-    measured = np.square(error).sum(1).mean() / _leave_one_out_variance(probs, rewards, K).mean()
-    off = _standard_errors_off(error, exact, probs)
+    seed = bounded(data["seed"], 2**62)
+    truth = _truth_of(seed)
+    error = np.asarray(data["estimates"], dtype=float) - truth.exact
+    measured = np.square(error).sum(1).mean() / truth.of_leave_one_out
+    off = _standard_errors_off(error, truth.exact, truth.probs)
     told = f"Measured: on average your estimates are {off:.0f} standard errors off the exact gradient. That is no luck: a bias."
     knows = "Your estimate changes with rewards that you did not ask for."
     found = {
@@ -74,6 +72,25 @@ def _quiet(data: dict, bar: float) -> Summary:
     # By the seed the judge makes the prompts again: estimates for others would be right by no means.
     what = "mean squared error, in units of leave-one-out's,"
     return found | checksum(np.array([seed])) | reaches(what, float(measured), bar, lower_is_better=True, digits=2)
+
+
+class _Truth(NamedTuple):
+    """exact: the gradients, probs: the policies', both (prompts, answers); the mean squared error of leave-one-out."""
+
+    exact: np.ndarray
+    probs: np.ndarray
+    of_leave_one_out: float
+
+
+@lru_cache(maxsize=64)  # the same for a whole class
+def _truth_of(seed: int) -> _Truth:
+    from autograder.chapters.c03_reinforce.sampling import K, unseen_world
+
+    logits, rewards = (x.double().numpy() for x in unseen_world(seed))
+    probs = np.exp(logits - logits.max(1, keepdims=True))
+    probs /= probs.sum(1, keepdims=True)
+    exact = probs * (rewards - (probs * rewards).sum(1, keepdims=True))
+    return _Truth(exact, probs, float(_leave_one_out_variance(probs, rewards, K).mean()))
 
 
 def _standard_errors_off(error: np.ndarray, exact: np.ndarray, probs: np.ndarray) -> float:

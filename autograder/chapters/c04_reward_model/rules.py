@@ -1,8 +1,9 @@
 """Acceptance rules of chapter 04: how far an answer's scores of held-out answers are from the best there could be."""
 
+from functools import lru_cache
+
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from autograder.chapters.c04_reward_model.few import HELDOUT, WORLDS, worlds
 from autograder.judging.compare import Summary
@@ -14,14 +15,26 @@ def nats_above_the_truth(scores: np.ndarray, seed: int) -> float:
 
     The mean over all pairs of held-out answers and all worlds of KL(true preference || predicted preference), in nats.
     """
-    excess = []
-    for row, world in zip(torch.as_tensor(scores).double(), worlds(seed), strict=True):
-        i, j = torch.triu_indices(HELDOUT, HELDOUT, 1)
-        true, said = (x[i] - x[j] for x in (world.utilities, row))  # (pairs,)
-        p = torch.sigmoid(true)
-        loss, best = (-(p * F.logsigmoid(d) + (1 - p) * F.logsigmoid(-d)) for d in (said, true))
-        excess.append((loss - best).mean())
-    return float(torch.stack(excess).mean())
+    p, best = _true_preferences(seed)
+    return _mean_loss(_differences(torch.as_tensor(scores).double()), p) - best
+
+
+@lru_cache(maxsize=32)  # the same for a whole class
+def _true_preferences(seed: int) -> tuple[torch.Tensor, float]:
+    """Of all pairs of held-out answers the probability that the first is preferred, (WORLDS, pairs); the least mean loss."""
+    true = _differences(torch.stack([world.utilities for world in worlds(seed)]))
+    p = torch.sigmoid(true)
+    return p, _mean_loss(true, p)
+
+
+def _differences(values: torch.Tensor) -> torch.Tensor:
+    i, j = torch.triu_indices(HELDOUT, HELDOUT, 1)
+    return values[:, i] - values[:, j]  # (WORLDS, pairs)
+
+
+def _mean_loss(differences: torch.Tensor, p: torch.Tensor) -> float:
+    # -log sigmoid(-d) is -log sigmoid(d) + d
+    return (torch.nn.functional.softplus(-differences) + (1 - p) * differences).mean().item()
 
 
 def _bar(data: dict, bar: float) -> Summary:

@@ -1,5 +1,7 @@
 """Acceptance rules of chapter 06's open task: what a policy is truly worth, which only the judge knows."""
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 
@@ -11,19 +13,32 @@ from autograder.judging.rules import bars, bounded, checksum, reaches
 def _gain(data: dict, bar: float) -> Summary:
     seed = bounded(data["seed"], 2**62)
     logits = torch.as_tensor(np.asarray(data["logits"], dtype=np.float64)).reshape(WORLDS, PROMPTS, MANNERS)
-    return checksum(np.asarray([seed])) | reaches("share of the possible gain", _share(logits, worlds(seed)), bar)
+    return checksum(np.asarray([seed])) | reaches("share of the possible gain", _share(logits, _possible_in(seed)), bar)
 
 
-def _share(logits: torch.Tensor, many: list[World]) -> float:
+@lru_cache(maxsize=64)  # the same for a whole class
+def _possible_in(seed: int) -> list[tuple[World, float, float]]:
+    return _possible(worlds(seed))
+
+
+def _possible(many: list[World]) -> list[tuple[World, float, float]]:
+    """Of each world itself, what the reference is worth in it, and the best that a policy can be."""
+    found = []
+    for one in many:
+        one = one._replace(ref_logps=one.ref_logps.double(), utilities=one.utilities.double())
+        policies = one.ref_logps, one.ref_logps + one.utilities / BETA
+        found.append((one, *(_objective(logits, one.ref_logps, one.utilities) for logits in policies)))
+    return found
+
+
+def _share(logits: torch.Tensor, possible_in: list[tuple[World, float, float]]) -> float:
     """What the policies of these worlds gain in E[utility] - β KL over the reference, as a share of the greatest possible gain.
 
     Gains are added up over the worlds first, so that one in which little can be gained counts for little.
     """
     gained = possible = 0.0
-    for row, one in zip(logits, many, strict=True):
-        ref_logps, utilities = one.ref_logps.double(), one.utilities.double()
-        start, most = (_objective(x, ref_logps, utilities) for x in (ref_logps, ref_logps + utilities / BETA))
-        gained += _objective(row, ref_logps, utilities) - start
+    for row, (one, start, most) in zip(logits, possible_in, strict=True):
+        gained += _objective(row, one.ref_logps, one.utilities) - start
         possible += most - start
     return gained / possible
 

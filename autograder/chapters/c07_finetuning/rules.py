@@ -1,5 +1,7 @@
 """Acceptance rules of chapter 07's open task: what of the updates is left, on inputs that the answer has not seen."""
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 
@@ -27,14 +29,27 @@ def share_kept(found: list[Pairs], seed: int) -> float:
     Errors are added up over the worlds first.
     """
     error = whole = 0.0
-    for pairs, one in zip(found, worlds(seed), strict=True):
+    for pairs, layers in zip(found, _layers_of(seed), strict=True):
         if sum(B.numel() + A.numel() for B, A in pairs) > BUDGET:
             return float("nan")
-        for (B, A), update, x in zip(pairs, one.updates, one.fresh, strict=True):
-            update, x = update.double(), x.double()
-            error += (x @ (update - B.double() @ A.double()).T).square().sum().item()
-            whole += (x @ update.T).square().sum().item()
+        for (B, A), (update, products) in zip(pairs, layers, strict=True):
+            error += _squared_outputs(update - B.double() @ A.double(), products)
+            whole += _squared_outputs(update, products)
     return 1 - error / whole
+
+
+@lru_cache(maxsize=32)  # the same for a whole class
+def _layers_of(seed: int) -> list[list[tuple[torch.Tensor, torch.Tensor]]]:
+    """World by world, of each layer the update and xᵀx of the fresh inputs x, which is all of them that an error depends on."""
+    return [
+        [(update.double(), x.double().T @ x.double()) for update, x in zip(one.updates, one.fresh, strict=True)]
+        for one in worlds(seed)
+    ]
+
+
+def _squared_outputs(weight: torch.Tensor, products: torch.Tensor) -> float:
+    """The sum of (x weightᵀ)² over all inputs."""
+    return ((weight @ products) * weight).sum().item()
 
 
 SHARES = {
