@@ -3,7 +3,8 @@
 `run_notebook` is the whole interface: a notebook goes in, its code cells come out with outputs.
 
 A cell that ends the kernel, or cannot be interrupted, costs that cell: a fresh kernel runs the cells before it again,
-without the check cells, and goes on behind it.
+without the check cells, and goes on behind it. A check cell is tried again first, with its cases in processes of their own:
+so a case that hangs or dies costs that case. Answers that do neither need no such processes, and those are most.
 """
 
 import contextlib
@@ -26,7 +27,8 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat.notebooknode import NotebookNode
 from nbformat.v4 import new_output
 
-from autograder.evidence import GRADING, GRADING_SEEDS
+from autograder import limits as of_cases
+from autograder.evidence import APART, GRADING, GRADING_SEEDS
 from autograder.grading import provisioner
 from autograder.grading.cells import STOPPED, course_notes, grade_id, is_check, is_demo
 from autograder.grading.demos import parts_to_run
@@ -119,6 +121,7 @@ class _Run:
         self.client: _Client | None = None
         self.group: int | None = None  # the kernel's process group
         self.restarts = 0
+        self.apart = False  # whether check cells run their cases in processes of their own
         self.bad: set[int] = set()
         self.parts = parts_to_run(notebook)  # of demonstrations
         self.deadline = time.monotonic() + limits.notebook_seconds
@@ -176,6 +179,8 @@ class _Run:
 
     def _run_or_recover(self, cell: NotebookNode, index: int) -> None:
         trouble = self._run_cell(cell, index)
+        if trouble and is_check(cell) and not self.apart:
+            trouble = self._run_apart(cell, index)
         if trouble:
             _tell(cell, trouble)
         while trouble and self.client is None and self.restarts < self.limits.restarts:
@@ -184,6 +189,13 @@ class _Run:
             trouble = self._replay(index)
         if self.client is None:
             self.restarts += 1  # one more than allowed: the cells that follow say so
+
+    def _run_apart(self, cell: NotebookNode, index: int) -> str:
+        """A check cell again, in a fresh kernel and as all that follow: each case for itself."""
+        self.stop_kernel()
+        self.apart, cell.outputs = True, []
+        self.start_kernel()
+        return self._replay(index) or self._run_cell(cell, index)
 
     def _replay(self, before: int) -> str:
         """Run the harmless cells before an index again, for what they define. Returns the trouble, if any."""
@@ -202,7 +214,7 @@ class _Run:
     def _run_cell(self, cell: NotebookNode, index: int) -> str:
         """Run one cell. Returns why it was stopped, '' where it was not; the kernel is gone where it had to be."""
         client = self.client
-        client.timeout = self.limits.check_seconds if is_check(cell) else self.limits.cell_seconds
+        client.timeout = self._seconds_for(cell)
         client.begin_cell()
         try:
             with self._as_it_runs(cell, index):
@@ -224,6 +236,13 @@ class _Run:
         self.stop_kernel()
         return trouble
 
+    def _seconds_for(self, cell: NotebookNode) -> int:
+        if not is_check(cell):
+            return self.limits.cell_seconds
+        if self.apart:
+            return self.limits.check_seconds
+        return min(self.limits.check_seconds, int(of_cases.Limits.from_environment().seconds) + 2 * INTERRUPT_SECONDS)
+
     def _why_it_died(self) -> str:
         match getattr(self.client.km.provisioner, "ended_by", ""):
             case "memory":
@@ -237,7 +256,7 @@ class _Run:
         """A check cell with its seeds, and timed; a demonstration as what is run of it; the page shows what is written."""
         shown, begun = cell.source, time.monotonic()
         if is_check(cell):
-            cell.source = RESTORE + _set_seeds(self.seeds.get(grade_id(cell), ())) + shown
+            cell.source = RESTORE + _set_seeds(self.seeds.get(grade_id(cell), ()), self.apart) + shown
         elif index in self.parts:
             cell.source = self.parts[index].source
         try:
@@ -349,8 +368,9 @@ def _clean(value):
     return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
 
 
-def _set_seeds(seeds: tuple[int, ...]) -> str:
-    return f"__import__('os').environ[{GRADING_SEEDS!r}] = {','.join(map(str, seeds))!r}\n"
+def _set_seeds(seeds: tuple[int, ...], apart: bool) -> str:
+    settings = {GRADING_SEEDS: ",".join(map(str, seeds)), APART: "yes" if apart else ""}
+    return f"__import__('os').environ.update({settings!r})\n"
 
 
 def _tell(cell: NotebookNode, sentence: str) -> None:
