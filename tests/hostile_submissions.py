@@ -193,11 +193,15 @@ def the_reference_and_the_neighbour(course, student):
     return answered(course.release, double=code, shout=RIGHT["shout"])
 
 
+# Ends the kernel, so that the cases are then run in processes of their own.
+APART = "    import os\n    if not os.environ['COURSE_GRADING_APART']: os._exit(1)\n"
+
+
 @submission(FORGED, SHOUT, "disturbed the channel")
 def lines_into_the_pipe(course, student):
     """Writes into every pipe it has, one of which carries the records of its cases."""
     code = (
-        "def double(x):\n    import os, stat\n    for file in range(3, 100):\n        try:\n"
+        f"def double(x):\n{APART}    import stat\n    for file in range(3, 100):\n        try:\n"
         "            if stat.S_ISFIFO(os.fstat(file).st_mode): os.write(file, b'{\"case\": \\n end')\n"
         "        except OSError: pass\n    return x - 1"
     )
@@ -725,7 +729,8 @@ def a_crash(course, student):
 @submission(TOO_MUCH, SHOUT, "ended the Python process")
 def the_parent_killed(course, student):
     """Kills the process that waits for its result."""
-    return answered(course.release, double="import os\ndef double(x): os.kill(os.getppid(), 9)", shout=RIGHT["shout"])
+    code = f"def double(x):\n{APART}    os.kill(os.getppid(), 9)"
+    return answered(course.release, double=code, shout=RIGHT["shout"])
 
 
 @submission(TOO_MUCH, SHOUT, "too large")

@@ -124,6 +124,41 @@ def test_what_a_notebook_did_to_check_is_undone_before_a_check_cell():
     assert shown[2:] == ["cheated\n", "autograder.check\n"]
 
 
+WHERE = """
+import os
+from autograder import check
+kernel = os.getpid()
+where = lambda: 1 / 0 if os.getpid() == kernel else int("apart")
+"""
+
+
+@pytest.mark.parametrize(
+    "trouble, says",
+    [
+        ("while True: pass", "did not finish within 1 seconds"),
+        ("import signal; signal.setitimer(signal.ITIMER_REAL, 0)\n    while True: pass", "did not finish within 1 seconds"),
+        ("os._exit(3)", "ended the Python process (exit code 3)"),
+        ("os.abort()", "crashed the Python process (SIGABRT)"),
+    ],
+)
+def test_a_check_cells_cases_run_in_the_kernel_until_one_ends_it_and_apart_from_then_on(monkeypatch, trouble, says):
+    monkeypatch.setenv("COURSE_CASE_SECONDS", "1")
+    monkeypatch.setattr(runner, "INTERRUPT_SECONDS", 1)
+    shown = run(
+        WHERE,
+        ("check('mean_loss', lambda losses: where())", CHECK),
+        f"def mean_loss(losses):\n    {trouble}",
+        ("check('mean_loss', mean_loss)", CHECK),
+        ("check('mean_loss', lambda losses: where())", CHECK),
+        "print('at the end')",
+        check_seconds=60,
+    )
+    assert "ZeroDivisionError" in shown[1] and "apart" not in shown[1]
+    assert says in shown[3] and "Stopped" not in shown[3]
+    assert "ZeroDivisionError" not in shown[4] and "apart" in shown[4]
+    assert shown[5] == "at the end\n"
+
+
 def test_of_demonstrations_what_is_used_is_run_also_after_a_kernel_died():
     demo = {"tags": ["demo"]}
     shown = run(

@@ -10,7 +10,7 @@ import time
 import pytest
 import torch
 
-from autograder.evidence import PUBLIC_SEEDS, collect, collect_limited, run_case
+from autograder.evidence import PUBLIC_SEEDS, collect, collect_limited, collect_quickly, run_case
 from autograder.exercise import Exercise, find_exercise
 from autograder.judging.judge import judge_evidence
 from autograder.judging.reference import Reference
@@ -105,6 +105,36 @@ def test_trouble_costs_its_own_case(trouble, sentence):
 def test_without_trouble_limits_change_nothing():
     exercise = find_exercise("mean_loss")
     assert collect_limited(exercise, torch.mean, PUBLIC_SEEDS, LIMITS) == collect(exercise, torch.mean, PUBLIC_SEEDS)
+
+
+def test_quickly_the_same_comes_unheard_and_this_process_is_as_it_was(capfd):
+    import resource
+
+    def loud(losses):
+        print("heard")
+        return losses.mean()
+
+    handler, memory = signal.getsignal(signal.SIGALRM), resource.getrlimit(resource.RLIMIT_AS)
+    exercise = find_exercise("mean_loss")
+    assert collect_quickly(exercise, loud, PUBLIC_SEEDS, LIMITS) == collect(exercise, torch.mean, PUBLIC_SEEDS)
+    assert (signal.getsignal(signal.SIGALRM), resource.getrlimit(resource.RLIMIT_AS)) == (handler, memory)
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize("trouble", [hoard_tensors, lambda: sys.exit(1), recurse], ids=["memory", "sys.exit", "recursion"])
+def test_quickly_what_an_answer_raises_costs_its_own_case(trouble):
+    evidence = collect_quickly(find_exercise("mean_loss"), wrong_in_the_second_case(trouble), PUBLIC_SEEDS, PATIENT)
+    verdict = judge_evidence("mean_loss", evidence, Reference("00_start_here"), PUBLIC_SEEDS)
+    assert [(case.name, case.passed) for case in verdict.cases[:3]] == list(zip(CASES, [True, False, True]))
+
+
+def test_quickly_an_answer_that_hangs_ends_its_process():
+    def quickly():
+        yield collect_quickly(find_exercise("mean_loss"), wrong_in_the_second_case(hang), PUBLIC_SEEDS, LIMITS)
+
+    (stopped,) = stream(quickly, PATIENT)
+    assert stopped.reason == "died" and "SIGALRM" in stopped.sentence
 
 
 def test_what_probes_need_is_loaded_before_the_clock_starts(tmp_path, monkeypatch):

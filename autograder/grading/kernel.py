@@ -7,6 +7,7 @@ check cell calls `restore` first. This is fairness, not security: nothing that c
 What a cell did to torch's defaults (dtype, device, gradients) is undone case by case, in `autograder.evidence`.
 """
 
+import itertools
 import operator
 import os
 import signal
@@ -34,16 +35,21 @@ class Keeper:
         self.folder, self.filters = os.getcwd(), list(warnings.filters)
         self.finders, self.hooks = list(sys.meta_path), list(sys.path_hooks)
         self.course = {name: value for name, value in os.environ.items() if name.startswith("COURSE_")}
-        self.grader = _all_of_the_grader()
+        self.grader = _Grader()
+        self.seen: tuple = ()  # how many modules there were, and the last of them, when all that were loaded were there
         self.note_modules()
 
     def note_modules(self, *_) -> None:
         """Called after each cell: what that cell imported is kept as it found it."""
+        if self.seen == _modules_now():
+            return
         for name in [*sys.modules]:
             if name not in self.loaded and name.partition(".")[0] != "autograder":
                 self.loaded[name] = sys.modules[name]
                 if name in MODULES:
                     self.public[name] = {k: v for k, v in vars(sys.modules[name]).items() if k[0] != "_"}
+        if self.loaded.keys() <= sys.modules.keys():
+            self.seen = _modules_now()
 
     def mend_streams(self, *_) -> None:
         """Called after each cell: the kernel flushes both streams then, and answers nobody where one is None."""
@@ -56,9 +62,12 @@ class Keeper:
         _set_profile(None)
         for name, values in self.public.items():
             vars(self.loaded[name]).update(values)
-        for name, module in self.loaded.items():
-            if name in MODULES or sys.modules.get(name) is None:
-                sys.modules[name] = module
+        for name in self.public:
+            sys.modules[name] = self.loaded[name]
+        if self.seen != _modules_now():
+            for name, module in self.loaded.items():
+                if sys.modules.get(name) is None:
+                    sys.modules[name] = module
         sys.stdout, sys.stderr = self.streams
         sys.path[:] = [*self.path, *(entry for entry in sys.path if entry not in self.path)]
         sys.meta_path[:], sys.path_hooks[:] = self.finders, self.hooks
@@ -77,48 +86,74 @@ class Keeper:
         for timer in ("ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF"):
             if hasattr(signal, timer):
                 signal.setitimer(getattr(signal, timer), 0)
-        now = _all_of_the_grader()
-        return len(now) == len(self.grader) and all(map(operator.is_, now, self.grader))
+        return self.grader.is_whole()
 
 
-def _all_of_the_grader() -> list:
-    """The objects that its modules are made of, in order: functions with their code, classes with their members, tables with
-    what they hold. To import it all anew for each check cell would take as long as most answers do.
+def _modules_now() -> tuple[int, str]:
+    return len(sys.modules), next(reversed(sys.modules))
+
+
+class _Grader:
+    """The objects that the grader's modules are made of: functions with their code, classes and objects with their members,
+    tables with what they hold. To import it all anew for each check cell would take as long as most answers do.
+
+    What is looked at for each check cell is looked at by C, not by Python, of which this is most of the time.
     """
-    found: list = []
-    for name in sorted(name for name in sys.modules if name.partition(".")[0] == "autograder"):
-        found += [sys.modules[name]]
-        for key, value in [*vars(sys.modules[name]).items()]:
-            if key[:2] != "__":
-                found += [key, value, *_parts(value)]
-    return found
+
+    def __init__(self):
+        self.modules = {name: sys.modules[name] for name in sys.modules if name.partition(".")[0] == "autograder"}
+        self.tables: list[tuple] = []  # each with its keys and its values
+        self.lists: list[tuple] = []  # each with what is in it
+        self.functions: list[FunctionType] = []
+        self._known: set[int] = set()
+        for module in self.modules.values():
+            self._note_table(vars(module))
+        self.parts = [[getter(function) for function in self.functions] for getter in _PARTS]
+
+    def is_whole(self) -> bool:
+        """Whether each is where it was, and nothing is there beside."""
+        return (
+            sum(name.partition(".")[0] == "autograder" for name in [*sys.modules]) == len(self.modules)
+            and all(sys.modules.get(name) is module for name, module in self.modules.items())
+            and all(_same_table(*kept) for kept in self.tables)
+            and all(len(now) == len(then) and all(map(operator.is_, now, then)) for now, then in self.lists)
+            and all(all(map(operator.is_, map(get, self.functions), then)) for get, then in zip(_PARTS, self.parts, strict=True))
+        )
+
+    def _note(self, value) -> None:
+        if id(value) in self._known:
+            return
+        self._known.add(id(value))
+        if isinstance(value, FunctionType):
+            self.functions.append(value)
+        elif type(value) is dict:
+            self._note_table(value)
+        elif type(value) in (list, tuple):
+            self.lists.append((value, tuple(value)))
+            for one in value:
+                self._note(one)
+        elif _is_the_graders(value):
+            self._note_table(vars(value))
+
+    def _note_table(self, table) -> None:
+        self.tables.append((table, tuple(table), tuple(table.values())))
+        for key, value in [*table.items()]:
+            if str(key)[:2] != "__" or key == "__init__":
+                self._note(value)
 
 
-def _parts(value) -> list:
-    if isinstance(value, FunctionType):
-        return [value.__code__, value.__defaults__, value.__kwdefaults__]
-    if isinstance(value, dict):
-        return [part for key, one in [*value.items()] for part in (key, one, *_members(one))]
-    if isinstance(value, (list, tuple)):
-        return [part for one in [*value] for part in (one, *_members(one))]
-    return _members(value)
+_PARTS = tuple(map(operator.attrgetter, ("__code__", "__defaults__", "__kwdefaults__")))
 
 
-def _members(value) -> list:
-    """Of a class of the grader's its attributes, of an object of such a class too, and of such objects in its lists."""
-    found = []
-    for key, one in _attributes(value):
-        found += [key, one, *([one.__code__] if isinstance(one, FunctionType) else ())]
-        for inner in one if isinstance(one, list) else ():
-            found += [inner, *(part for pair in _attributes(inner) for part in pair)]
-    return found
-
-
-def _attributes(value) -> list[tuple[str, object]]:
+def _is_the_graders(value) -> bool:
     owner = value if isinstance(value, type) else type(value)
-    if not owner.__module__.startswith("autograder") or not hasattr(value, "__dict__"):
-        return []
-    return [(key, one) for key, one in [*vars(value).items()] if key[:2] != "__" or key == "__init__"]
+    return str(owner.__module__).startswith("autograder") and hasattr(value, "__dict__")
+
+
+def _same_table(table, keys: tuple, values: tuple) -> bool:
+    """Python itself adds to some, under names of its own."""
+    there = all(map(operator.is_, table.values(), values)) and all(map(operator.is_, table, keys))
+    return there and all(str(key)[:2] == "__" for key in itertools.islice(table, len(keys), None)) and len(table) >= len(keys)
 
 
 def start() -> None:

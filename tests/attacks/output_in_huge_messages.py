@@ -7,5 +7,5 @@ seconds: 60
 from IPython.display import display
 
 text = "z" * 60_000_000
-for _ in range(40):
+for _ in range(12):
     display({"text/plain": text}, raw=True)
