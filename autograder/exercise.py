@@ -125,10 +125,15 @@ def modules_of_chapters() -> tuple[str, ...]:
     return tuple(sorted(module.name for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")))
 
 
-def load_exercises() -> dict[str, Exercise]:
-    """All exercises of the course by name, in the order of the chapters."""
+@cache  # for the same reason
+def _import_chapters() -> None:
     for name in modules_of_chapters():
         importlib.import_module(name)
+
+
+def load_exercises() -> dict[str, Exercise]:
+    """All exercises of the course by name, in the order of the chapters."""
+    _import_chapters()
     return dict(sorted(_registry.items(), key=lambda item: item[1].topic))
 
 

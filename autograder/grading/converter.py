@@ -61,9 +61,10 @@ class SubmissionExporter(NotebookExporter):
             return super().from_filename(filename, resources, **kw)
         path = Path(filename)
         resources["metadata"] = {"name": path.stem, "path": str(path.parent)}
-        return self.from_notebook_node(self._read(path), resources, **kw)
+        return self.from_notebook_node(self.read(path), resources, **kw)
 
-    def _read(self, path: Path) -> NotebookNode:
+    def read(self, path: Path) -> NotebookNode:
+        """What was handed in at that place, as it is read."""
         if self.parent.lost:
             return new_notebook(metadata={"course": {"unreadable": self.parent.lost, "repairs": []}})
         notebook = read_submission(path.parent, path.stem, lambda cells: answers_among(self._release(path.stem), cells))

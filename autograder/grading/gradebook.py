@@ -1,6 +1,7 @@
 """Where the gradebook's database is away: held by another program, on a server that is started again, or not there at all.
 
-nbgrader opens the gradebook anew for each thing it asks, so what has failed can be asked again.
+nbgrader opens the gradebook anew for each thing it asks, so what has failed can be asked again. `opened_quickly` lets a
+process that grades a class prepare its queries once, and look at the tables once, instead of each time.
 """
 
 import contextlib
@@ -8,9 +9,11 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 
+from nbgrader.api import Gradebook
 from nbgrader.converters import NbGraderException
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.orm import scoped_session, sessionmaker
 
 OPTIONS = "nbgrader's options may follow, such as --db=URL for another gradebook than that of nbgrader_config.py."
 AWAY_SECONDS = 60.0  # for another program to let the gradebook go, or for a server to come back
@@ -24,6 +27,25 @@ BUSY = (
     "server is away, or the disk is full. All that was graded so far is recorded. Give the same command again when it is "
     "free."
 )
+
+
+_stock_init = Gradebook.__init__
+_engines: dict[tuple[str, str], Engine] = {}  # of gradebooks that this process has opened before
+
+
+def opened_quickly() -> None:
+    """In this process and its forks. Connections are closed with each gradebook, as ever."""
+    Gradebook.__init__ = _init
+
+
+def _init(gradebook: Gradebook, db_url: str, course_id: str = "default_course", authenticator=None) -> None:
+    if (db_url, course_id) not in _engines:
+        _stock_init(gradebook, db_url, course_id, authenticator)
+        _engines[db_url, course_id] = gradebook.engine
+        return
+    gradebook.engine = _engines[db_url, course_id]
+    gradebook.db = scoped_session(sessionmaker(autoflush=True, bind=gradebook.engine, future=True))
+    gradebook.course_id, gradebook.authenticator = course_id, authenticator
 
 
 class GradebookBusy(NbGraderException):

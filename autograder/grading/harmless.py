@@ -7,10 +7,10 @@ run in the instructor's browser, so nothing that a student controls may be marku
 import re
 
 from nbformat.notebooknode import NotebookNode
-from nbformat.v4 import new_output
 from nbgrader.preprocessors import NbGraderPreprocessor
 
 from autograder.grading.cells import is_check
+from autograder.grading.nodes import new_output
 from autograder.judging.report import FOLDED
 
 MAX_TEXT = 20_000  # characters of one output; more than a page is not read

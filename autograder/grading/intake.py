@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nbformat.notebooknode import NotebookNode
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_raw_cell
+from nbformat.v4 import new_notebook
 
 from autograder.grading.cells import course_notes
+from autograder.grading.nodes import new_cell
 
 MAX_BYTES = 100_000_000  # of a file
 MAX_THINGS = 8_000_000  # lists, dictionaries, members: each takes up to a hundred bytes of memory
@@ -30,12 +31,7 @@ MAX_READ = 20  # notebooks of one submission that are read, to find the answered
 _CELL_BEGINS = re.compile(r'\{\s*"(?:cell_type|attachments|id)"\s*:')
 MAX_BROKEN = 200  # cells that cannot be read before the search for whole ones ends
 MAX_SEARCHED = 500_000_000  # characters read again and again in that search
-_MAKERS = {
-    "code": new_code_cell,
-    "markdown": new_markdown_cell,
-    "heading": new_markdown_cell,
-    "raw": new_raw_cell,
-}
+_KINDS = {"code": "code", "markdown": "markdown", "heading": "markdown", "raw": "raw"}  # as files call them, and what they are
 # What editors and Macs lay beside a notebook: copies for themselves, and files of the right name that hold no notebook.
 _NOT_HANDED_IN = (".ipynb_checkpoints", "__MACOSX")
 
@@ -292,7 +288,7 @@ def _cells_of(content) -> list:
 
 
 def _is_cell(raw) -> bool:
-    known = isinstance(raw, dict) and isinstance(raw.get("cell_type"), str) and raw["cell_type"] in _MAKERS
+    known = isinstance(raw, dict) and isinstance(raw.get("cell_type"), str) and raw["cell_type"] in _KINDS
     return known and ("source" in raw or "input" in raw)
 
 
@@ -300,7 +296,7 @@ def _plain_cell(raw) -> NotebookNode | None:
     """The cell with its source, its grade_id, its id and its attachments, and nothing else."""
     if not _is_cell(raw):
         return None
-    cell = _MAKERS[raw["cell_type"]](source=_text(raw.get("source", raw.get("input", ""))))
+    cell = new_cell(_KINDS[raw["cell_type"]], _text(raw.get("source", raw.get("input", ""))))
     metadata = raw["metadata"] if isinstance(raw.get("metadata"), dict) else {}
     marks = metadata.get("nbgrader")
     if isinstance(marks, dict) and isinstance(marks.get("grade_id"), str):

@@ -25,13 +25,13 @@ from nbclient import NotebookClient
 from nbclient.client import CellExecutionComplete
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat.notebooknode import NotebookNode
-from nbformat.v4 import new_output
 
 from autograder import limits as of_cases
 from autograder.evidence import APART, GRADING, GRADING_SEEDS
 from autograder.grading import provisioner
 from autograder.grading.cells import STOPPED, course_notes, grade_id, is_check, is_demo
 from autograder.grading.demos import parts_to_run
+from autograder.grading.nodes import new_output
 
 MAX_OUTPUT = 30_000_000  # characters kept of the outputs of one cell; evidence is smaller by far
 INTERRUPT_SECONDS = 10  # an interrupted cell that is not idle by then is not going to be

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 from nbformat.notebooknode import NotebookNode
-from nbformat.v4 import new_output
 from nbgrader.api import Gradebook
 from nbgrader.preprocessors import NbGraderPreprocessor, SaveAutoGrades
 from traitlets import Bool
@@ -22,6 +21,7 @@ from autograder.exercise import find_exercise
 from autograder.grading import kept
 from autograder.grading.cells import course_notes, coursedir_of, grade_id, is_check, seeds_of, solutions_path
 from autograder.grading.demos import why_missing
+from autograder.grading.nodes import new_output
 from autograder.grading.rebuild import defined_names
 from autograder.judging.judge import DISCOUNTED, CaseVerdict, Oracle, Verdict, judge_evidence, note_shaky
 from autograder.judging.reference import Reference, checked_exercise

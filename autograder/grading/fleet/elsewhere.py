@@ -104,7 +104,7 @@ def with_outputs(notebook: str, gave: str) -> str:
         nbformat.validate(nb)
     except (ValueError, TypeError, KeyError, RecursionError, nbformat.ValidationError) as error:
         raise GaveNonsense(str(error)[:300]) from error
-    return nbformat.writes(nb)
+    return json.dumps(nb)
 
 
 def _prepare(steps: Steps, student: str, paths: list[str]) -> dict[str, tuple[str, str]]:

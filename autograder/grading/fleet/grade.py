@@ -34,7 +34,7 @@ from autograder.grading.fleet.containers import ContainerWorkers
 from autograder.grading.fleet.elsewhere import Elsewhere
 from autograder.grading.fleet.local import LocalWorkers, cores, default_count
 from autograder.grading.fleet.steps import Steps
-from autograder.grading.gradebook import GradebookBusy, reached
+from autograder.grading.gradebook import GradebookBusy, opened_quickly, reached
 from autograder.grading.rejudge import executed
 from autograder.grading.states import (
     GRADED,
@@ -121,6 +121,7 @@ class Opener:
 
 @lru_cache
 def _open(opener: Opener) -> Steps:
+    opened_quickly()
     app = NbGrader()
     app.initialize(list(opener.options))
     app.coursedir.assignment_id, app.coursedir.student_id = opener.topic, opener.students

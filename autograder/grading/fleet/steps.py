@@ -23,7 +23,7 @@ from pathlib import Path
 import nbformat
 from nbconvert.writers import FilesWriter
 from nbformat.notebooknode import NotebookNode
-from nbgrader.preprocessors import SaveAutoGrades
+from nbgrader.preprocessors import CheckCellMetadata, SaveAutoGrades
 from traitlets.utils.importstring import import_item
 
 from autograder.exercise import find_exercise
@@ -109,7 +109,7 @@ class Steps(CourseAutograde):
             resources = self._resources(path)
             notebook = self._through(before, self._read(path, resources), resources)
             plan = execute.plan(notebook, resources["nbgrader"])
-            prepared[Path(path).stem] = nbformat.writes(notebook), json.dumps(plan.as_json()) if plan else ""
+            prepared[Path(path).stem] = _text_of(notebook), json.dumps(plan.as_json()) if plan else ""
         return prepared
 
     def judge(self, student: str, paths: list[str], executed: dict[str, str]) -> Examined:
@@ -140,13 +140,14 @@ class Steps(CourseAutograde):
 
     def _read(self, path: str, resources: dict) -> NotebookNode:
         with _at_most(READ_SECONDS):
-            self._use(self.sanitize_preprocessors)
-            return nbformat.reads(self.exporter.from_filename(path, resources=resources)[0], as_version=4)
+            # What is rebuilt from the release has the release's metadata, which were checked when it was made.
+            steps = [step for step in self.sanitize_preprocessors if _class_of(step) is not CheckCellMetadata]
+            return self._through(steps, self.exporter.read(Path(path)), resources)
 
     def _judge(self, notebook: NotebookNode, resources: dict) -> str:
         _, _, behind, _ = self._cut()
         with _at_most(JUDGE_SECONDS):
-            return nbformat.writes(self._through(behind, notebook, resources))
+            return _text_of(self._through(behind, notebook, resources))
 
     def _cut(self) -> tuple[list, type | str, list, list]:
         """The preprocessors of nbgrader's second half: before the run, the one that runs, behind it, and from the first that
@@ -173,6 +174,11 @@ class Steps(CourseAutograde):
         resources = self.init_single_notebook_resources(path)
         place = {"name": Path(path).stem, "path": str(Path(path).parent)}
         return resources | {"metadata": place, "output_extension": self.exporter.file_extension, "outputs": {}}
+
+
+def _text_of(notebook: NotebookNode) -> str:
+    """For another process. nbformat's own text is for people and for git, with a line for each line: that takes long."""
+    return json.dumps(notebook)
 
 
 def _class_of(step: str | type) -> type:
