@@ -18,9 +18,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty
 
 import zmq.asyncio
 from jupyter_client.asynchronous import AsyncKernelClient
+from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.client import CellExecutionComplete
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
@@ -34,6 +36,7 @@ from autograder.grading.demos import parts_to_run
 from autograder.grading.nodes import new_output
 
 MAX_OUTPUT = 30_000_000  # characters kept of the outputs of one cell; evidence is smaller by far
+START_SECONDS = 60  # for a kernel to say that it is there
 INTERRUPT_SECONDS = 10  # an interrupted cell that is not idle by then is not going to be
 # Runs before a check cell: whatever a notebook did to its process, to `check` or to the probes is undone, so that its
 # answers are tried as they are. This is fairness, not security: the judge believes nothing that comes out of the kernel.
@@ -282,6 +285,36 @@ class _Channels(AsyncKernelClient):
     def start_channels(self, *arguments, **named) -> None:
         super().start_channels(*arguments, **named | {"hb": False})
 
+    async def wait_for_ready(self, timeout: float | None = None) -> None:
+        """As jupyter_client's own, which listens until nothing has come for a fifth of a second: here, until the kernel has
+        said on both channels that it has answered.
+        """
+        until = time.monotonic() + (timeout or START_SECONDS)
+        while True:
+            asked = self.kernel_info()
+            with contextlib.suppress(Empty):
+                return await self._hear_the_answer_to(asked)
+            if not await self._async_is_alive():
+                raise RuntimeError("The kernel died before it said that it was there.")
+            if time.monotonic() > until:
+                raise RuntimeError("The kernel did not say that it was there.")
+
+    async def _hear_the_answer_to(self, asked: str) -> None:
+        """Raises Empty where not all of it comes: what is said before anybody listens is lost."""
+        found: dict = {}
+        while found.get("parent_header", {}).get("msg_id") != asked:
+            found = await self.shell_channel.get_msg(timeout=1)
+        self._handle_kernel_info_reply(found)
+        while found["parent_header"].get("msg_id") != asked or found["content"].get("execution_state") != "idle":
+            found = await self.iopub_channel.get_msg(timeout=0.2)
+
+
+class _Manager(AsyncKernelManager):
+    """Looks more often whether a kernel that was ended has ended."""
+
+    async def _async_wait(self, pollinterval: float = 0.01) -> None:
+        await super()._async_wait(pollinterval)
+
 
 class _Client(NotebookClient):
     """nbclient, except that it believes nothing of what the kernel's messages hold, keeps little, and shows no widgets.
@@ -293,6 +326,7 @@ class _Client(NotebookClient):
         super().__init__(
             notebook,
             kernel_name=notebook.metadata.get("kernelspec", {}).get("name", "python3"),
+            kernel_manager_class=_Manager,
             allow_errors=True,
             interrupt_on_timeout=True,
             error_on_timeout={"ename": "Interrupted", "evalue": "", "traceback": []},
