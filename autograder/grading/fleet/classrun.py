@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 
-import nbformat
-
 from autograder.grading.fleet.steps import Examined, Steps
 from autograder.grading.gradebook import GradebookBusy, patiently
 from autograder.grading.states import INFRASTRUCTURE_ERROR, state_of, worst
@@ -108,6 +106,5 @@ def _examine(steps: Steps, student: str, paths: list[str]) -> Examined:
 
 
 def _record(steps: Steps, examined: Examined) -> Ended:
-    patiently(steps.record, examined)
-    states = [state_of(nbformat.reads(text, as_version=4)) for text in examined.notebooks.values()]
+    states = [state_of(notebook) for notebook in patiently(steps.record, examined)]
     return Ended(examined.student, worst(states), examined.seconds, examined.unjudged)

@@ -117,20 +117,22 @@ class Steps(CourseAutograde):
         self.unjudged = []
         notebooks = {}
         for path in paths:
-            notebook = nbformat.reads(executed[Path(path).stem], as_version=4)
+            notebook = _notebook_of(executed[Path(path).stem])
             notebooks[Path(path).stem] = self._judge(notebook, self._resources(path))
         return Examined(student, notebooks, self.unjudged)
 
-    def record(self, examined: Examined) -> None:
-        """Write it down."""
+    def record(self, examined: Examined) -> list[NotebookNode]:
+        """Write it down. Returns the notebooks."""
         assignment, folder = self.coursedir.assignment_id, self.folders[examined.student]
         *_, last = self._cut()
+        recorded = []
         for name, text in examined.notebooks.items():
             resources = self._resources(os.path.join(folder, f"{name}.ipynb"))
-            notebook = self._through(last, nbformat.reads(text, as_version=4), resources)
-            self.write_single_notebook(nbformat.writes(notebook), resources)
+            recorded.append(self._through(last, _notebook_of(text), resources))
+            self.write_single_notebook(nbformat.writes(recorded[-1]), resources)
         self.set_permissions(assignment, examined.student)
         self.run_post_convert_hook()
+        return recorded
 
     def _examine(self, path: str) -> str:
         before, execute, _, _ = self._cut()
@@ -179,6 +181,11 @@ class Steps(CourseAutograde):
 def _text_of(notebook: NotebookNode) -> str:
     """For another process. nbformat's own text is for people and for git, with a line for each line: that takes long."""
     return json.dumps(notebook)
+
+
+def _notebook_of(text: str) -> NotebookNode:
+    """What `_text_of` was given, which was valid."""
+    return nbformat.from_dict(json.loads(text))
 
 
 def _class_of(step: str | type) -> type:
