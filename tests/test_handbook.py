@@ -7,7 +7,6 @@ import shlex
 import sqlite3
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from conftest import ROOT
