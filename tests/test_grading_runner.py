@@ -224,10 +224,10 @@ def test_a_check_cell_gives_its_process_back_what_the_notebook_took():
     """In a kernel: what was imported after its start is kept too, and check cells find it as it was."""
     shown = run(
         "import fractions, random, statistics, sys\nimport numpy",
-        "del random.random\nsys.modules['numpy'] = None\nsys.settrace(lambda *_: None)\n"
+        "del random.random\nsys.modules['numpy'] = sys.modules['statistics'] = None\nsys.settrace(lambda *_: None)\n"
         "import os, signal\nos.environ.clear(); signal.setitimer(signal.ITIMER_REAL, 600)",
         (
-            "import numpy.random\nprint(random.random() < 1, sys.gettrace(), os.environ['COURSE_GRADING_SEEDS'])\n"
+            "import numpy.random, statistics\nprint(random.random() < 1, sys.gettrace(), os.environ['COURSE_GRADING_SEEDS'])\n"
             "print(signal.getitimer(signal.ITIMER_REAL))",
             CHECK,
         ),

@@ -36,7 +36,7 @@ class Keeper:
         self.finders, self.hooks = list(sys.meta_path), list(sys.path_hooks)
         self.course = {name: value for name, value in os.environ.items() if name.startswith("COURSE_")}
         self.grader = _Grader()
-        self.seen: tuple = ()  # how many modules there were, and the last of them, when all that were loaded were there
+        self.seen: tuple = ()  # how many modules there were when they were noted, and the last of them
         self.note_modules()
 
     def note_modules(self, *_) -> None:
@@ -48,8 +48,7 @@ class Keeper:
                 self.loaded[name] = sys.modules[name]
                 if name in MODULES:
                     self.public[name] = {k: v for k, v in vars(sys.modules[name]).items() if k[0] != "_"}
-        if self.loaded.keys() <= sys.modules.keys():
-            self.seen = _modules_now()
+        self.seen = _modules_now()
 
     def mend_streams(self, *_) -> None:
         """Called after each cell: the kernel flushes both streams then, and answers nobody where one is None."""
@@ -62,12 +61,9 @@ class Keeper:
         _set_profile(None)
         for name, values in self.public.items():
             vars(self.loaded[name]).update(values)
-        for name in self.public:
-            sys.modules[name] = self.loaded[name]
-        if self.seen != _modules_now():
-            for name, module in self.loaded.items():
-                if sys.modules.get(name) is None:
-                    sys.modules[name] = module
+        for name, module in self.loaded.items():
+            if name in MODULES or sys.modules.get(name) is None:
+                sys.modules[name] = module
         sys.stdout, sys.stderr = self.streams
         sys.path[:] = [*self.path, *(entry for entry in sys.path if entry not in self.path)]
         sys.meta_path[:], sys.path_hooks[:] = self.finders, self.hooks
