@@ -49,18 +49,14 @@ def collect_quickly(exercise: Exercise, answer: Callable, seeds: Sequence[int], 
     """
     if not CAN_END:
         return collect(exercise, answer, seeds)
-    for module in exercise.needs:
-        with suppress(ImportError):
-            importlib.import_module(module)
+    _load_needs(exercise)
     with bounded_here(limits):
         return collect(exercise, answer, seeds)
 
 
 def collect_limited(exercise: Exercise, answer: Callable, seeds: Sequence[int], limits: Limits) -> dict:
     """The same in forked children with limits: a case that hangs or dies costs that case, the others still run."""
-    for module in exercise.needs:  # here, not in every child: a slow import must not use up an answer's time
-        with suppress(ImportError):
-            importlib.import_module(module)
+    _load_needs(exercise)  # here, not in every child
     todo = [(case, seed) for case in exercise.cases if case.probe for seed in seeds]
     records, stalls = [], 0
     while todo:
@@ -87,6 +83,13 @@ def collect_limited(exercise: Exercise, answer: Callable, seeds: Sequence[int], 
             records += [_stopped(case, s, "time", "not run: the cases before it used up the time.") for case, s in todo]
             break
     return _evidence(exercise, answer, records + watched_cases(exercise, records, seeds))
+
+
+def _load_needs(exercise: Exercise) -> None:
+    """A slow import must not use up an answer's time."""
+    for module in exercise.needs:
+        with suppress(ImportError):
+            importlib.import_module(module)
 
 
 def run_cases(exercise: Exercise, answer: Callable, seeds: Sequence[int]) -> list[dict]:

@@ -78,7 +78,7 @@ def _be_the_child(produce, writer: int, limits: Limits) -> None:
         silence = open(os.devnull, "w")  # noqa: SIM115 - it must outlive this function
         sys.stdout = sys.stderr = silence
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        _limit_memory(limits.memory_mb)
+        allow_memory(limits.memory_mb, for_good=True)
         _single_thread()
         with os.fdopen(writer, "w") as pipe:
             for message in produce():
@@ -122,7 +122,7 @@ def _less_memory(memory_mb: int) -> Iterator[None]:
         yield
         return
     before = resource.getrlimit(resource.RLIMIT_AS)
-    _limit_memory(memory_mb, before[1])
+    allow_memory(memory_mb)
     try:
         yield
     finally:
@@ -134,15 +134,22 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _limit_memory(memory_mb: int, hard: int | None = None) -> None:
-    """hard: the limit that stays for when this one is taken away."""
+def allow_memory(memory_mb: int, of: str = "RLIMIT_AS", for_good: bool = False) -> None:
+    """Let this process allocate so much more than it has, where a system can say that.
+
+    of: which memory, by the name of its limit; for_good: whether nothing can take the limit away.
+    """
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
 
-        with open("/proc/self/statm") as file:  # address space in use, in pages
-            used = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        kind = getattr(resource, of)
+        with open("/proc/self/statm") as file:  # in pages
+            used = int(file.read().split()[_IN_STATM[of]]) * os.sysconf("SC_PAGE_SIZE")
         limit = used + memory_mb * 2**20
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit if hard is None else hard))
+        resource.setrlimit(kind, (limit, limit if for_good else resource.getrlimit(kind)[1]))
+
+
+_IN_STATM = {"RLIMIT_AS": 0, "RLIMIT_DATA": 5}  # where /proc/self/statm says how much there is
 
 
 def _single_thread() -> None:

@@ -307,13 +307,13 @@ def test_answer_key_is_what_the_reference_gives(topic):
     assert same_key(committed, fresh), f"the answer key of {topic} is out of date: run `make release`"
 
 
-# --- Answers without thought
-
-
 def test_what_is_kept_of_a_right_submission_is_small(topic):
     answers = reference(topic).functions
     evidence = [evidence_of(exercise.name, answers[exercise.name], PUBLIC_SEEDS) for exercise in exercises_of(topic)]
     assert sum(len(kept.pack(each)) for each in evidence) < 150_000  # characters in the notebook
+
+
+# --- Answers without thought
 
 
 def identity(position):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from nbgrader.converters import NbGraderException
 
+from autograder.grading.fleet.classrun import WANT
 from autograder.grading.fleet.elsewhere import Elsewhere, run
 
 RESOURCE = "kernels"  # what a worker has so many of as it may run notebooks at a time
@@ -27,7 +28,7 @@ class WorkerKilled(Exception):
     """So many workers died with a submission as the scheduler allows ('distributed.scheduler.allowed-failures'), when no
     other that had met such a death was being tried."""
 
-    sentence = "Each of several machines that ran it died, perhaps for want of memory"
+    sentence = f"Each of several machines that ran it died, {WANT}"
 
 
 class ClusterWorkers(Elsewhere):

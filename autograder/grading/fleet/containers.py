@@ -20,11 +20,11 @@ from collections.abc import Callable
 
 from nbgrader.converters import NbGraderException
 
+from autograder.grading.fleet.classrun import TRIES, WANT
 from autograder.grading.fleet.contained import version
 from autograder.grading.fleet.elsewhere import Elsewhere
 
 ENGINES = ("podman", "docker")  # the first that is installed, where none is named
-TRIES = 3  # containers that may die with a submission
 START_SECONDS = 180
 MOST_CHARACTERS = 300_000_000  # of an answer; a notebook's outputs are smaller by far
 BESIDE_MB = 2048  # what the container has beyond a kernel's limit: the processes that start kernels
@@ -58,7 +58,7 @@ class ContainerDied(Exception):
 class ContainersDied(Exception):
     """So many containers ended with a submission as are tried."""
 
-    sentence = f"{TRIES} containers that ran it died, perhaps for want of memory"
+    sentence = f"{TRIES} containers that ran it died, {WANT}"
 
 
 class RunFailed(Exception):

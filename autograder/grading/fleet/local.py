@@ -4,7 +4,6 @@ Where a process can be forked they are forks of the one that grades: it has impo
 its warm process for kernels started, so a worker costs nothing to start and little memory.
 """
 
-import contextlib
 import logging
 import multiprocessing
 import os
@@ -15,9 +14,10 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 from autograder.grading.sandbox import calls
+from autograder.limits import allow_memory
 
 _EACH_GB = 0.7  # what a worker and its kernel take at most, where kernels do what notebooks do
-_MOST_GB = 4.0  # and beyond which it ends: a kernel's messages wait in it until they are read, and may be huge
+_MOST_MB = 4096  # and beyond which it ends: a kernel's messages wait in it until they are read, and may be huge
 _opened: Callable | None = None  # gives what a worker works with; a fork has it from its parent
 
 
@@ -75,19 +75,9 @@ def _begin(opened: Callable, parent: int) -> None:
         calls.prctl(calls.PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it ended before this line
             os._exit(1)
-    _bound_memory()
+    allow_memory(_MOST_MB, "RLIMIT_DATA")
     _opened = opened
     logging.raiseExceptions = False  # a terminal that has gone is no reason to fail
-
-
-def _bound_memory() -> None:
-    with contextlib.suppress(ImportError, OSError, ValueError):
-        import resource
-
-        with open("/proc/self/statm") as file:
-            now = int(file.read().split()[5]) * os.sysconf("SC_PAGE_SIZE")  # of data, in pages
-        most, hard = now + int(_MOST_GB * 2**30), resource.getrlimit(resource.RLIMIT_DATA)[1]
-        resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
 
 
 def _work(work: Callable, arguments: tuple):
